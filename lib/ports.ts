@@ -1,0 +1,127 @@
+/**
+ * The seams between e2d's rules and the world: interfaces only. lib/sys implements them on the real system, tests
+ * implement them in memory under a simulated clock. Nothing else in lib/ touches `Deno.*`, the clock or chance.
+ */
+
+/** Time. Wall time is for people and files; durations are measured on the monotonic clock alone. */
+export interface Clock {
+  /** Milliseconds since the Unix epoch. May jump either way. */
+  wallMs(): number;
+  /** Milliseconds since an arbitrary start. Never goes back. */
+  monotonicMs(): number;
+  /** Resolves after `ms`; rejects with the signal's reason when aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Chance. `float` is for spreading load, `bytes` is fit for keys and nonces. */
+export interface Random {
+  /** Uniform in [0, 1). */
+  float(): number;
+  bytes(length: number): Uint8Array<ArrayBuffer>;
+}
+
+export interface HostPort {
+  host: string;
+  port: number;
+}
+
+export interface Datagram {
+  data: Uint8Array<ArrayBuffer>;
+  from: HostPort;
+}
+
+/** One bound UDP socket. */
+export interface Datagrams {
+  readonly local: HostPort;
+  /** Resolves when the kernel has taken the packet; says nothing about arrival. Throws E2dError `udp_send`. */
+  send(data: Uint8Array, to: HostPort): Promise<void>;
+  /** Ends when the socket is closed. Packets nobody has asked for yet are bounded: the oldest are dropped. */
+  receive(): AsyncIterable<Datagram>;
+  close(): void;
+}
+
+/** One TCP connection as a pair of Web streams. */
+export interface Connection {
+  readonly remote: HostPort;
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
+  /** Frees the socket at once; safe to call twice. */
+  close(): void;
+}
+
+export interface Listener {
+  readonly local: HostPort;
+  /** Ends when the listener is closed. */
+  accept(): AsyncIterable<Connection>;
+  close(): void;
+}
+
+export interface Connections {
+  /** Throws E2dError `tcp_dial` when refused, unreachable or aborted. */
+  dial(to: HostPort, signal: AbortSignal): Promise<Connection>;
+  /** Throws E2dError `address_in_use` or `tcp_listen`. */
+  listen(at: HostPort): Promise<Listener>;
+}
+
+export interface FileInfo {
+  kind: "file" | "directory" | "symlink" | "other";
+  /** Bytes. */
+  size: number;
+  modifiedMs: number;
+  /** Permission bits, e.g. 0o600. */
+  mode: number;
+}
+
+/** Files. `undefined` always means «not there»; everything else that goes wrong throws E2dError. */
+export interface Files {
+  info(path: string): Promise<FileInfo | undefined>;
+  read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  readText(path: string): Promise<string | undefined>;
+  /** Names in a directory, sorted; undefined when there is no such directory. */
+  list(path: string): Promise<string[] | undefined>;
+  /** Temporary file beside the target, fsync, rename, fsync of the directory: whole or not at all. */
+  writeAtomic(path: string, data: Uint8Array | string, options?: { mode?: number }): Promise<void>;
+  /** As writeAtomic, but fails with E2dError `file_exists` when the target is there. */
+  writeNew(path: string, data: Uint8Array | string, options?: { mode?: number }): Promise<void>;
+  makeDirectory(path: string, options?: { mode?: number }): Promise<void>;
+  /** Never replaces: throws E2dError `file_exists` when the new name is taken. */
+  rename(from: string, to: string): Promise<void>;
+}
+
+export interface ProcessExit {
+  code: number;
+  signal: string | undefined;
+}
+
+export interface Process {
+  readonly pid: number;
+  readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly exited: Promise<ProcessExit>;
+  kill(signal: "SIGTERM" | "SIGKILL" | "SIGINT"): void;
+}
+
+export interface Processes {
+  /** Throws E2dError `process_start` when the program is missing or not executable. */
+  start(program: string, args: readonly string[], options?: {
+    environment?: Readonly<Record<string, string>>;
+    /** Ask the system to end the child when this process dies, where it can. Default false. */
+    dieWithParent?: boolean;
+  }): Promise<Process>;
+}
+
+/** `fetch` as the platform has it; tests hand in their own. */
+export type Http = (url: string | URL, init?: RequestInit & { signal?: AbortSignal | null }) => Promise<Response>;
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** Structured log. Fields named like a secret are masked by the implementation, not by the caller. */
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** The same log with fields added to each line. */
+  with(fields: LogFields): Logger;
+}

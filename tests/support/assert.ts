@@ -1,0 +1,17 @@
+/** node:assert under the names the tests use; strict, with a diff in its message. */
+import assert from "node:assert/strict";
+import { type E2dError, isE2dError } from "../../lib/errors.ts";
+
+export { assert };
+export const assertEquals: typeof assert.deepStrictEqual = assert.deepStrictEqual;
+
+/** Runs `action` and returns the E2dError of this code that it must throw. */
+export async function assertE2dError(code: string, action: () => unknown): Promise<E2dError> {
+  try {
+    await action();
+  } catch (error) {
+    if (isE2dError(error, code)) return error;
+    throw new Error(`expected E2dError ${code}, got ${error}`, { cause: error });
+  }
+  throw new Error(`expected E2dError ${code}, but nothing was thrown`);
+}

@@ -1,0 +1,41 @@
+/** A temporary directory that is gone at the end of the scope: `await using dir = await temporaryDirectory();` */
+export async function temporaryDirectory(): Promise<{ path: string } & AsyncDisposable> {
+  const path = await Deno.makeTempDir({ prefix: "e2d-test-" });
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      await Deno.remove(path, { recursive: true });
+    },
+  };
+}
+
+/** TCP ports of a loopback address that are free at this moment. */
+export function freePorts(count: number, hostname = "127.0.0.1"): number[] {
+  const listeners = Array.from({ length: count }, () => Deno.listen({ hostname, port: 0 }));
+  const ports = listeners.map((listener) => (listener.addr as Deno.NetAddr).port);
+  for (const listener of listeners) listener.close();
+  return ports;
+}
+
+/**
+ * Asks `probe` again until it gives something other than undefined or false; for end-to-end tests alone.
+ * Throws after `timeoutMs` with what it waited for and the last failure.
+ */
+export async function eventually<T>(
+  what: string,
+  probe: () => Promise<T | undefined | false> | T | undefined | false,
+  { timeoutMs = 30_000, everyMs = 100 } = {},
+): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  let last: unknown;
+  do {
+    try {
+      const value = await probe();
+      if (value !== undefined && value !== false) return value;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  } while (performance.now() < end);
+  throw new Error(`waited ${timeoutMs} ms in vain for ${what}`, { cause: last });
+}
