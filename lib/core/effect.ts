@@ -1,0 +1,116 @@
+/**
+ * All that may be asked for. One closed union; each effect is idempotent: asked for twice, it is done once, and «it is
+ * so already» is success. Effects with an `id` are answered by exactly one `done` or `failed` event with that id,
+ * whatever happens, within the bound that the manager sets. The others are levels that the manager keeps to (status,
+ * facts, timer) or questions with an event of their own.
+ */
+import type { Founding, Lineage, NodeRecord, PeerFacts, Reason, Status } from "./view.ts";
+import type { Plan } from "./plan.ts";
+
+export type Effect =
+  // Questions, answered by an event of their own.
+  /** → `dataInspected` */
+  | { readonly kind: "inspectData" }
+  /** Ask these client URLs, side by side → one `probed` each, in time (a second) even when there is no answer. */
+  | { readonly kind: "probe"; readonly endpoints: readonly string[] }
+  /** → `catalogue` */
+  | { readonly kind: "readCatalogue" }
+  /** Read the plan under e2d's prefix through one's own etcd → `plan` */
+  | { readonly kind: "readPlan" }
+  // Levels: the last one holds.
+  /** The original's status, in the metadata and as a status message; repeated by the manager. */
+  | { readonly kind: "setStatus"; readonly status: Status }
+  | { readonly kind: "publishFacts"; readonly facts: PeerFacts }
+  /** One `timer` event at or after this moment of the monotonic clock; replaces the timer armed before. */
+  | { readonly kind: "armTimer"; readonly atMs: number }
+  // Deeds on this machine.
+  /** Whole or not at all, on disk before it is answered. */
+  | { readonly kind: "writeRecord"; readonly id: number; readonly record: NodeRecord }
+  /**
+   * Rename data-dir and record to `<dir>.<label>-<time>`. Success when there is none. Never removes anything, and
+   * refuses while etcd runs.
+   */
+  | { readonly kind: "moveDataAside"; readonly id: number; readonly label: "removed" | "superseded" | "damaged" }
+  | { readonly kind: "startEtcd"; readonly id: number; readonly start: EtcdStart }
+  /** SIGTERM, then SIGKILL after a while. Done when the process has ended. */
+  | { readonly kind: "stopEtcd"; readonly id: number }
+  /**
+   * Get the source of this founding onto this machine, check every hash → `sourceVerified`. For a survivor's export
+   * `from` is the offered URL.
+   */
+  | { readonly kind: "prepareSource"; readonly id: number; readonly founding: Founding; readonly from?: string }
+  /** Copy the own data-dir, replay it in quarantine on loopback, save it as a snapshot for the others → `exported` */
+  | { readonly kind: "exportSurvivor"; readonly id: number; readonly founding: Founding }
+  /**
+   * Make the data-dir from the prepared source: token and members of the founding, revision bumped and marked
+   * compacted. Success when it lies there already from this very founding.
+   */
+  | { readonly kind: "restoreData"; readonly id: number; readonly founding: Founding }
+  // Deeds on the cluster, through etcd's API. `via` is a list of client URLs to try in order.
+  /** Add as learner → `memberAdded`. */
+  | { readonly kind: "memberAdd"; readonly id: number; readonly via: readonly string[]; readonly peerUrl: string }
+  | { readonly kind: "memberRemove"; readonly id: number; readonly via: readonly string[]; readonly memberId: string }
+  | { readonly kind: "memberPromote"; readonly id: number; readonly via: readonly string[]; readonly memberId: string }
+  | {
+    readonly kind: "memberUpdate";
+    readonly id: number;
+    readonly via: readonly string[];
+    readonly memberId: string;
+    readonly peerUrl: string;
+  }
+  | { readonly kind: "moveLeader"; readonly id: number; readonly to: string }
+  /** Write the cluster record if there is none, read it back → `recordChecked` */
+  | { readonly kind: "checkRecord"; readonly id: number; readonly requiredSize: number }
+  /** Change the cluster record after a scaling; the former size is kept beside it. */
+  | { readonly kind: "changeRecord"; readonly id: number; readonly from: number; readonly to: number }
+  /** Compare-and-set on the plan's own version; `plan` undefined removes it. */
+  | { readonly kind: "writePlan"; readonly id: number; readonly plan?: Plan }
+  /** One transaction: the volatile keys go, the marker comes; does nothing when the marker of this epoch is there. */
+  | { readonly kind: "clearVolatile"; readonly id: number; readonly lineage: Lineage }
+  /** HashKV of all members at one revision → `hashesCompared` */
+  | { readonly kind: "compareHashes"; readonly id: number; readonly endpoints: readonly string[] }
+  /** → `snapshotTaken` */
+  | {
+    readonly kind: "takeSnapshot";
+    readonly id: number;
+    readonly format: "v2" | "go-v1";
+    readonly lineage: Lineage;
+    /** Skip when the revision is still this one. */
+    readonly lastRevision: number;
+  }
+  // For people, and the end.
+  | { readonly kind: "journal"; readonly entry: JournalEntry }
+  /** Leave gossip (a clean stop) and end the process: 0 after `stop`, not 0 otherwise. */
+  | { readonly kind: "exit"; readonly code: number; readonly reason: Reason };
+
+/** How etcd is to be started. */
+export type EtcdStart =
+  /** The data-dir says all that is needed. */
+  | { readonly state: "restart" }
+  /** A founding member: `--initial-cluster-state new`. */
+  | { readonly state: "new"; readonly initialCluster: readonly InitialMember[]; readonly token: string }
+  /** An added learner: `--initial-cluster-state existing`. */
+  | { readonly state: "existing"; readonly initialCluster: readonly InitialMember[] };
+
+export interface InitialMember {
+  readonly name: string;
+  readonly peerUrl: string;
+}
+
+/** One line of the node's diary, kept for `e2d why`. */
+export interface JournalEntry {
+  readonly level: "info" | "warn" | "error";
+  /** `decided` carries out an outcome, `waits` names what is missing, `noticed` is a fact worth keeping. */
+  readonly what: "decided" | "waits" | "noticed";
+  readonly phase: string;
+  readonly outcome: string;
+  readonly reason: Reason;
+  /** The facts it rests on, small: names, counts, ids. */
+  readonly facts: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** The etcd token and member list of the original: its nodes know no other. */
+export const goClusterToken = "etcd-cluster";
+
+/** Effects answered by `done` or `failed`. */
+export type AnsweredEffect = Extract<Effect, { readonly id: number }>;

@@ -1,0 +1,64 @@
+/**
+ * All that may come in. One closed union; each event is a fact that replaces what was known, or the answer to one
+ * effect. Nothing here is a command to do something but `stop`, which asks for an orderly end.
+ */
+import type { Catalogue, DataDir, EtcdProbe, GossipPeer, NodeRecord, Settings } from "./view.ts";
+import type { Plan } from "./plan.ts";
+
+export type Event =
+  /** First of all, once: the core answers with `inspectData`. */
+  | { readonly kind: "boot" }
+  /**
+   * Answer to `inspectData`. `record` is undefined when there is no such file (a first boot, or data of the original).
+   * A record that cannot be read makes the data `unreadable`.
+   */
+  | { readonly kind: "dataInspected"; readonly data: DataDir; readonly record?: NodeRecord }
+  /** The whole of what gossip knows now; sent at each change. `joined`: at least one other node has answered. */
+  | { readonly kind: "gossip"; readonly joined: boolean; readonly peers: readonly GossipPeer[] }
+  /** Answer to `probe`, one for each endpoint. */
+  | { readonly kind: "probed"; readonly endpoint: string; readonly probe: EtcdProbe }
+  /** Answer to `readCatalogue`. */
+  | { readonly kind: "catalogue"; readonly catalogue: Exclude<Catalogue, { kind: "unknown" }> }
+  /** The local etcd process changed. `ready`: its health question is answered with a leader. */
+  | { readonly kind: "etcd"; readonly state: "starting" | "ready" | "stopped" }
+  | {
+    readonly kind: "etcdExited";
+    readonly code: number;
+    /** `member_removed`, `cluster_mismatch`, `data_corrupt` when the log says so, else `unknown`. */
+    readonly cause: string;
+  }
+  /** Answer to any effect that carries an `id`. An id the core does not wait for is ignored. */
+  | { readonly kind: "done"; readonly id: number; readonly value: DoneValue }
+  | { readonly kind: "failed"; readonly id: number; readonly code: string; readonly message: string }
+  /** The plan in etcd, as read by `readPlan`. */
+  | { readonly kind: "plan"; readonly plan?: Plan }
+  /** The operator's settings changed: pause, resume, an approval, another seed list from discovery. */
+  | { readonly kind: "settings"; readonly settings: Settings }
+  /** The operator asks for a change of the whole cluster (`e2d scale`, `e2d upgrade`), at any node. */
+  | { readonly kind: "request"; readonly plan: Plan }
+  /** The time of the last `armTimer` has come. An early or a spare one does no harm. */
+  | { readonly kind: "timer" }
+  /** SIGTERM: stop etcd, leave gossip, stay a member. */
+  | { readonly kind: "stop" };
+
+/** What an effect brings back when it succeeds. */
+export type DoneValue =
+  | { readonly kind: "nothing" }
+  /** `memberAdd`. Also when a member of that peer URL was already there and never started. */
+  | { readonly kind: "memberAdded"; readonly memberId: string }
+  /** `prepareSource`: the manifest hash of what lies verified on this machine. */
+  | { readonly kind: "sourceVerified"; readonly hash: string }
+  /** `exportSurvivor` */
+  | { readonly kind: "exported"; readonly hash: string; readonly revision: number; readonly url: string }
+  /** `takeSnapshot`. `saved` is false when there was nothing new to save. */
+  | { readonly kind: "snapshotTaken"; readonly revision: number; readonly saved: boolean }
+  /** `checkRecord`: the size in the cluster record after it was written if absent. */
+  | { readonly kind: "recordChecked"; readonly size: number; readonly formerSizes: readonly number[] }
+  /** `compareHashes` */
+  | { readonly kind: "hashesCompared"; readonly equal: boolean; readonly detail: string };
+
+/** Monotonic for durations, wall for people and files. */
+export interface Now {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}

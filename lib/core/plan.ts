@@ -1,0 +1,71 @@
+/**
+ * A change of the cluster as data: ordered, idempotent operations, each with a check whether it is done already. The
+ * plan is written to etcd (`/_e2d/plan`) before its first operation and taken out after its last, so that the next
+ * leader's e2d finishes what the last began. The check looks at the cluster, never at a note of what was done.
+ */
+import type { EndpointFacts, EtcdMember } from "./view.ts";
+
+export type Operation =
+  /** Take a verified snapshot, newer than the plan. */
+  | { readonly kind: "snapshot" }
+  /** Let another voter lead, if this member leads. */
+  | { readonly kind: "moveLeaderFrom"; readonly memberId: string }
+  | { readonly kind: "remove"; readonly memberId: string; readonly name: string }
+  /** A member of that peer URL is listed. Carried out by the joiner itself; the leader's e2d waits for it. */
+  | { readonly kind: "add"; readonly peerUrl: string }
+  /** The member of that peer URL is a voter. */
+  | { readonly kind: "promote"; readonly peerUrl: string }
+  /** The cluster record says this size. */
+  | { readonly kind: "resize"; readonly from: number; readonly to: number }
+  /** The member's e2d restarts it with an etcd of this minor version ("3.6"). */
+  | { readonly kind: "upgrade"; readonly memberId: string; readonly to: string };
+
+export interface Plan {
+  /** Random; names the plan for people and approvals. */
+  readonly id: string;
+  readonly purpose: "replace" | "scale" | "upgrade";
+  /** One sentence for people. */
+  readonly text: string;
+  readonly createdAtWallMs: number;
+  readonly operations: readonly Operation[];
+}
+
+/** What the checks look at. */
+export interface PlanView {
+  readonly members: readonly EtcdMember[];
+  readonly leaderId: string | undefined;
+  readonly recordedSize: number | undefined;
+  readonly lastSnapshotAtWallMs: number | undefined;
+  readonly endpoints: ReadonlyMap<string, EndpointFacts>;
+}
+
+export function isDone(operation: Operation, view: PlanView, plan: Plan): boolean {
+  switch (operation.kind) {
+    case "snapshot":
+      return view.lastSnapshotAtWallMs !== undefined && view.lastSnapshotAtWallMs >= plan.createdAtWallMs;
+    case "moveLeaderFrom":
+      return view.leaderId !== undefined && view.leaderId !== operation.memberId;
+    case "remove":
+      return !view.members.some((member) => member.id === operation.memberId);
+    case "add":
+      return view.members.some((member) => member.peerUrls.includes(operation.peerUrl));
+    case "promote":
+      return view.members.some((member) => !member.isLearner && member.peerUrls.includes(operation.peerUrl));
+    case "resize":
+      return view.recordedSize === operation.to;
+    case "upgrade": {
+      const member = view.members.find((each) => each.id === operation.memberId);
+      // A member that has gone since needs no other version: its successor brings its own.
+      if (member === undefined) return true;
+      const facts = member.clientUrls.map((url) => view.endpoints.get(url)).find((each) => each !== undefined);
+      return facts?.last.kind === "answer" && facts.last.version.startsWith(`${operation.to}.`);
+    }
+    default:
+      return operation satisfies never;
+  }
+}
+
+/** The first operation that is not done; undefined: the plan is finished. */
+export function nextOperation(plan: Plan, view: PlanView): Operation | undefined {
+  return plan.operations.find((operation) => !isDone(operation, view, plan));
+}
