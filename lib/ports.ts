@@ -88,6 +88,34 @@ export interface Files {
   rename(from: string, to: string): Promise<void>;
 }
 
+/** A file that only grows, until it is emptied. */
+export interface AppendFile {
+  /** Bytes in the file. */
+  readonly size: number;
+  append(data: Uint8Array): Promise<void>;
+  /** Forgets everything written so far. */
+  empty(): Promise<void>;
+  /** Resolves when the bytes are on the disk. */
+  sync(): Promise<void>;
+  close(): void;
+}
+
+/** Big files and whole folders on their way into place: what is downloaded or unpacked until one rename shows it. */
+export interface Staging {
+  /** Names this process among all that run or ran on this machine: letters, digits and "-". */
+  readonly owner: string;
+  /** True while the process that an `owner` names is running; may be true of another one that got its number. */
+  ownerRuns(owner: string): Promise<boolean>;
+  /** Undefined when there is no such file. Chunks are bounded. */
+  read(path: string): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | undefined>;
+  /** Opens to write at the end; makes the file when there is none. Throws E2dError `disk_full` or `file_write`. */
+  append(path: string, options?: { mode?: number }): Promise<AppendFile>;
+  /** Gives a folder its new name and makes that last. Never replaces a folder with something in it. */
+  moveFolder(from: string, to: string): Promise<"moved" | "taken" | "gone">;
+  /** Removes a file, or a folder with all that is in it; succeeds when nothing is there. */
+  remove(path: string): Promise<void>;
+}
+
 export interface ProcessExit {
   code: number;
   signal: string | undefined;

@@ -1,0 +1,210 @@
+/**
+ * Finds the etcd that a node runs, or gets one. In this order: the folder the operator names, the programs inside
+ * e2d's own executable, the caches, PATH, the official release. Nothing that was downloaded is run before its sum
+ * has matched, and an entry of the cache is whole or not there.
+ */
+import { E2dError } from "../errors.ts";
+import type { Files, Logger, Staging } from "../ports.ts";
+import { type CacheEntry, listCache, lookUp } from "./cache.ts";
+import type { DownloadPorts } from "./download.ts";
+import { type EmbeddedEtcd, installEmbedded, installRelease, type InstallRequest } from "./install.ts";
+import { programVersion } from "./program.ts";
+import type { Processes } from "../ports.ts";
+import { defaultVersion, isSupported, parseSupportedVersion, parseVersion, supportedRange } from "./version.ts";
+
+export type EtcdSource = "etcd-dir" | "embedded" | "cache" | "path" | "download";
+
+/** Absolute paths of programs of one version, and how they were found. */
+export interface EtcdPrograms {
+  etcd: string;
+  etcdctl?: string;
+  etcdutl?: string;
+  /** "3.6.14". */
+  version: string;
+  source: EtcdSource;
+}
+
+export interface EtcdRequest extends Omit<InstallRequest, "version" | "cacheDir"> {
+  /** The one version that will do; without it any supported one, the default version first. */
+  version?: string | undefined;
+  /** `--etcd-dir`: a folder with etcd in it. Nothing else is looked at then. */
+  etcdDir?: string | undefined;
+  embedded?: EmbeddedEtcd | undefined;
+  /** `$XDG_CACHE_HOME/e2d/etcd`; undefined where the user has no home. */
+  cacheDir?: string | undefined;
+  /** `PREFIX/lib/e2d/etcd`, filled by install.sh for all users of the machine; e2d only reads it. */
+  sharedDir?: string | undefined;
+  /** The value of PATH. */
+  path: string;
+}
+
+export interface ProviderPorts extends Omit<DownloadPorts, "files" | "staging"> {
+  files: Files;
+  staging: Staging;
+  processes: Processes;
+  log: Logger;
+}
+
+/**
+ * The programs to run. Throws E2dError `etcd_dir_empty`, `etcd_version_invalid`, `etcd_version_unsupported`,
+ * `etcd_version_differs`, `etcd_not_runnable`, `etcd_not_etcd`, `cache_unknown`, `etcd_platform`, or what `download`
+ * and `unpack` throw.
+ */
+export async function findEtcd(request: EtcdRequest, ports: ProviderPorts): Promise<EtcdPrograms> {
+  const wanted = request.version === undefined ? undefined : parseSupportedVersion(request.version);
+  if (request.etcdDir !== undefined) return await fromFolder(request.etcdDir, wanted, request, ports);
+  if (request.embedded !== undefined && (wanted ?? request.embedded.version) === request.embedded.version) {
+    const entry = await installEmbedded(request.embedded, cacheDirOf(request), ports);
+    return programsOf(entry, "embedded");
+  }
+  const cached = await fromCache(wanted, request, ports);
+  if (cached !== undefined) return programsOf(cached, "cache");
+  const onPath = await fromPath(wanted, request, ports);
+  if (onPath !== undefined) return onPath;
+  return await installEtcd({ ...request, version: wanted ?? defaultVersion }, ports);
+}
+
+/** Puts one release into the cache, unless it is there already. */
+export async function installEtcd(request: EtcdRequest, ports: ProviderPorts): Promise<EtcdPrograms> {
+  const version = parseSupportedVersion(request.version ?? defaultVersion);
+  const cacheDir = cacheDirOf(request);
+  const present = await usable(cacheDir, version, ports);
+  if (present !== undefined) return programsOf(present, "cache");
+  return programsOf(await installRelease({ ...request, version, cacheDir }, ports), "download");
+}
+
+/** One etcd of `e2d etcd list`. */
+export interface ListedEtcd {
+  version: string;
+  folder: string;
+  source: Exclude<EtcdSource, "download">;
+  /** Where it came from, when it is known. */
+  from?: string | undefined;
+}
+
+/** All that `findEtcd` can choose from without a download, in the order in which it looks. */
+export async function listEtcd(request: EtcdRequest, ports: ProviderPorts): Promise<ListedEtcd[]> {
+  const found: ListedEtcd[] = [];
+  if (request.etcdDir !== undefined) {
+    const { version } = await fromFolder(request.etcdDir, undefined, request, ports);
+    found.push({ version, folder: request.etcdDir, source: "etcd-dir" });
+  }
+  const { embedded } = request;
+  if (embedded !== undefined) found.push({ version: embedded.version, folder: embedded.folder, source: "embedded" });
+  for (const entry of await allCached(request, ports)) {
+    found.push({ version: entry.version, folder: entry.folder, source: "cache", from: entry.from });
+  }
+  for await (const { version, folder } of onPath(request, ports)) found.push({ version, folder, source: "path" });
+  return found;
+}
+
+function programsOf({ etcd, etcdctl, etcdutl, version }: CacheEntry, source: EtcdSource): EtcdPrograms {
+  return { etcd, ...(etcdctl && { etcdctl }), ...(etcdutl && { etcdutl }), version, source };
+}
+
+function cacheDirOf({ cacheDir }: EtcdRequest): string {
+  if (cacheDir !== undefined) return cacheDir;
+  throw new E2dError("cache_unknown", "Cannot keep etcd in a cache: neither XDG_CACHE_HOME nor HOME is set", {
+    hint: "set XDG_CACHE_HOME to a folder of this user, or pass a folder with etcd in it with --etcd-dir",
+  });
+}
+
+/** The programs in one folder, whose version etcd itself says. */
+async function fromFolder(
+  folder: string,
+  wanted: string | undefined,
+  request: EtcdRequest,
+  ports: ProviderPorts,
+): Promise<EtcdPrograms> {
+  const found = await lookUp(folder, "", ports.files);
+  if (found.kind !== "found") {
+    const state = found.kind === "absent" ? "there is no such folder" : found.state;
+    throw new E2dError("etcd_dir_empty", `Cannot use etcd folder "${folder}": ${state}`, {
+      hint: "pass the folder that holds the program etcd with --etcd-dir (E2D_ETCD_DIR)",
+    });
+  }
+  const text = await programVersion(found.entry.etcd, ports, request.signal);
+  const version = parseSupportedVersion(text);
+  if (wanted !== undefined && version !== wanted) {
+    throw new E2dError("etcd_version_differs", `Cannot use etcd folder "${folder}": it has ${version}, not ${wanted}`, {
+      hint: "leave --etcd-dir away, or name the version it has",
+    });
+  }
+  return programsOf({ ...found.entry, version }, "etcd-dir");
+}
+
+const rootsOf = ({ cacheDir, sharedDir }: EtcdRequest) => [cacheDir, sharedDir].filter((root) => root !== undefined);
+
+async function allCached(request: EtcdRequest, ports: ProviderPorts): Promise<CacheEntry[]> {
+  const found: CacheEntry[] = [];
+  for (const root of rootsOf(request)) found.push(...await listCache(root, ports.files));
+  return found;
+}
+
+/** The wanted version; without a wish the default version, else the newest that somebody has put there. */
+async function fromCache(
+  wanted: string | undefined,
+  request: EtcdRequest,
+  ports: ProviderPorts,
+): Promise<CacheEntry | undefined> {
+  for (const root of rootsOf(request)) {
+    const entry = await usable(root, wanted ?? defaultVersion, ports, { repair: root === request.cacheDir });
+    if (entry !== undefined) return entry;
+  }
+  return wanted === undefined ? (await allCached(request, ports))[0] : undefined;
+}
+
+/** A damaged entry is good for nothing: out of the user's own cache it is removed, so that a new one can take its place. */
+async function usable(
+  root: string,
+  version: string,
+  { files, staging, log }: ProviderPorts,
+  { repair } = { repair: true },
+): Promise<CacheEntry | undefined> {
+  const result = await lookUp(`${root}/${version}`, version, files);
+  switch (result.kind) {
+    case "found":
+      return result.entry;
+    case "absent":
+      return undefined;
+    case "damaged":
+      log.warn("etcd in the cache is damaged", { folder: result.folder, state: result.state, removed: repair });
+      if (repair) await staging.remove(result.folder);
+      return undefined;
+    default:
+      return result satisfies never;
+  }
+}
+
+async function fromPath(
+  wanted: string | undefined,
+  request: EtcdRequest,
+  ports: ProviderPorts,
+): Promise<EtcdPrograms | undefined> {
+  for await (const found of onPath(request, ports)) {
+    if (wanted === undefined || found.version === wanted) return programsOf(found, "path");
+    ports.log.info("passing over etcd on PATH", { folder: found.folder, version: found.version, wanted });
+  }
+  return undefined;
+}
+
+/** Every supported etcd on PATH. Parts of PATH that are not absolute are left out: they mean another folder elsewhere. */
+async function* onPath(
+  request: EtcdRequest,
+  ports: ProviderPorts,
+): AsyncGenerator<CacheEntry, void, void> {
+  const folders = new Set(request.path.split(":").filter((folder) => folder.startsWith("/")));
+  for (const folder of folders) {
+    if (await ports.files.info(`${folder}/etcd`) === undefined) continue;
+    const found = await lookUp(folder, "", ports.files);
+    if (found.kind !== "found") continue;
+    try {
+      const version = await programVersion(found.entry.etcd, ports, request.signal);
+      if (isSupported(parseVersion(version)!)) yield { ...found.entry, version };
+      else ports.log.warn("passing over etcd on PATH", { folder, version, supported: supportedRange });
+    } catch (error) {
+      request.signal?.throwIfAborted();
+      ports.log.warn("passing over etcd on PATH", { folder, error });
+    }
+  }
+}
