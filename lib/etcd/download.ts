@@ -118,6 +118,7 @@ async function fetchRest(request: DownloadRequest, ports: DownloadPorts, file: P
     if (totalBytes !== undefined && totalBytes > request.sizeMaxBytes) throw tooBig(request, totalBytes);
     request.onProgress?.({ receivedBytes: file.size, totalBytes });
     for await (const chunk of response.body ?? []) {
+      signal.throwIfAborted();
       if (file.size + chunk.length > request.sizeMaxBytes) throw tooBig(request, file.size + chunk.length);
       await file.append(chunk);
       request.onProgress?.({ receivedBytes: file.size, totalBytes });
