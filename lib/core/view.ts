@@ -84,12 +84,9 @@ export interface Founding {
  * A durable promise to found with exactly these others. A pledged node starts nothing else until the pledge is
  * superseded (docs/decisions.md, "Founding").
  */
-export interface Pledge {
-  readonly digest: string;
+export interface Pledge extends Founding {
+  /** `lineage.token`: what tells this founding from any other. */
   readonly token: string;
-  readonly lineage: Lineage;
-  readonly founders: readonly Founder[];
-  readonly source: Source;
   /** Manifest hash that was verified before pledging; undefined when the source is empty. */
   readonly verified?: string;
 }
@@ -109,6 +106,11 @@ export interface NodeRecord {
   readonly started?: {
     readonly lineage: Lineage;
     readonly how: "founded" | "joined" | "restored";
+    /**
+     * Tokens of earlier foundings that this node pledged to and then left for this one. Proof that none of those ever
+     * had a quorum: enough of its founders left it.
+     */
+    readonly renounced: readonly string[];
   };
 }
 
@@ -169,6 +171,8 @@ export interface PeerFacts {
   readonly proposal?: string;
   /** Unresolved durable pledges, oldest first. */
   readonly pledges: readonly { digest: string; token: string; founders: readonly { name: string; nonce: string }[] }[];
+  /** Tokens of foundings that this node left for the one it holds data of. */
+  readonly renounced: readonly string[];
   /** Manifest hash of the source that this node has downloaded and verified, for its current proposal. */
   readonly verified?: string;
   /** Set by a survivor: its etcd has had no leader, and the others are gone, for the quorum-loss timeout. */
@@ -327,8 +331,12 @@ export interface View {
   readonly peers: readonly GossipPeer[];
   /** By client URL; the own one is among them while etcd runs. */
   readonly endpoints: ReadonlyMap<string, EndpointFacts>;
+  /** When this node first saw a member id in the list of the cluster. */
+  readonly memberSinceMs: ReadonlyMap<string, number>;
   readonly catalogue: Catalogue;
   readonly etcd: EtcdProcess;
+  /** Since when the own etcd runs without a leader; undefined while it has one or does not run. */
+  readonly leaderlessSinceMs?: number;
   /**
    * Since when this process has watched the world without a gap. A node that was paused (SIGSTOP, a suspended
    * machine) distrusts every clock it ran before: its silence was its own.

@@ -1,0 +1,360 @@
+/** Events into facts: what came in is noted, nothing is decided. */
+import type { AnsweredEffect } from "./effect.ts";
+import type { DoneValue, Event } from "./event.ts";
+import { nonceOf } from "./node.ts";
+import { retryAfterMs, type Turn } from "./turn.ts";
+import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
+
+/** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
+const endpointsMax = 64;
+const exitRestMaxMs = 30_000;
+
+export function apply(turn: Turn, event: Event): void {
+  const { node, now } = turn;
+  switch (event.kind) {
+    case "boot":
+      node.bootedAtMs = now.monotonicMs;
+      node.watchingSinceMs = now.monotonicMs;
+      turn.emit({ kind: "inspectData" });
+      return;
+    case "dataInspected":
+      return dataInspected(turn, event);
+    case "gossip":
+      node.peers = event.peers;
+      if (event.joined) node.gossipJoinedAtMs ??= now.monotonicMs;
+      return;
+    case "probed":
+      return probed(turn, event.endpoint, event.probe);
+    case "catalogue":
+      node.catalogue = event.catalogue;
+      return;
+    case "etcd":
+      return etcdChanged(turn, event.state);
+    case "etcdExited":
+      node.exits++;
+      node.etcd = {
+        kind: "exited",
+        atMs: now.monotonicMs,
+        code: event.code,
+        cause: event.cause,
+        count: node.exits,
+      };
+      // It ran: if its data is gone now, its identity is spent.
+      node.committing = undefined;
+      node.added = undefined;
+      etcdGone(turn);
+      turn.rest("local", Math.min(exitRestMaxMs, retryAfterMs * 2 ** Math.min(node.exits - 1, 6)));
+      turn.notice("error", "etcd exited", {
+        code: "etcd_exited",
+        text: `etcd ended by itself with ${event.code} (${event.cause})`,
+      });
+      return;
+    case "done":
+      return answered(turn, event.id, event.value);
+    case "failed":
+      return failed(turn, event.id, event.code, event.message);
+    case "plan":
+      node.plan = event.plan;
+      return;
+    case "settings":
+      node.settings = event.settings;
+      if (!event.settings.snapshots) node.catalogue = { kind: "unconfigured" };
+      else if (node.catalogue.kind === "unconfigured") node.catalogue = { kind: "unknown" };
+      return;
+    case "request":
+      node.requested = event.plan;
+      return;
+    case "timer":
+      node.timerAtMs = undefined;
+      return;
+    case "stop":
+      if (node.phase === "leaving") return;
+      node.ending = { code: 0, reason: { code: "asked_to_stop", text: "asked to stop" } };
+      turn.enter("leaving", node.ending.reason);
+      return;
+    default:
+      return event satisfies never;
+  }
+}
+
+function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected" }>): void {
+  const { node } = turn;
+  // An answer to a question from before etcd was started says nothing about now.
+  if (node.etcd.kind === "starting" || node.etcd.kind === "ready" || node.deeds.has("local")) return;
+  node.data = event.data;
+  const gone = event.data.kind === "absent" || event.data.kind === "empty";
+  if (event.record !== undefined) node.record = event.record;
+  if (gone && node.record.started !== undefined && node.committing === undefined) {
+    // Etcd ran here and its data is gone: this disk is a new founder, and no promise binds it any more.
+    forgetRecord(turn);
+    turn.notice("warn", "data lost", {
+      code: "data_lost",
+      text: "the record says that etcd ran here, and the data-dir is gone: this node starts as a new one",
+    });
+  }
+}
+
+function forgetRecord(turn: Turn): void {
+  turn.node.record = { nonce: nonceOf(turn.node.seed, turn.node.nonces++), pledges: [] };
+}
+
+function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
+  const { node, now } = turn;
+  const before = node.endpoints.get(endpoint);
+  const nowMs = now.monotonicMs;
+  let next: EndpointFacts;
+  if (probe.kind === "answer") {
+    const moved = before === undefined || probe.raftAppliedIndex > before.appliedIndex;
+    next = {
+      last: probe,
+      atMs: nowMs,
+      failures: 0,
+      appliedIndex: probe.raftAppliedIndex,
+      progressAtMs: moved ? nowMs : before.progressAtMs,
+    };
+  } else {
+    next = {
+      last: probe,
+      atMs: nowMs,
+      failingSinceMs: before?.failingSinceMs ?? nowMs,
+      failures: (before?.failures ?? 0) + 1,
+      appliedIndex: before?.appliedIndex ?? 0,
+      progressAtMs: before?.progressAtMs ?? nowMs,
+    };
+  }
+  const endpoints = new Map(node.endpoints).set(endpoint, next);
+  for (const url of endpoints.keys()) {
+    if (endpoints.size <= endpointsMax) break;
+    endpoints.delete(url);
+  }
+  node.endpoints = endpoints;
+  if (probe.kind !== "answer") {
+    if (endpoint === node.self.clientUrl) leaderless(turn);
+    return;
+  }
+  noteMembers(turn, probe);
+  if (endpoint === node.self.clientUrl && (node.etcd.kind === "starting" || node.etcd.kind === "ready")) {
+    ownAnswer(turn, probe);
+  }
+}
+
+function noteMembers(turn: Turn, answer: EtcdAnswer): void {
+  const { node, now } = turn;
+  if (!answer.linearizable || answer.members.every((member) => node.memberSinceMs.has(member.id))) return;
+  const listed = new Set(answer.members.map((member) => member.id));
+  const since = new Map([...node.memberSinceMs].filter(([id]) => listed.has(id)));
+  for (const id of listed) if (!since.has(id)) since.set(id, now.monotonicMs);
+  node.memberSinceMs = since;
+}
+
+function ownAnswer(turn: Turn, answer: EtcdAnswer): void {
+  const { node } = turn;
+  node.data = {
+    kind: "valid",
+    name: node.self.name,
+    memberId: answer.memberId,
+    clusterId: answer.clusterId,
+    peerUrls: answer.members.find((member) => member.id === answer.memberId)?.peerUrls ?? [node.self.peerUrl],
+    members: answer.members,
+    revision: answer.revision,
+    raftTerm: answer.raftTerm,
+    raftIndex: answer.raftIndex,
+  };
+  if (answer.leaderId === undefined) leaderless(turn);
+  else node.leaderlessSinceMs = undefined;
+}
+
+function leaderless(turn: Turn): void {
+  const { node, now } = turn;
+  if (node.etcd.kind === "starting" || node.etcd.kind === "ready") node.leaderlessSinceMs ??= now.monotonicMs;
+}
+
+function etcdChanged(turn: Turn, state: "starting" | "ready" | "stopped"): void {
+  const { node, now } = turn;
+  switch (state) {
+    case "starting":
+      if (node.etcd.kind === "ready") return;
+      node.etcd = { kind: "starting", sinceMs: now.monotonicMs };
+      node.leaderlessSinceMs ??= now.monotonicMs;
+      return;
+    case "ready":
+      if (node.etcd.kind !== "ready") node.etcd = { kind: "ready", sinceMs: now.monotonicMs };
+      node.exits = 0;
+      node.committing = undefined;
+      return;
+    case "stopped":
+      node.etcd = { kind: "stopped" };
+      etcdGone(turn);
+      return;
+    default:
+      return state satisfies never;
+  }
+}
+
+/** Etcd does not run any more: what it said of itself is void, and the data-dir is to be looked at again. */
+function etcdGone(turn: Turn): void {
+  const { node } = turn;
+  node.leaderlessSinceMs = undefined;
+  node.recordChecked = false;
+  node.data = { kind: "unknown" };
+  const endpoints = new Map(node.endpoints);
+  endpoints.delete(node.self.clientUrl);
+  node.endpoints = endpoints;
+  if (!node.deeds.has("local")) turn.emit({ kind: "inspectData" });
+}
+
+function take(turn: Turn, id: number): AnsweredEffect | undefined {
+  const { node } = turn;
+  for (const [slot, effect] of node.deeds) {
+    if (effect.id !== id) continue;
+    const deeds = new Map(node.deeds);
+    deeds.delete(slot);
+    node.deeds = deeds;
+    const rests = new Map(node.rests);
+    rests.delete(slot);
+    node.rests = rests;
+    return effect;
+  }
+  return undefined;
+}
+
+function answered(turn: Turn, id: number, value: DoneValue): void {
+  const { node, now } = turn;
+  const effect = take(turn, id);
+  if (effect === undefined) return;
+  switch (effect.kind) {
+    case "writeRecord":
+      node.record = effect.record;
+      return;
+    case "moveDataAside":
+      // A recovery in progress keeps its promise in memory and writes it again; all else begins anew.
+      if (node.committing === undefined) forgetRecord(turn);
+      node.added = undefined;
+      node.data = { kind: "unknown" };
+      turn.emit({ kind: "inspectData" });
+      return;
+    case "startEtcd":
+      node.committing = undefined;
+      if (node.etcd.kind !== "ready" && node.etcd.kind !== "exited") etcdChanged(turn, "starting");
+      return;
+    case "stopEtcd":
+      etcdChanged(turn, "stopped");
+      return;
+    case "prepareSource":
+      if (value.kind === "sourceVerified" && node.progress.founding?.digest === effect.founding.digest) {
+        node.progress = { ...node.progress, verified: value.hash };
+      }
+      return;
+    case "exportSurvivor":
+      if (value.kind === "exported" && node.progress.founding?.digest === effect.founding.digest) {
+        const { hash, revision, url } = value;
+        node.progress = { ...node.progress, offer: { hash, revision, url } };
+      }
+      return;
+    case "restoreData":
+      node.restored = effect.founding.digest;
+      return;
+    case "memberAdd":
+      if (value.kind === "memberAdded") node.added = value.memberId;
+      askAgain(turn);
+      return;
+    case "memberRemove":
+    case "memberUpdate":
+    case "memberPromote":
+    case "moveLeader":
+      askAgain(turn);
+      return;
+    case "checkRecord":
+      node.recordChecked = true;
+      if (value.kind === "recordChecked") checkSize(turn, value.size, value.formerSizes);
+      return;
+    case "changeRecord":
+      askAgain(turn);
+      return;
+    case "writePlan":
+      node.plan = effect.plan;
+      if (effect.plan !== undefined && node.requested?.id === effect.plan.id) node.requested = undefined;
+      return;
+    case "clearVolatile":
+      node.cleared = true;
+      return;
+    case "compareHashes":
+      node.compared = true;
+      if (value.kind === "hashesCompared" && !value.equal) {
+        node.backup = { ...node.backup, diverged: true };
+        turn.notice("error", "members differ", { code: "members_differ", text: `HashKV differs: ${value.detail}` });
+      }
+      return;
+    case "takeSnapshot":
+      node.backup = {
+        ...node.backup,
+        attemptedAtMs: now.monotonicMs,
+        revision: value.kind === "snapshotTaken"
+          ? Math.max(node.backup.revision, value.revision)
+          : node.backup.revision,
+      };
+      if (value.kind === "snapshotTaken" && value.saved) node.lastSnapshotAtWallMs = now.wallMs;
+      return;
+    default:
+      return effect satisfies never;
+  }
+}
+
+function checkSize(turn: Turn, size: number, formerSizes: readonly number[]): void {
+  const { node } = turn;
+  const own = node.settings.requiredSize;
+  if (size === own) return;
+  if (formerSizes.includes(own)) {
+    node.settings = { ...node.settings, requiredSize: size };
+    turn.notice("info", "size adopted", {
+      code: "size_adopted",
+      text: `the cluster was scaled from ${own} to ${size}; this node follows`,
+    });
+    return;
+  }
+  node.ending = {
+    code: 1,
+    reason: {
+      code: "size_contradicts_record",
+      text: `-n ${own} contradicts the cluster's record, which says ${size}`,
+      hint: `start this node with -n ${size}, or change the cluster with "e2d scale"`,
+    },
+  };
+  turn.enter("leaving", node.ending.reason);
+}
+
+/** What the members said before a change is old news: ask them all again at once. */
+function askAgain(turn: Turn): void {
+  turn.node.asked = new Map();
+}
+
+function failed(turn: Turn, id: number, code: string, message: string): void {
+  const { node, now } = turn;
+  const slot = [...node.deeds].find(([, effect]) => effect.id === id)?.[0];
+  const effect = take(turn, id);
+  if (effect === undefined || slot === undefined) return;
+  turn.notice("warn", `${effect.kind} failed`, { code, text: message });
+  // A learner that is nearly there is asked about often: waiting costs the cluster its third vote.
+  turn.rest(slot, effect.kind === "memberPromote" ? retryAfterMs / 4 : retryAfterMs);
+  switch (effect.kind) {
+    case "startEtcd":
+      // It never ran, so what was begun (a founding, a join) may be begun again in the same way.
+      node.etcd = { kind: "stopped" };
+      etcdGone(turn);
+      return;
+    case "moveDataAside":
+    case "stopEtcd":
+      turn.emit({ kind: "inspectData" });
+      return;
+    case "prepareSource":
+    case "exportSurvivor":
+      turn.rest(slot, 10 * retryAfterMs);
+      return;
+    case "takeSnapshot":
+      node.backup = { ...node.backup, attemptedAtMs: now.monotonicMs };
+      return;
+    default:
+      askAgain(turn);
+      return;
+  }
+}

@@ -1,0 +1,58 @@
+/** Whom to ask, and how often: etcd members, and the store. */
+import { leads } from "./replace.ts";
+import { freshAnswer } from "./quorum.ts";
+import type { Turn } from "./turn.ts";
+
+const quickMs = 500;
+const calmMs = 1_000;
+/** An answer that never came is given up after this, and the endpoint is asked again. */
+const catalogueEveryMs = 10_000;
+
+export function askWorld(turn: Turn): void {
+  askEndpoints(turn);
+  askCatalogue(turn);
+}
+
+function askEndpoints(turn: Turn): void {
+  const { node, now } = turn;
+  const targets = new Map<string, number>();
+  const running = node.etcd.kind === "starting" || node.etcd.kind === "ready";
+  const serving = node.phase === "serving" && node.leaderlessSinceMs === undefined;
+  if (running) targets.set(node.self.clientUrl, serving ? calmMs : quickMs / 2);
+  const leading = running && leads(freshAnswer(node.endpoints.get(node.self.clientUrl), now.monotonicMs));
+  if (leading || !serving) {
+    for (const peer of node.peers) {
+      const here = peer.state === "alive" || peer.state === "suspect";
+      const worth = peer.status === "running" || peer.facts?.data.kind === "held";
+      if (leading || here && worth) targets.set(peer.clientUrl, serving ? calmMs : quickMs);
+    }
+    if (running && node.data.kind === "valid") {
+      for (const member of node.data.members) {
+        for (const url of member.clientUrls) if (!targets.has(url)) targets.set(url, serving ? calmMs : quickMs);
+      }
+    }
+  }
+  const due: string[] = [];
+  for (const [url, everyMs] of targets) {
+    const last = node.asked.get(url);
+    if (last === undefined || now.monotonicMs - last >= everyMs) due.push(url);
+    else turn.wakeAt(last + everyMs);
+  }
+  if (due.length === 0) return;
+  const asked = new Map([...node.asked].filter(([url]) => targets.has(url)));
+  for (const url of due) {
+    asked.set(url, now.monotonicMs);
+    turn.wakeIn(targets.get(url)!);
+  }
+  node.asked = asked;
+  turn.emit({ kind: "probe", endpoints: due });
+}
+
+function askCatalogue(turn: Turn): void {
+  const { node, now } = turn;
+  if (!node.settings.snapshots || node.phase === "serving" && node.leaderlessSinceMs === undefined) return;
+  const last = node.catalogueAskedMs;
+  if (last !== undefined && now.monotonicMs - last < catalogueEveryMs) return;
+  node.catalogueAskedMs = now.monotonicMs;
+  turn.emit({ kind: "readCatalogue" });
+}

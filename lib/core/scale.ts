@@ -1,0 +1,119 @@
+/**
+ * Carrying a plan on: the next operation that is not done yet, if it is safe now. Run by the e2d beside the leader,
+ * whoever that is; the plan itself lies in etcd.
+ */
+import { nextOperation, type Operation, type Plan, type PlanView } from "./plan.ts";
+import { isHealthy, refusalToRemove } from "./quorum.ts";
+import type { Turn } from "./turn.ts";
+import type { EtcdAnswer, Reason } from "./view.ts";
+
+/** True when there is a plan and this turn is its. */
+export function carryPlan(turn: Turn, own: EtcdAnswer): boolean {
+  const { node } = turn;
+  if (node.plan === undefined) {
+    if (node.requested === undefined) return false;
+    if (turn.ask("plan", { kind: "writePlan", plan: node.requested })) {
+      turn.decide("plan", { code: "asked_by_operator", text: node.requested.text }, { plan: node.requested.id });
+    }
+    return true;
+  }
+  const plan = node.plan;
+  if (node.deeds.has("plan") || node.deeds.has("cluster")) return true;
+  const planView: PlanView = {
+    members: own.members,
+    leaderId: own.leaderId,
+    recordedSize: own.recordedSize,
+    lastSnapshotAtWallMs: node.lastSnapshotAtWallMs,
+    endpoints: node.endpoints,
+  };
+  const next = nextOperation(plan, planView);
+  if (next === undefined) {
+    if (turn.ask("plan", { kind: "writePlan" })) {
+      turn.decide("plan done", { code: "plan_done", text: `done: ${plan.text}` }, { plan: plan.id });
+    }
+    return true;
+  }
+  const refusal = refusalOf(next, plan, turn, own);
+  if (refusal !== undefined) {
+    turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits: ${refusal}` });
+    return true;
+  }
+  carry(next, plan, turn, own);
+  return true;
+}
+
+/** Why an operation must not be done now. */
+function refusalOf(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): string | undefined {
+  const { view } = turn;
+  switch (next.kind) {
+    case "remove": {
+      const target = own.members.find((member) => member.id === next.memberId);
+      const sick = own.members.find((member) => member.id !== next.memberId && !isHealthy(member, own, view));
+      if (plan.purpose === "scale" && sick !== undefined) return `member "${sick.name}" is sick`;
+      return target === undefined ? undefined : refusalToRemove(target, own, view);
+    }
+    case "moveLeaderFrom":
+    case "upgrade":
+    case "resize": {
+      const sick = own.members.find((member) => !isHealthy(member, own, view));
+      return sick === undefined ? undefined : `member "${sick.name}" is sick`;
+    }
+    case "snapshot":
+    case "add":
+    case "promote":
+      return undefined;
+    default:
+      return next satisfies never;
+  }
+}
+
+function carry(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): void {
+  const { node } = turn;
+  const via = [node.self.clientUrl];
+  const reason: Reason = { code: "plan_goes_on", text: plan.text };
+  const facts = { plan: plan.id, operation: next.kind };
+  switch (next.kind) {
+    case "snapshot":
+      if (!node.settings.snapshots) {
+        turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for a snapshot, and no store is configured` });
+        return;
+      }
+      // The interval does not count for a snapshot that a plan begins with; «nothing new» is as good as saved.
+      turn.ask("backup", {
+        kind: "takeSnapshot",
+        format: node.peers.some((peer) => peer.go && peer.state === "alive") ? "go-v1" : "v2",
+        lineage: node.record.started?.lineage ?? { id: own.clusterId, epoch: 0, token: "etcd-cluster" },
+        lastRevision: 0,
+      });
+      return;
+    case "moveLeaderFrom": {
+      const to = own.members.find((member) =>
+        member.id !== next.memberId && !member.isLearner && isHealthy(member, own, turn.view)
+      );
+      if (to !== undefined && turn.ask("cluster", { kind: "moveLeader", to: to.id })) {
+        turn.decide("moveLeader", reason, facts);
+      }
+      return;
+    }
+    case "remove":
+      if (turn.ask("cluster", { kind: "memberRemove", via, memberId: next.memberId })) {
+        turn.decide("remove", reason, facts);
+      }
+      return;
+    case "resize":
+      if (turn.ask("cluster", { kind: "changeRecord", from: next.from, to: next.to })) {
+        turn.decide("resize", reason, facts);
+      }
+      return;
+    case "promote":
+    case "add":
+      // The joiner adds itself, and replace.ts promotes whoever has caught up.
+      turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for ${next.peerUrl} to ${next.kind}` });
+      return;
+    case "upgrade":
+      turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for member ${next.memberId} to run ${next.to}` });
+      return;
+    default:
+      return next satisfies never;
+  }
+}

@@ -1,0 +1,85 @@
+/** What a serving node does for its cluster, one deed at a time: replace, promote, carry plans on, back up, clear up. */
+import { decideBackup } from "./backup.ts";
+import { ownLineage } from "./lineage.ts";
+import { freshAnswer } from "./quorum.ts";
+import { decideReplacement, leads } from "./replace.ts";
+import { carryPlan } from "./scale.ts";
+import type { Turn } from "./turn.ts";
+import type { EtcdAnswer } from "./view.ts";
+
+const planEveryMs = 5_000;
+
+export function serve(turn: Turn): void {
+  const { node, now, view } = turn;
+  const own = freshAnswer(node.endpoints.get(node.self.clientUrl), now.monotonicMs);
+  if (own === undefined || !leads(own)) {
+    if (own?.leaderId === undefined) {
+      turn.waitFor({ code: "no_quorum", text: "the own etcd has no leader: its quorum cannot be reached" }, "warn");
+    } else if (node.waitingFor?.code === "no_quorum") node.waitingFor = undefined;
+    return;
+  }
+  clearUp(turn, own);
+  backUp(turn, own);
+  if (node.settings.paused) {
+    return turn.waitFor({ code: "paused", text: "paused: no member is added, promoted or removed until resumed" });
+  }
+  if (node.planReadMs === undefined || now.monotonicMs - node.planReadMs >= planEveryMs) {
+    node.planReadMs = now.monotonicMs;
+    turn.emit({ kind: "readPlan" });
+  }
+  if (node.deeds.has("cluster")) return;
+  const deed = decideReplacement(view, own);
+  const via = [node.self.clientUrl];
+  switch (deed.kind) {
+    case "remove":
+      if (turn.ask("cluster", { kind: "memberRemove", via, memberId: deed.member.id })) {
+        turn.decide("remove", deed.reason, { member: deed.member.id, name: deed.member.name });
+      }
+      return;
+    case "promote":
+      if (turn.ask("cluster", { kind: "memberPromote", via, memberId: deed.member.id })) {
+        turn.decide("promote", deed.reason, { member: deed.member.id, name: deed.member.name });
+      }
+      return;
+    case "wait":
+      turn.waitFor(deed.reason);
+      return;
+    case "nothing":
+      if (carryPlan(turn, own)) return;
+      node.waitingFor = undefined;
+      return;
+    default:
+      return deed satisfies never;
+  }
+}
+
+/** After a restore: once, by the leader's e2d, as an ordinary transaction; then the members are held side by side. */
+function clearUp(turn: Turn, own: EtcdAnswer): void {
+  const { node, view } = turn;
+  const lineage = ownLineage(view);
+  if (lineage === undefined || node.record.started?.how === "joined" && lineage.epoch < 2) return;
+  if (lineage.epoch < 2 && node.record.started?.how !== "restored") return;
+  if (!node.cleared) {
+    turn.ask("record", { kind: "clearVolatile", lineage });
+    return;
+  }
+  const voters = own.members.filter((member) => !member.isLearner);
+  if (!node.compared && voters.length >= node.settings.requiredSize) {
+    turn.ask("record", { kind: "compareHashes", endpoints: voters.flatMap((member) => member.clientUrls.slice(0, 1)) });
+  }
+}
+
+function backUp(turn: Turn, own: EtcdAnswer): void {
+  const { node, view } = turn;
+  const lineage = ownLineage(view);
+  if (lineage === undefined || node.deeds.has("backup")) return;
+  const decision = decideBackup(view, own, node.backup);
+  if (decision.kind === "take") {
+    turn.ask("backup", {
+      kind: "takeSnapshot",
+      format: decision.format,
+      lineage,
+      lastRevision: node.backup.revision,
+    });
+  }
+}
