@@ -1,0 +1,121 @@
+/** What `e2d pki init` and `e2d pki gencerts` do: the same files under the same names as the original writes. */
+import type { Clock, Files, Random } from "../ports.ts";
+import { type Authority, createAuthority, loadAuthority } from "./authority.ts";
+import type { Host } from "./host.ts";
+import { parseHosts } from "./host.ts";
+import { defaultLifetimeMs, issueCertificate, type Profile, profiles } from "./issue.ts";
+import { type NewPemFile, pathIn, readPemFile, writePemFiles } from "./key_files.ts";
+import { makePrivateKey, type NewKeyKind, writePrivateKey } from "./private_key.ts";
+
+/** The outside world that making certificates needs. */
+export interface PkiPorts {
+  files: Files;
+  clock: Pick<Clock, "wallMs">;
+  random: Pick<Random, "bytes">;
+}
+
+export interface Written {
+  /** Paths written, sorted. */
+  written: string[];
+  /** Where --force put the files that were there before. */
+  keptAside: string[];
+}
+
+/** The CA's two files as their paths. */
+export interface AuthorityPaths {
+  caCert: string;
+  caKey: string;
+}
+
+/** Makes a new authority. Throws E2dError `pki_file_exists` when one of its files is there and `force` is not set. */
+export async function initAuthority(
+  ports: PkiPorts,
+  options: AuthorityPaths & { kind?: NewKeyKind; lifetimeMs?: number; force?: boolean },
+): Promise<Written> {
+  const { caCert, caKey, kind, lifetimeMs } = options;
+  const made = await createAuthority({
+    ...ports,
+    ...(kind === undefined ? {} : { kind }),
+    ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
+  });
+  return await write(ports, options.force ?? false, [
+    { path: caKey, text: made.key, isSecret: true },
+    { path: caCert, text: made.certificate, isSecret: false },
+  ]);
+}
+
+/** Makes client, peer and server pairs in one directory. Throws what loadAuthority and initAuthority throw. */
+export async function generateCertificates(
+  ports: PkiPorts,
+  options: AuthorityPaths & {
+    outputDir: string;
+    hosts: readonly string[];
+    kind?: NewKeyKind;
+    lifetimeMs?: number;
+    force?: boolean;
+  },
+): Promise<Written> {
+  // Hosts first: a typing error must not cost the time that three keys take.
+  const hosts = parseHosts(options.hosts);
+  const authority = await readAuthority(ports.files, options);
+  const pems: NewPemFile[] = [];
+  for (const profile of profiles) pems.push(...await makePair(ports, { ...options, authority, profile, hosts }));
+  return await write(ports, options.force ?? false, pems);
+}
+
+/** Reads and checks the authority's two files. Throws what readPemFile and loadAuthority throw. */
+export async function readAuthority(files: Files, paths: AuthorityPaths): Promise<Authority> {
+  return await loadAuthority({
+    certificate: await readPemFile(files, paths.caCert, "CA certificate"),
+    key: await readPemFile(files, paths.caKey, "CA key"),
+  });
+}
+
+/**
+ * The names of a server's and a peer's certificate. Without `--hosts`: the machine's name, all its addresses, 127.0.0.1
+ * and localhost. With it, those hosts, and as in the original the loopback address and the machine's first IPv4
+ * address, because e2d's own client dials them.
+ */
+export function certificateHosts(
+  given: readonly string[],
+  machine: { hostName: string; addresses: readonly string[] },
+): string[] {
+  // An address with a zone ("fe80::1%eth0") means something on this machine alone and cannot stand in a certificate.
+  const addresses = machine.addresses.filter((address) => !address.includes("%") && !/^fe[89ab].:/i.test(address));
+  if (given.length === 0) return [machine.hostName, ...addresses, "127.0.0.1", "localhost"];
+  const first = addresses.find((address) => /^\d+(\.\d+){3}$/.test(address) && !address.startsWith("127."));
+  return [...given, "127.0.0.1", "localhost", ...(first === undefined ? [] : [first])];
+}
+
+async function makePair(
+  ports: PkiPorts,
+  options: {
+    authority: Authority;
+    profile: Profile;
+    hosts: readonly Host[];
+    outputDir: string;
+    kind?: NewKeyKind;
+    lifetimeMs?: number;
+  },
+): Promise<NewPemFile[]> {
+  const { authority, profile, outputDir } = options;
+  const key = await makePrivateKey(options.kind ?? "rsa-2048");
+  const certificate = await issueCertificate({
+    ...ports,
+    signer: authority,
+    profile,
+    // etcd holds the names of a client's certificate against the address it dials from: a client has none.
+    hosts: profile === "client" ? [] : options.hosts,
+    key,
+    lifetimeMs: options.lifetimeMs ?? defaultLifetimeMs,
+  });
+  return [
+    { path: pathIn(outputDir, `${profile}.crt`), text: certificate, isSecret: false },
+    { path: pathIn(outputDir, `${profile}.key`), text: writePrivateKey(key), isSecret: true },
+  ];
+}
+
+async function write(ports: PkiPorts, force: boolean, pems: readonly NewPemFile[]): Promise<Written> {
+  const keptAside = await writePemFiles(ports.files, pems, { force, nowMs: ports.clock.wallMs() });
+  return { written: pems.map(({ path }) => path).sort(), keptAside };
+}
