@@ -5,7 +5,7 @@ import { type CacheEntry, type CacheNote, lookUp, notePath, noteText } from "./c
 import { download, type DownloadPorts, type DownloadProgress, shownUrl } from "./download.ts";
 import { programVersion } from "./program.ts";
 import { pinnedReleaseSum, type Platform, type Release, release, sumInList } from "./release.ts";
-import { programs, unpack, type UnpackedFiles, writeFile } from "./unpack.ts";
+import { type Program, programs, unpack, type UnpackedFiles, writeFile } from "./unpack.ts";
 import { claimWorkspace, type Workspace } from "./workspace.ts";
 
 export interface InstallRequest {
@@ -30,11 +30,12 @@ export interface InstallPorts extends Omit<DownloadPorts, "files" | "staging"> {
   log: Logger;
 }
 
-/** Programs that `deno task compile --embed-etcd` put into the executable. */
+/** Programs that `deno task compile --embed-etcd` put into the executable, each as `<program>.gz`. */
 export interface EmbeddedEtcd {
   /** A folder in the executable's own file system. */
   folder: string;
   version: string;
+  /** Sizes and sums of the programs unpacked. */
   files: UnpackedFiles;
 }
 
@@ -84,16 +85,32 @@ export async function installEmbedded(
       for (const program of programs) {
         const expected = embedded.files[program];
         if (expected === undefined) continue;
-        const body = await ports.staging.read(`${embedded.folder}/${program}`);
-        const { sha256 } = body ? await writeFile(`${stage}/${program}`, body, ports.staging) : { sha256: "missing" };
-        if (sha256 !== expected.sha256) {
-          throw new E2dError("checksum_mismatch", `Cannot unpack embedded "${program}": SHA-256 ${sha256}`, {
-            hint: "this executable is damaged: install e2d again",
-          });
-        }
+        await unpackEmbedded(program, expected.sha256, { from: embedded.folder, to: stage }, ports);
       }
       return { version, from: "embedded", files: embedded.files };
     }));
+}
+
+async function unpackEmbedded(
+  program: Program,
+  sha256: string,
+  { from, to }: { from: string; to: string },
+  { staging }: InstallPorts,
+): Promise<void> {
+  const damaged = (state: string, cause?: unknown) =>
+    new E2dError("checksum_mismatch", `Cannot unpack embedded "${program}": ${state}`, {
+      cause,
+      hint: "this executable is damaged: install e2d again",
+    });
+  const packed = await staging.read(`${from}/${program}.gz`);
+  if (packed === undefined) throw damaged("it is missing");
+  let sum: string;
+  try {
+    sum = (await writeFile(`${to}/${program}`, packed.pipeThrough(new DecompressionStream("gzip")), staging)).sha256;
+  } catch (error) {
+    throw isE2dError(error) ? error : damaged("it is not whole gzip data", error);
+  }
+  if (sum !== sha256) throw damaged(`its SHA-256 is ${sum}, not ${sha256}`);
 }
 
 /** Fills a stage folder, runs what is in it once, and gives it its place in the cache. */

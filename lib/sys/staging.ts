@@ -1,4 +1,3 @@
-import { dirname } from "node:path";
 import { E2dError } from "../errors.ts";
 import type { AppendFile, Staging } from "../ports.ts";
 
@@ -59,7 +58,7 @@ export const systemStaging: Staging = {
       if (error instanceof Deno.errors.AlreadyExists || /os error (17|39)\b/.test(String(error))) return "taken";
       throw failure("file_write", `Cannot rename "${from}" to "${to}"`, error);
     }
-    await syncFolder(dirname(to));
+    await syncFolder(to.slice(0, to.lastIndexOf("/")) || "/");
     return "moved";
   },
 

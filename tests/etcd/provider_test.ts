@@ -12,6 +12,7 @@ const mirror = "http://127.0.0.1/etcd";
 
 /** A "program" on the memory disk is text: what it prints when asked for its version. */
 const etcd = (version: string) => `etcd Version: ${version}\nGit SHA: x\n`;
+const packed = (text: string) => gzip(new TextEncoder().encode(text));
 const sha256 = (data: string | Uint8Array) => createHash("sha256").update(data).digest("hex");
 
 class World {
@@ -138,7 +139,7 @@ Deno.test("findEtcd() looks into the executable, the user's cache, the shared fo
   assertEquals(await find(), ["cache", "3.6.14", `${shared}/3.6.14/etcd`]);
   assertEquals(await find({ version: "3.7.3" }), ["cache", "3.7.3", `${cache}/3.7.3/etcd`]);
   assertEquals(await find({ version: "v3.4.23" }), ["path", "3.4.23", "/bin/etcd"]);
-  world.disk.put("/inside/etcd", etcd("3.6.13"));
+  world.disk.put("/inside/etcd.gz", await packed(etcd("3.6.13")));
   const embedded = {
     folder: "/inside",
     version: "3.6.13",
@@ -178,16 +179,18 @@ Deno.test("findEtcd() passes over what it cannot use on PATH", async () => {
 
 Deno.test("findEtcd() unpacks embedded programs once, and refuses damaged ones", async () => {
   const world = new World();
-  world.disk.put("/inside/etcd", etcd("3.6.14"));
+  world.disk.put("/inside/etcd.gz", await packed(etcd("3.6.14")));
   const files = { etcd: { sizeBytes: etcd("3.6.14").length, sha256: sha256(etcd("3.6.14")) } };
   const request = { ...world.request, embedded: { folder: "/inside", version: "3.6.14", files } };
   const first = await findEtcd(request, world.ports);
   await world.disk.remove("/inside");
   assertEquals(await findEtcd(request, world.ports), first);
   const broken = new World();
-  broken.disk.put("/inside/etcd", "damaged");
-  await assertE2dError("checksum_mismatch", () => findEtcd(request, broken.ports));
-  assertEquals([broken.started, await broken.cached()], [[], []]);
+  for (const damage of ["damaged", await packed("another program")]) {
+    broken.disk.put("/inside/etcd.gz", damage);
+    await assertE2dError("checksum_mismatch", () => findEtcd(request, broken.ports));
+    assertEquals([broken.started, await broken.cached()], [[], []]);
+  }
   const nowhere: EtcdRequest = { ...request, cacheDir: undefined };
   await assertE2dError("cache_unknown", () => findEtcd(nowhere, broken.ports));
 });

@@ -1,0 +1,45 @@
+/** Prepares the folder that `deno task compile --embed-etcd` puts into the executable. */
+import { createReadStream, createWriteStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { pipeline } from "node:stream/promises";
+import { createGzip } from "node:zlib";
+import { noteText } from "../lib/etcd/cache.ts";
+import { type EtcdPrograms, findEtcd, installEtcd } from "../lib/etcd/provider.ts";
+import type { UnpackedFile } from "../lib/etcd/unpack.ts";
+import { systemEtcdRequest, systemProviderPorts } from "../lib/cli/etcd_provider.ts";
+import type { Logger } from "../lib/ports.ts";
+
+/** etcdctl is left out: e2d speaks to etcd itself, and every megabyte inside is one of memory at run time. */
+const embedded = ["etcd", "etcdutl"] as const;
+
+const line = (message: string, fields?: Readonly<Record<string, unknown>>) =>
+  console.error(`compile: ${message}${fields ? ` ${JSON.stringify(fields)}` : ""}`);
+const log: Logger = { debug: () => {}, info: line, warn: line, error: line, with: () => log };
+
+/** Fills `folder` with packed programs and a note of what they are; from `etcdDir`, or from the default release. */
+export async function embedEtcd({ folder, etcdDir }: { folder: string; etcdDir: string | undefined }): Promise<void> {
+  const request = await systemEtcdRequest({ etcdDir });
+  const ports = systemProviderPorts(log);
+  const found: EtcdPrograms = etcdDir === undefined
+    ? await installEtcd(request, ports)
+    : await findEtcd(request, ports);
+  await Deno.mkdir(folder, { recursive: true });
+  const files: Partial<Record<typeof embedded[number], UnpackedFile>> = {};
+  for (const program of embedded) {
+    const path = found[program];
+    if (path === undefined) continue;
+    // The executable keeps all that is embedded in memory: packed, etcd takes a third of the room.
+    await pipeline(createReadStream(path), createGzip({ level: 9 }), createWriteStream(`${folder}/${program}.gz`));
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(path), hash);
+    files[program] = { sizeBytes: (await stat(path)).size, sha256: hash.digest("hex") };
+  }
+  const { etcd, ...rest } = files;
+  if (etcd === undefined) throw new Error(`no etcd in "${etcdDir}"`);
+  await Deno.writeTextFile(
+    `${folder}/e2d.json`,
+    noteText({ version: found.version, from: "embedded", files: { etcd, ...rest } }),
+  );
+  line("embedding etcd", { version: found.version, from: found.etcd });
+}
