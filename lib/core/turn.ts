@@ -2,7 +2,7 @@
  * One turn of a node: a draft of its next state, the effects collected so far, and the small tools every rule's
  * carrying-out needs: ask for a deed unless one of its slot is under way, say a reason once, wake up in time.
  */
-import { type AnsweredEffect, type Effect, type JournalEntry } from "./effect.ts";
+import type { AnsweredEffect, Effect, JournalEntry } from "./effect.ts";
 import type { Now } from "./event.ts";
 import type { Draft, Slot } from "./node.ts";
 import type { Phase, Reason, View } from "./view.ts";

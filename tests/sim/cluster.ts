@@ -1,0 +1,286 @@
+/**
+ * Whole clusters under random faults: `deno run -A tests/sim/cluster.ts [--seed N] [--seeds COUNT] [--from N]`. One
+ * seed prints its trace; many print only what failed, with the command that replays it.
+ */
+import { configOf } from "./fake_etcd.ts";
+import { type Machine, SimulationFailure, World } from "./world.ts";
+
+export interface Outcome {
+  readonly seed: number;
+  readonly failure: string | undefined;
+  readonly steps: number;
+  readonly writes: number;
+}
+
+/** Runs one seed. Everything about it follows from the number. */
+export function runSeed(seed: number, trace?: (line: string) => void): Outcome {
+  const world = new World({ seed, size: [3, 3, 3, 5, 1][seed % 5]!, ...(trace === undefined ? {} : { trace }) });
+  try {
+    new Story(world).play();
+    return { seed, failure: undefined, steps: world.steps, writes: world.referee.writesAcked };
+  } catch (error) {
+    if (!(error instanceof SimulationFailure)) throw error;
+    return { seed, failure: error.message, steps: world.steps, writes: world.referee.writesAcked };
+  }
+}
+
+/** When everybody must be well again after the last fault. */
+const healMs = 90_000;
+
+class Story {
+  readonly #world: World;
+  #next = 0;
+  readonly #spares: number;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#spares = world.size > 1 && world.random() < 0.3 ? 1 : 0;
+  }
+
+  play(): void {
+    const world = this.#world;
+    const names = "abcdefgh".slice(0, world.size + this.#spares).split("");
+    for (const name of names) world.addMachine(name);
+    this.#next = names.length;
+    const few = world.random() < 0.3;
+    for (const machine of world.machines.values()) {
+      machine.settings = { ...machine.settings, seeds: this.#seeds(few ? names.slice(0, 1) : names) };
+    }
+    const spreadMs = world.pick([10, 500, 5_000]);
+    for (const machine of world.machines.values()) {
+      world.at(world.below(spreadMs), () => world.boot(machine));
+    }
+    const faults = 2 + world.below(6);
+    // Some faults hit the founding itself.
+    world.run(world.random() < 0.5 ? 200 + world.below(3_000) : 15_000);
+    for (let i = 0; i < faults; i++) {
+      this.#fault();
+      world.run(world.nowMs + world.pick([100, 800, 3_000, 12_000, 25_000]));
+    }
+    this.#healAll();
+    world.run(world.nowMs + 20_000);
+    this.#healAll();
+    const deadline = world.nowMs + healMs;
+    let why: string | undefined = "";
+    while (world.nowMs < deadline) {
+      world.run(world.nowMs + 1_000);
+      why = this.#notWhole();
+      if (why === undefined) break;
+    }
+    if (why !== undefined) world.fail(`not whole ${healMs / 1000} s after the last fault: ${why}`);
+  }
+
+  #seeds(names: readonly string[]): string[] {
+    return names.map((name) => `${this.#world.machines.get(name)?.address ?? name}:7980`);
+  }
+
+  #fault(): void {
+    const world = this.#world;
+    const up = [...world.machines.values()].filter((machine) => machine.node !== undefined);
+    const down = [...world.machines.values()].filter((machine) => machine.node === undefined);
+    const kind = world.pick([
+      "kill",
+      "kill",
+      "restart",
+      "restart",
+      "killAll",
+      "loseDisk",
+      "loseDisk",
+      "replace",
+      "replace",
+      "pause",
+      "pause",
+      "partition",
+      "partition",
+      "oneWay",
+      "heal",
+      "slow",
+      "address",
+      "stop",
+    ]);
+    switch (kind) {
+      case "kill":
+        if (up.length > 0) world.kill(world.pick(up));
+        return;
+      case "restart":
+        for (const machine of down) if (world.random() < 0.6) world.boot(machine);
+        return;
+      case "killAll":
+        for (const machine of up) world.kill(machine);
+        for (const machine of world.machines.values()) {
+          if (world.random() < 0.8) world.at(world.below(4_000), () => world.boot(machine));
+        }
+        return;
+      case "loseDisk": {
+        const machine = world.pick([...world.machines.values()]);
+        if (!this.#canSpare(machine)) return;
+        world.kill(machine);
+        world.loseDisk(machine);
+        world.at(world.below(8_000), () => world.boot(machine));
+        return;
+      }
+      case "replace": {
+        const machine = world.pick([...world.machines.values()]);
+        if (!this.#canSpare(machine) || this.#next > 7) return;
+        world.kill(machine);
+        world.loseDisk(machine);
+        world.machines.delete(machine.name);
+        const name = "abcdefgh"[this.#next++]!;
+        const seeds = [...machine.settings.seeds];
+        const fresh = world.addMachine(name, name, { seeds });
+        world.at(world.below(8_000), () => world.boot(fresh));
+        return;
+      }
+      case "pause":
+        if (up.length > 0) {
+          const machine = world.pick(up);
+          world.pause(machine, world.random() < 0.5);
+          world.at(world.pick([1_500, 8_000, 25_000]), () => world.resume(machine));
+        }
+        return;
+      case "partition": {
+        const side = new Set([...world.machines.keys()].filter(() => world.random() < 0.4));
+        world.trace(`partition: ${[...side].join(" ")} | the rest`);
+        for (const a of world.machines.keys()) {
+          for (const b of world.machines.keys()) if (side.has(a) !== side.has(b)) world.cut.add(`${a} ${b}`);
+        }
+        return;
+      }
+      case "oneWay": {
+        const [a, b] = [world.pick([...world.machines.keys()]), world.pick([...world.machines.keys()])];
+        world.trace(`packets from ${a} to ${b} are lost`);
+        if (a !== b) world.cut.add(`${a} ${b}`);
+        return;
+      }
+      case "heal":
+        world.trace("the network heals");
+        world.cut.clear();
+        return;
+      case "slow": {
+        const machine = world.pick([...world.machines.values()]);
+        machine.slow = !machine.slow;
+        const member = world.memberOf(machine.name);
+        if (member !== undefined) member.slow = machine.slow;
+        return;
+      }
+      case "address": {
+        const machine = world.pick([...world.machines.values()]);
+        if (world.size === 1) return;
+        world.kill(machine);
+        const old = `${machine.address}:7980`;
+        machine.address = `${machine.name}${1 + world.below(900)}`;
+        world.trace(`${machine.name} moves to ${machine.address}`);
+        for (const other of world.machines.values()) {
+          const seeds = other.settings.seeds.map((seed) => seed === old ? `${machine.address}:7980` : seed);
+          other.settings = { ...other.settings, seeds };
+          world.deliver(other, { kind: "settings", settings: other.settings });
+        }
+        world.at(world.below(3_000), () => world.boot(machine));
+        return;
+      }
+      case "stop":
+        if (up.length > 0) {
+          const machine = world.pick(up);
+          world.trace(`${machine.name} is asked to stop`);
+          world.deliver(machine, { kind: "stop" });
+        }
+        return;
+      default:
+        throw new Error(`no fault is called ${kind}`);
+    }
+  }
+
+  /** A disk may be lost while all others that vote still make a quorum with everything that was acknowledged. */
+  #canSpare(machine: Machine): boolean {
+    const world = this.#world;
+    if (world.size === 1) return false;
+    const data = machine.disk.data;
+    const others = [...world.machines.values()].filter((other) => other !== machine);
+    const newest = [...world.machines.values()].map((each) => each.disk.data).filter((each) => each !== undefined)
+      .sort((a, b) => b.commit - a.commit)[0];
+    if (newest === undefined) {
+      // Nobody holds data: a promise may be lost, but only one, or the founding has too few who remember.
+      return machine.disk.record === undefined && others.every((other) => other.disk.record === undefined);
+    }
+    if (data === undefined) return machine.disk.record === undefined;
+    const voters = configOf(newest).filter((member) => !member.isLearner);
+    const quorum = Math.floor(voters.length / 2) + 1;
+    // A membership change that is not committed everywhere makes it unclear whose quorum counts.
+    if (
+      others.some((each) => each.disk.data !== undefined && configOf(each.disk.data).length !== configOf(newest).length)
+    ) {
+      return false;
+    }
+    if (configOf(newest).some((member) => member.isLearner)) return false;
+    const whole = others.filter((other) =>
+      other.disk.data !== undefined && other.disk.data.clusterId === newest.clusterId &&
+      other.disk.data.log.length >= newest.commit &&
+      voters.some((member) => member.id === other.disk.data!.memberId)
+    );
+    return whole.length >= quorum;
+  }
+
+  #healAll(): void {
+    const world = this.#world;
+    world.trace("all faults end");
+    world.cut.clear();
+    for (const machine of world.machines.values()) {
+      world.resume(machine);
+      machine.slow = false;
+      const member = world.memberOf(machine.name);
+      if (member !== undefined) member.slow = false;
+      world.boot(machine);
+    }
+  }
+
+  #notWhole(): string | undefined {
+    const world = this.#world;
+    const leaders = [...world.etcds.running.values()].filter((member) => member.leaderId === member.data.memberId);
+    if (leaders.length !== 1) return `${leaders.length} leaders`;
+    const leader = leaders[0]!;
+    const config = configOf(leader.data);
+    if (config.length !== world.size || config.some((member) => member.isLearner)) {
+      return `${config.length} members: ${
+        config.map((member) => member.name + (member.isLearner ? "?" : "")).join(" ")
+      }`;
+    }
+    for (const member of config) {
+      const machine = world.machines.get(member.name);
+      if (machine?.node?.phase !== "serving") return `"${member.name}" is ${machine?.node?.phase ?? "gone"}`;
+    }
+    for (const machine of world.machines.values()) {
+      if (config.some((member) => member.name === machine.name)) continue;
+      const waits = machine.node?.waitingFor?.code;
+      if (waits !== "spare") return `"${machine.name}" is no spare: ${machine.node?.phase} ${waits}`;
+    }
+    return undefined;
+  }
+}
+
+function main(args: readonly string[]): number {
+  const value = (name: string) => {
+    const at = args.indexOf(name);
+    return at < 0 ? undefined : Number(args[at + 1]);
+  };
+  const one = value("--seed");
+  if (one !== undefined) {
+    const outcome = runSeed(one, (line) => console.log(line));
+    console.log(outcome.failure === undefined ? `seed ${one}: whole` : `seed ${one}: ${outcome.failure}`);
+    return outcome.failure === undefined ? 0 : 1;
+  }
+  const from = value("--from") ?? 0;
+  const count = value("--seeds") ?? 200;
+  let failed = 0;
+  let steps = 0;
+  for (let seed = from; seed < from + count; seed++) {
+    const outcome = runSeed(seed);
+    steps += outcome.steps;
+    if (outcome.failure === undefined) continue;
+    failed++;
+    console.log(`seed ${seed}: ${outcome.failure}`);
+  }
+  console.log(`${count} seeds, ${failed} failed, ${steps} steps`);
+  return failed === 0 ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(main(Deno.args));
