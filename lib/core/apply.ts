@@ -325,7 +325,9 @@ function checkSize(turn: Turn, size: number, formerSizes: readonly number[]): vo
 
 /** What the members said before a change is old news: ask them all again at once. */
 function askAgain(turn: Turn): void {
-  turn.node.asked = new Map();
+  const { node } = turn;
+  node.asked = new Map();
+  node.endpoints = new Map([...node.endpoints].map(([url, facts]) => [url, { ...facts, atMs: -Infinity }]));
 }
 
 function failed(turn: Turn, id: number, code: string, message: string): void {

@@ -318,6 +318,7 @@ function accompany(turn: Turn): void {
     }
     return turn.waitFor({ code: "catching_up", text: "the learner is catching up; then it is promoted" });
   }
+  if (!me.peerUrls.includes(node.self.peerUrl)) correctAddress(turn, memberId);
   if (!node.recordChecked) {
     turn.ask("record", { kind: "checkRecord", requiredSize: node.settings.requiredSize });
     return turn.waitFor({ code: "record_check", text: "comparing -n with the cluster's record" });
@@ -327,6 +328,18 @@ function accompany(turn: Turn): void {
   status(turn, "running");
   turn.enter("serving", { code: "etcd_ready", text: "etcd is ready and this member votes" });
   serve(turn);
+}
+
+/**
+ * This member was started at another address while there was no quorum to tell. Etcd carries its messages over the
+ * connections that it opens itself; now the others can be told.
+ */
+function correctAddress(turn: Turn, memberId: string): void {
+  const { node } = turn;
+  const deed = { kind: "memberUpdate", via: [node.self.clientUrl], memberId, peerUrl: node.self.peerUrl } as const;
+  if (turn.ask("cluster", deed)) {
+    turn.decide("updateAddress", { code: "address_changed", text: `this member is at ${node.self.peerUrl} now` });
+  }
 }
 
 /** A newer epoch among the peers ends an older one that has no quorum. True when it was ended. */

@@ -64,6 +64,8 @@ export class Turn {
     if (!this.free(slot)) return false;
     const effect = { ...deed, id: this.node.nextId++ } as AnsweredEffect;
     this.node.deeds = new Map(this.node.deeds).set(slot, effect);
+    // From here an exit is this start's, not that of a process before it.
+    if (effect.kind === "startEtcd") this.node.etcd = { kind: "stopped" };
     this.emit(effect);
     return true;
   }

@@ -126,7 +126,7 @@ class Story {
         world.loseDisk(machine);
         world.machines.delete(machine.name);
         const name = "abcdefgh"[this.#next++]!;
-        const seeds = [...machine.settings.seeds];
+        const seeds = this.#seeds([name, ...world.machines.keys()]);
         const fresh = world.addMachine(name, name, { seeds });
         world.at(world.below(8_000), () => world.boot(fresh));
         return;
@@ -165,7 +165,7 @@ class Story {
       }
       case "address": {
         const machine = world.pick([...world.machines.values()]);
-        if (world.size === 1) return;
+        if (world.size === 1 || !this.#addressesKnown()) return;
         world.kill(machine);
         const old = `${machine.address}:7980`;
         machine.address = `${machine.name}${1 + world.below(900)}`;
@@ -218,6 +218,18 @@ class Story {
       voters.some((member) => member.id === other.disk.data!.memberId)
     );
     return whole.length >= quorum;
+  }
+
+  /** One move at a time: two members that both moved cannot find each other, in life as here. */
+  #addressesKnown(): boolean {
+    return [...this.#world.machines.values()].every((machine) => {
+      const data = machine.disk.data;
+      if (data === undefined) return true;
+      return configOf(data).every((member) => {
+        const named = this.#world.machines.get(member.name);
+        return named === undefined || member.peerUrl === this.#world.identity(named).peerUrl;
+      });
+    });
   }
 
   #healAll(): void {

@@ -165,7 +165,11 @@ export class FakeEtcds {
   /** The running member that `from` finds behind a member of its configuration. */
   #peer(from: Member, to: ConfMember): Member | undefined {
     for (const other of this.running.values()) {
-      if (other.peerUrl !== to.peerUrl || other.data.memberId !== to.id) continue;
+      if (other.data.memberId !== to.id) continue;
+      // One side that knows the other's address is enough: its connections carry both directions.
+      const knows = other.peerUrl === to.peerUrl ||
+        configOf(other.data).some((each) => each.id === from.data.memberId && each.peerUrl === from.peerUrl);
+      if (!knows) return undefined;
       if (other.data.clusterId !== from.data.clusterId || other.frozen || from.frozen) return undefined;
       return other === from || this.world.connected(from.node, other.node) ? other : undefined;
     }
