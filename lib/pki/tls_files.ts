@@ -146,7 +146,8 @@ export const isoTime = (ms: number): string => new Date(ms).toISOString().replac
 
 async function warnIfReadable(files: Files, path: string, report: TlsReport): Promise<void> {
   const warning = await readableWarning(files, path);
-  if (warning) report.warnings.push(warning);
+  // Two roles may share one key.
+  if (warning && !report.warnings.includes(warning)) report.warnings.push(warning);
 }
 
 /** Says that others than the owner can read a key file; undefined when they cannot or there is none. */
