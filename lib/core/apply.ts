@@ -83,7 +83,10 @@ function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected"
   if (node.etcd.kind === "starting" || node.etcd.kind === "ready" || node.deeds.has("local")) return;
   node.data = event.data;
   const gone = event.data.kind === "absent" || event.data.kind === "empty";
-  if (event.record !== undefined) node.record = event.record;
+  if (event.record !== undefined) {
+    node.record = event.record;
+    node.recordKept = true;
+  }
   if (gone && node.record.started !== undefined && node.committing === undefined) {
     // Etcd ran here and its data is gone: this disk is a new founder, and no promise binds it any more.
     forgetRecord(turn);
@@ -96,6 +99,7 @@ function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected"
 
 function forgetRecord(turn: Turn): void {
   turn.node.record = { nonce: nonceOf(turn.node.seed, turn.node.nonces++), pledges: [] };
+  turn.node.recordKept = false;
 }
 
 function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
@@ -225,6 +229,7 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
   switch (effect.kind) {
     case "writeRecord":
       node.record = effect.record;
+      node.recordKept = true;
       return;
     case "moveDataAside":
       // A recovery in progress keeps its promise in memory and writes it again; all else begins anew.

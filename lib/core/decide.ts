@@ -59,6 +59,12 @@ export function status(turn: Turn, to: "unknown" | "pending" | "running"): void 
 function gather(turn: Turn): void {
   const { node, view } = turn;
   if (node.deeds.has("local")) return;
+  const none = node.data.kind === "absent" || node.data.kind === "empty";
+  if (none && !node.recordKept) {
+    // Others may name this node in a pledge: its nonce must outlive this process first.
+    turn.ask("local", { kind: "writeRecord", record: node.record });
+    return;
+  }
   // A pledge that all others have kept is carried out whatever else is seen.
   if (node.record.pledges.length > 0 && node.data.kind !== "unknown" && node.data.kind !== "unreadable") {
     const step = decideFounding(view, node.progress);

@@ -51,7 +51,7 @@ function ownData(turn: Turn): PeerData {
       return { kind: "unknown" };
     case "absent":
     case "empty":
-      return node.etcd.kind === "stopped" || node.etcd.kind === "exited" ? { kind: "none" } : { kind: "unknown" };
+      return node.recordKept ? { kind: "none" } : { kind: "unknown" };
     case "damaged":
       return { kind: "unusable", why: data.what };
     case "unreadable":

@@ -38,6 +38,8 @@ export interface Draft {
   phase: Phase;
   data: DataDir;
   record: NodeRecord;
+  /** The record lies on disk as it is here: only then may others count on its nonce. */
+  recordKept: boolean;
   /** Random text of this process, from which nonces are made. */
   seed: string;
   nonces: number;
@@ -96,6 +98,7 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     phase: "booting",
     data: { kind: "unknown" },
     record: { nonce: nonceOf(seed, 0), pledges: [] },
+    recordKept: false,
     seed,
     nonces: 1,
     bootedAtMs: now.monotonicMs,

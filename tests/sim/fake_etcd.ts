@@ -111,6 +111,7 @@ export function foundedData(
   founders: readonly { name: string; peerUrl: string; clientUrl: string }[],
   token: string,
   self: string,
+  known: Map<string, Entry[]>,
   base?: { values: readonly number[]; revision: number },
 ): EtcdData {
   const members = founders.map(({ name, peerUrl, clientUrl }) => ({
@@ -124,23 +125,22 @@ export function foundedData(
   // Entries made alike on each founder are one and the same: keyed by everything that went into them.
   if (base !== undefined) log.unshift({ term: 1, kind: "base", ...base });
   const clusterId = hashText(members.map((member) => member.id).join(" ") + (base === undefined ? "" : base.revision));
-  const key = `${clusterId}`;
-  const known = bootstrapLogs.get(key) ?? log;
-  bootstrapLogs.set(key, known);
-  if (bootstrapLogs.size > 1_000) bootstrapLogs.clear();
+  const first = known.get(clusterId) ?? log;
+  known.set(clusterId, first);
   return {
     clusterId,
     memberId: members.find((member) => member.name === self)!.id,
     token,
     term: 1,
-    log: [...known],
-    commit: known.length,
+    log: [...first],
+    commit: first.length,
   };
 }
-const bootstrapLogs = new Map<string, Entry[]>();
 
 export class FakeEtcds {
   readonly running = new Map<string, Member>();
+  /** First log of each cluster, so that all founders hold the very same entries. */
+  readonly firstLogs = new Map<string, Entry[]>();
 
   constructor(readonly world: EtcdWorld) {}
 

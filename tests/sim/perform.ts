@@ -164,7 +164,7 @@ function deed(world: World, machine: Machine, effect: AnsweredEffect): DoneValue
       if (disk.data !== undefined) world.fail(`${machine.name} restored over a data-dir`);
       const prepared = [...machine.prepared.values()].at(-1);
       if (prepared === undefined) throw new Failed("not_prepared");
-      disk.data = foundersData(effect.founding, machine.name, prepared);
+      disk.data = foundersData(world, effect.founding, machine.name, prepared);
       world.referee.dataMade(machine, disk.data, effect.founding.lineage, "restored");
       return nothing;
     }
@@ -248,7 +248,7 @@ function startEtcd(world: World, machine: Machine, effect: Extract<AnsweredEffec
           ...each,
           clientUrl: each.peerUrl.replace(":2380", ":2379"),
         }));
-        disk.data = foundedData(founders, start.token, machine.name);
+        disk.data = foundedData(founders, start.token, machine.name, world.etcds.firstLogs);
         break;
       }
       case "existing":
@@ -314,6 +314,7 @@ function prepare(world: World, machine: Machine, founding: Founding): string {
 }
 
 function foundersData(
+  world: World,
   founding: Founding,
   self: string,
   source: { values: readonly number[]; revision: number },
@@ -323,7 +324,7 @@ function foundersData(
     peerUrl,
     clientUrl: peerUrl.replace(":2380", ":2379"),
   }));
-  return foundedData(founders, founding.lineage.token, self, {
+  return foundedData(founders, founding.lineage.token, self, world.etcds.firstLogs, {
     values: source.values,
     revision: source.revision + 1_000_000,
   });
@@ -349,9 +350,9 @@ function changeMembers(
         return { kind: "memberAdded", memberId };
       }
       case "memberRemove":
-        world.referee.removing(member, effect.memberId, machine);
+        const before = world.referee.votersOf(member);
         world.etcds.change(member, { kind: "remove", id: effect.memberId });
-        world.referee.removed(member, effect.memberId, machine);
+        world.referee.removed(member, effect.memberId, machine, before);
         return nothing;
       case "memberPromote":
         world.etcds.change(member, { kind: "promote", id: effect.memberId });

@@ -3,7 +3,7 @@
  * from nothing, a quorum lost through a deed of ours, an acknowledged write that a leader does not have.
  */
 import type { Lineage } from "../../lib/core/view.ts";
-import { configOf, type EtcdData, type Member, valuesOf } from "./fake_etcd.ts";
+import { configOf, type ConfMember, type EtcdData, type Member, valuesOf } from "./fake_etcd.ts";
 import type { Machine, World } from "./world.ts";
 
 interface Cluster {
@@ -110,22 +110,25 @@ export class Referee {
 
   recoveriesAllowed = false;
 
-  /** Before a removal by one of ours: the rest must be able to go on without the one that leaves. */
-  removing(via: Member, id: string, by: Machine): void {
+  votersOf(via: Member): readonly ConfMember[] {
     const leader = this.#world.etcds.leaderOf(via);
-    if (leader === undefined) return;
-    const voters = configOf(leader.data).filter((member) => !member.isLearner);
-    const target = voters.find((member) => member.id === id);
-    if (target === undefined) return;
-    const rest = voters.filter((member) => member.id !== id);
-    const healthy = rest.filter((member) => this.#healthy(leader, member.id)).length;
-    if (healthy < Math.floor(rest.length / 2) + 1) {
-      this.#world.fail(`${by.name} removes ${target.name}, and ${healthy} of ${rest.length} remain healthy`);
-    }
+    return leader === undefined ? [] : configOf(leader.data).filter((member) => !member.isLearner);
   }
 
-  removed(_via: Member, id: string, by: Machine): void {
+  /** After a removal by one of ours: the rest must be able to go on without the one that left. */
+  removed(via: Member, id: string, by: Machine, before: readonly ConfMember[]): void {
     this.#world.trace(`${by.name} removed ${id.slice(0, 4)}`);
+    const leader = this.#world.etcds.leaderOf(via);
+    const target = before.find((member) => member.id === id);
+    if (target === undefined) return;
+    const rest = before.filter((member) => member.id !== id);
+    const healthy = leader === undefined ? 0 : rest.filter((member) => this.#healthy(leader, member.id)).length;
+    if (healthy < Math.floor(rest.length / 2) + 1) {
+      this.#world.fail(`${by.name} removed ${target.name}, and ${healthy} of ${rest.length} remain healthy`);
+    }
+    if (rest.length < Math.floor(this.#world.size / 2) + 1) {
+      this.#world.fail(`${by.name} removed ${target.name}, and ${rest.length} voters are left of ${this.#world.size}`);
+    }
   }
 
   #healthy(leader: Member, id: string): boolean {
