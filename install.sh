@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs e2d and an etcd for it. Asks nothing, changes nothing outside PREFIX and its own cache, and may be run again.
+# Installs e2d and an etcd for it. Asks nothing, changes nothing outside PREFIX and caches, and may be run again.
 #
 #   curl -fsSL <address of this file> | sh                    a released executable, its SHA-256 checked
 #   ./install.sh --prefix "$HOME/.local"                      inside a checkout: builds the executable first
@@ -300,5 +300,6 @@ etcd_from_debian() (
   cp root/usr/bin/etcd root/usr/bin/etcdctl "$work/etcd/bin/"
 )
 
-# Everything above is read before anything runs: a download of this file that breaks off does nothing.
-main "$@"
+# Everything above is read before anything runs, and the bracket must close: a download of this file that breaks off
+# anywhere does nothing.
+{ main "$@"; }

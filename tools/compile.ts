@@ -59,12 +59,25 @@ async function* filesBelow(folder: string): AsyncGenerator<string> {
   }
 }
 
+interface ModuleGraph {
+  modules: { kind: string; npmPackage?: string }[];
+  npmPackages: Record<string, { name: string; version: string; dependencies: string[] }>;
+}
+
 /** "name@version" of every package that main.ts can reach, lazily imported ones included. */
 async function reachablePackages(): Promise<Set<string>> {
-  const info: { npmPackages?: Record<string, { name: string; version: string }> } = JSON.parse(
-    await deno(["info", "--json", "--frozen", "main.ts"], root),
+  // The graph knows every package of the lock file, those of tests too: walk from what the modules import.
+  const graph: ModuleGraph = JSON.parse(await deno(["info", "--json", "--frozen", "main.ts"], root));
+  const left = graph.modules.flatMap(({ npmPackage }) => npmPackage ?? []);
+  const seen = new Set<string>();
+  for (let id = left.pop(); id !== undefined; id = left.pop()) {
+    if (seen.has(id)) continue;
+    seen.add(id);
+    left.push(...graph.npmPackages[id]?.dependencies ?? []);
+  }
+  return new Set(
+    [...seen].flatMap((id) => graph.npmPackages[id] ?? []).map(({ name, version }) => `${name}@${version}`),
   );
-  return new Set(Object.values(info.npmPackages ?? {}).map(({ name, version }) => `${name}@${version}`));
 }
 
 /** Removes packages that only tests use, and files that nothing loads at run time. Licences stay. */

@@ -32,7 +32,7 @@ export async function embedEtcd({ folder, etcdDir }: { folder: string; etcdDir: 
     // The executable keeps all that is embedded in memory: packed, etcd takes a third of the room.
     await pipeline(createReadStream(path), createGzip({ level: 9 }), createWriteStream(`${folder}/${program}.gz`));
     const hash = createHash("sha256");
-    await pipeline(createReadStream(path), hash);
+    for await (const chunk of createReadStream(path)) hash.update(chunk);
     files[program] = { sizeBytes: (await stat(path)).size, sha256: hash.digest("hex") };
   }
   const { etcd, ...rest } = files;
