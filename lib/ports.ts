@@ -153,3 +153,20 @@ export interface Logger {
   /** The same log with fields added to each line. */
   with(fields: LogFields): Logger;
 }
+
+/** What one TLS handshake with an HTTP server told. */
+export type TlsProbeResult =
+  /** Both sides took each other's certificate: an answer came. */
+  | { kind: "accepted" }
+  /** The server's certificate does not verify under `trusted`, or does not name the host. */
+  | { kind: "untrusted"; detail: string }
+  /** The server would have none of the certificate it was shown. */
+  | { kind: "refused"; detail: string }
+  | { kind: "unreachable"; detail: string };
+
+/** Asks a server by one handshake what it trusts and shows. All texts are PEM. Throws nothing but the signal's reason. */
+export type TlsProbe = (
+  to: HostPort,
+  credentials: { trusted: string; certificate: string; key: string },
+  signal: AbortSignal,
+) => Promise<TlsProbeResult>;

@@ -104,7 +104,6 @@ async function makePair(
     ...ports,
     signer: authority,
     profile,
-    // etcd holds the names of a client's certificate against the address it dials from: a client has none.
     hosts: profile === "client" ? [] : options.hosts,
     key,
     lifetimeMs: options.lifetimeMs ?? defaultLifetimeMs,

@@ -51,7 +51,7 @@ export async function issueAuthority(options: Term & { key: PrivateKey; commonNa
   });
 }
 
-/** A certificate of one profile, PEM encoded. A client's has no names: etcd would hold them against where it dials from. */
+/** A certificate of one profile, PEM encoded. A client's has no names: nobody dials it. */
 export async function issueCertificate(
   options: Term & { signer: Required<Signer>; profile: Profile; hosts: readonly Host[]; key: PrivateKey },
 ): Promise<string> {

@@ -42,10 +42,10 @@ Deno.test("inspectCertificates() finds what expires within the days asked for, a
   assertEquals((await inspect(ports, 1786)).problems, []);
   const { problems } = await inspect(ports, 1787);
   assertEquals(problems.length, 2);
-  assert(problems[1]!.includes("expires in 1786 days, on 2031-11-22T06:42:00Z"), problems[1]);
+  assert(problems[1]!.includes("expires in 1786 days, on 2031-11-22T06:42:00Z"), String(problems[1]));
   ports.clock.nowMs = Date.UTC(2032, 0, 1);
   const expired = await inspect(ports);
-  assert(expired.problems[0]!.endsWith("expired on 2031-11-22T06:42:00Z"), expired.problems[0]);
+  assert(expired.problems[0]!.endsWith("expired on 2031-11-22T06:42:00Z"), String(expired.problems[0]));
 });
 
 Deno.test("inspectCertificates() finds a broken chain, a wrong key, an open key and a missing file together", async () => {
