@@ -7,6 +7,7 @@ import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
 
 /** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
 const endpointsMax = 64;
+const formerNoncesMax = 8;
 const exitRestMaxMs = 30_000;
 
 export function apply(turn: Turn, event: Event): void {
@@ -98,8 +99,10 @@ function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected"
 }
 
 function forgetRecord(turn: Turn): void {
-  turn.node.record = { nonce: nonceOf(turn.node.seed, turn.node.nonces++), pledges: [] };
-  turn.node.recordKept = false;
+  const { node } = turn;
+  const formerNonces = [...node.record.formerNonces ?? [], node.record.nonce].slice(-formerNoncesMax);
+  node.record = { nonce: nonceOf(node.seed, node.nonces++), formerNonces, pledges: [] };
+  node.recordKept = false;
 }
 
 function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
@@ -332,6 +335,7 @@ function checkSize(turn: Turn, size: number, formerSizes: readonly number[]): vo
 function askAgain(turn: Turn): void {
   const { node } = turn;
   node.asked = new Map();
+  node.voidedAtMs = turn.now.monotonicMs;
   node.endpoints = new Map([...node.endpoints].map(([url, facts]) => [url, { ...facts, atMs: -Infinity }]));
 }
 

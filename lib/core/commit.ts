@@ -34,13 +34,14 @@ const list = (names: readonly string[]) => [...names].sort().map((name) => `"${n
 
 /** Founders whose facts do not satisfy `test`, by name. Self counts as satisfied. */
 function lacking(
-  founders: readonly { name: string; nonce: string }[],
+  founders: Founding["founders"],
   view: View,
   test: (facts: NonNullable<GossipPeer["facts"]>) => boolean,
 ): string[] {
-  return founders.filter(({ name, nonce }) => {
+  return founders.filter(({ name, nonce, peerUrl }) => {
     if (name === view.self.name) return false;
-    const facts = view.peers.find((peer) => peer.name === name && peer.state === "alive")?.facts;
+    const peer = view.peers.find((each) => each.name === name && each.state === "alive");
+    const facts = peer?.peerUrl === peerUrl ? peer.facts : undefined;
     return facts === undefined || facts.nonce !== nonce || !test(facts);
   }).map(({ name }) => name);
 }
@@ -52,7 +53,9 @@ export function agreed(founding: Founding, view: View): boolean {
 
 export function decideFounding(view: View, progress: Progress): FoundingStep {
   const pledge = view.record.pledges.at(-1);
-  if (pledge !== undefined) {
+  // A founder that has moved since cannot be found where its pledge says: it comes in by another way.
+  const inPlace = pledge?.founders.some((each) => each.name === view.self.name && each.peerUrl === view.self.peerUrl);
+  if (pledge !== undefined && inPlace) {
     const started = view.peers.find((peer) =>
       present(peer) && peer.facts?.data.kind === "held" && peer.facts.data.lineage.token === pledge.token
     );

@@ -71,6 +71,7 @@ function gather(turn: Turn): void {
     if (step.kind === "commit") return beginCommit(turn, step.pledge, step.reason);
   }
   const outcome = decideStart(view);
+  if (node.phase === "joining" && turn.justVoided && (outcome.kind === "wait" || outcome.kind === "found")) return;
   switch (outcome.kind) {
     case "wait":
       if (node.phase !== "gathering") turn.enter("gathering", outcome.reason);
@@ -156,7 +157,7 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
         const renounced = node.record.pledges.map((pledge) => pledge.token);
         turn.ask("local", {
           kind: "writeRecord",
-          record: { nonce: node.record.nonce, pledges: [], started: { lineage, how: "joined", renounced } },
+          record: { ...node.record, pledges: [], started: { lineage, how: "joined", renounced } },
         });
         return;
       }
@@ -212,9 +213,7 @@ function found(turn: Turn): void {
       return;
     case "pledge": {
       const pledges = [...node.record.pledges, step.pledge].slice(-pledgesMax);
-      const { started } = node.record;
-      const record = { nonce: node.record.nonce, pledges, ...(started === undefined ? {} : { started }) };
-      if (turn.ask("local", { kind: "writeRecord", record })) {
+      if (turn.ask("local", { kind: "writeRecord", record: { ...node.record, pledges } })) {
         turn.decide("pledge", { code: "views_agree", text: "all founders see the same" }, {
           digest: step.pledge.digest.slice(0, 8),
           founders: step.pledge.founders.map((each) => each.name).join(" "),
@@ -294,7 +293,7 @@ function carryCommit(turn: Turn, pledge: Pledge): void {
     const how = pledge.source.kind === "empty" ? "founded" : "restored";
     turn.ask("local", {
       kind: "writeRecord",
-      record: { nonce: node.record.nonce, pledges: [], started: { lineage: pledge.lineage, how, renounced } },
+      record: { ...node.record, pledges: [], started: { lineage: pledge.lineage, how, renounced } },
     });
     return;
   }
@@ -357,7 +356,7 @@ function standDown(turn: Turn): boolean {
   const newer = here.find((peer) => peer.facts?.data.kind === "held" && supersedes(peer.facts.data.lineage, own));
   const left = here.find((peer) => peer.facts?.renounced.includes(own.token));
   const proof = newer ?? left;
-  if (proof === undefined) return false;
+  if (proof === undefined) return unlisted(turn);
   if (node.leaderlessSinceMs === undefined && node.etcd.kind === "ready") {
     turn.waitFor({
       code: "two_epochs",
@@ -371,6 +370,23 @@ function standDown(turn: Turn): boolean {
   }
   return true;
 }
+
+/** Etcd runs without a leader while the cluster has one and does not list this member: it was removed meanwhile. */
+function unlisted(turn: Turn): boolean {
+  const { node, view, now } = turn;
+  if (node.leaderlessSinceMs === undefined || now.monotonicMs - node.leaderlessSinceMs < unlistedAfterMs) return false;
+  const cluster = runningCluster(view);
+  if (cluster === undefined || "contradiction" in cluster || node.data.kind !== "valid") return false;
+  const { memberId, clusterId } = node.data;
+  if (cluster.answer.clusterId !== clusterId) return false;
+  if (cluster.answer.members.some((member) => member.id === memberId)) return false;
+  if (turn.ask("local", { kind: "stopEtcd" })) {
+    turn.decide("stopEtcd", { code: "removed_member", text: "the cluster has a leader and does not list this member" });
+  }
+  return true;
+}
+
+const unlistedAfterMs = 3_000;
 
 /** Etcd runs without a leader: when the quorum counts as lost, take part in founding anew from what survives. */
 function recover(turn: Turn): boolean {
@@ -389,7 +405,7 @@ function recover(turn: Turn): boolean {
     return false;
   }
   found(turn);
-  return node.committing !== undefined;
+  return true;
 }
 
 /** A survivor that was restarted after its pledge goes on with what it pledged to. */

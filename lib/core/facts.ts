@@ -14,6 +14,7 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
   const lost = lineage !== undefined && view.data.kind === "valid" && selfQuorumLost(view);
   return {
     nonce: record.nonce,
+    formerNonces: record.formerNonces ?? [],
     sequence: 0,
     requiredSize: node.settings.requiredSize,
     phase: node.phase,

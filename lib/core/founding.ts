@@ -87,7 +87,8 @@ export function proposeFounding(view: View): Proposal {
     return wait("too_few_peers", `${candidates.length} of ${size} nodes have gathered`);
   }
 
-  const missing = unaccounted(view, new Set(here.map((peer) => peer.gossipAddr)));
+  // For a lost quorum the silence of the others is what its time-out has waited out.
+  const missing = loss === undefined ? unaccounted(view, new Set(here.map((peer) => peer.gossipAddr))) : [];
   if (missing.length >= quorumOf(size)) {
     return wait(
       "too_many_silent",
@@ -238,13 +239,21 @@ function chooseFounders(
 ): readonly Founder[] | undefined {
   const pledges: { founders: readonly { name: string; nonce: string }[] }[] = [...view.record.pledges];
   for (const peer of here) pledges.push(...peer.facts?.pledges ?? []);
+  // A disk is itself under its former nonces, too: under those it starts nothing any more.
+  const nonces = new Map<string, readonly string[]>([
+    [view.self.name, [view.record.nonce, ...view.record.formerNonces ?? []]],
+  ]);
+  for (const peer of here) {
+    if (peer.facts !== undefined) nonces.set(peer.name, [peer.facts.nonce, ...peer.facts.formerNonces]);
+  }
+  const isHere = (each: { name: string; nonce: string }) => nonces.get(each.name)?.includes(each.nonce) === true;
   const among = (founders: readonly { name: string; nonce: string }[], set: readonly Founder[]) =>
-    founders.filter((each) => set.some((one) => one.name === each.name && one.nonce === each.nonce)).length;
+    founders.filter((each) => isHere(each) && set.some((one) => one.name === each.name)).length;
 
   const rank = (founder: Founder) => {
     if (loss?.survivors.includes(founder.name)) return 0;
     const pledged = pledges.some((pledge) =>
-      pledge.founders.some((each) => each.name === founder.name && each.nonce === founder.nonce)
+      pledge.founders.some((each) => each.name === founder.name && isHere(each))
     );
     return pledged ? 1 : 2;
   };

@@ -51,6 +51,8 @@ export interface Draft {
   endpoints: ReadonlyMap<string, EndpointFacts>;
   /** When each endpoint was last asked. */
   asked: ReadonlyMap<string, number>;
+  /** When a change of the members made all answers before it old news. */
+  voidedAtMs: number;
   memberSinceMs: ReadonlyMap<string, number>;
   catalogue: Catalogue;
   catalogueAskedMs: number | undefined;
@@ -108,6 +110,7 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     peers: [],
     endpoints: new Map(),
     asked: new Map(),
+    voidedAtMs: -Infinity,
     memberSinceMs: new Map(),
     catalogue: settings.snapshots ? { kind: "unknown" } : { kind: "unconfigured" },
     catalogueAskedMs: undefined,

@@ -124,7 +124,7 @@ export function decideJoin(view: View, cluster: EtcdAnswer, added: string | unde
     return {
       kind: "removeFormerSelf",
       member: listed,
-      reason: { code: "former_self", text: `member ${listed.id} was this node, and its disk is gone` },
+      reason: { code: "former_self", text: `member ${listed.id} was this node, and its data is gone` },
     };
   }
   const busy = changeInProgress(cluster.members);

@@ -13,6 +13,7 @@ export function serve(turn: Turn): void {
   const { node, now, view } = turn;
   const own = freshAnswer(node.endpoints.get(node.self.clientUrl), now.monotonicMs);
   if (own === undefined || !leads(own)) {
+    if (own === undefined && turn.justVoided) return;
     if (own?.leaderId === undefined) {
       turn.waitFor({ code: "no_quorum", text: "the own etcd has no leader: its quorum cannot be reached" }, "warn");
     } else if (node.waitingFor?.code === "no_quorum") node.waitingFor = undefined;

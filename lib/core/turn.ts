@@ -11,6 +11,7 @@ type WithoutId<T> = T extends { readonly id: number } ? Omit<T, "id"> : never;
 
 /** How long a deed that failed rests before it is tried again. */
 export const retryAfterMs = 1_000;
+const voidedForMs = 1_500;
 
 export class Turn {
   readonly effects: Effect[] = [];
@@ -44,6 +45,11 @@ export class Turn {
   /** To be called after a change of the draft's facts within a turn. */
   changed(): void {
     this.#view = undefined;
+  }
+
+  /** A change of the members was made a moment ago, and the answers that follow it are still on their way. */
+  get justVoided(): boolean {
+    return this.now.monotonicMs - this.node.voidedAtMs < voidedForMs;
   }
 
   emit(effect: Effect): void {
@@ -113,6 +119,12 @@ export class Turn {
 
   #tell(entry: Omit<JournalEntry, "phase">): void {
     const full: JournalEntry = { ...entry, phase: this.node.phase };
+    // «Tried, failed, tried again» is told once, not every second.
+    const again = this.node.journal.slice(-2).some((before) =>
+      before.outcome === full.outcome && before.reason.code === full.reason.code &&
+      before.reason.text === full.reason.text && before.phase === full.phase && before.what !== "waits"
+    );
+    if (again) return;
     this.node.journal = [...this.node.journal.slice(-(journalMax - 1)), full];
     this.emit({ kind: "journal", entry: full });
   }

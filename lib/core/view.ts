@@ -97,6 +97,11 @@ export interface Pledge extends Founding {
  */
 export interface NodeRecord {
   readonly nonce: string;
+  /**
+   * Nonces that this disk had before, newest last: under those it never starts anything again, which counts when an
+   * old pledge is to be ruled out.
+   */
+  readonly formerNonces?: readonly string[];
   /** Unresolved promises, oldest first. */
   readonly pledges: readonly Pledge[];
   /**
@@ -162,6 +167,7 @@ export type PeerData =
  */
 export interface PeerFacts {
   readonly nonce: string;
+  readonly formerNonces: readonly string[];
   /** Grows with each change of the facts in one life of the process, so that older facts never replace newer. */
   readonly sequence: number;
   readonly requiredSize: number;

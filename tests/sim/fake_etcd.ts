@@ -42,6 +42,8 @@ export interface Member {
   electionAtMs: number;
   /** As leader: since when each other member has been connected. */
   activeSinceMs: Map<string, number>;
+  /** The term in which it replicated as leader last. */
+  termBegan: number;
   frozen: boolean;
   slow: boolean;
 }
@@ -144,7 +146,9 @@ export class FakeEtcds {
 
   constructor(readonly world: EtcdWorld) {}
 
-  start(member: Omit<Member, "leaderId" | "heardMs" | "electionAtMs" | "activeSinceMs" | "startedMs">): Member {
+  start(
+    member: Omit<Member, "leaderId" | "heardMs" | "electionAtMs" | "activeSinceMs" | "startedMs" | "termBegan">,
+  ): Member {
     const nowMs = this.world.nowMs();
     const full: Member = {
       ...member,
@@ -153,6 +157,7 @@ export class FakeEtcds {
       heardMs: nowMs,
       electionAtMs: nowMs + electionMs * (0.3 + 0.5 * this.world.random()),
       activeSinceMs: new Map(),
+      termBegan: 0,
     };
     this.running.set(member.node, full);
     return full;
@@ -167,7 +172,7 @@ export class FakeEtcds {
     for (const other of this.running.values()) {
       if (other.data.memberId !== to.id) continue;
       // One side that knows the other's address is enough: its connections carry both directions.
-      const knows = other.peerUrl === to.peerUrl ||
+      const knows = other === from || other.peerUrl === to.peerUrl ||
         configOf(other.data).some((each) => each.id === from.data.memberId && each.peerUrl === from.peerUrl);
       if (!knows) return undefined;
       if (other.data.clusterId !== from.data.clusterId || other.frozen || from.frozen) return undefined;
@@ -231,7 +236,17 @@ export class FakeEtcds {
   }
 
   #noticeRemoval(member: Member): void {
-    if (configOf(member.data).some((each) => each.id === member.data.memberId)) {
+    if (member.data.commit === 0) {
+      // A learner that never got a log dials the members it was started with, and they know that it was removed.
+      for (const other of this.running.values()) {
+        if (other.data.clusterId !== member.data.clusterId || other === member || other.frozen) continue;
+        if (!this.world.connected(member.node, other.node) || this.leaderOf(other) === undefined) continue;
+        if (!configOf(other.data).some((each) => each.id === member.data.memberId)) {
+          this.#removed(member);
+          return;
+        }
+      }
+    } else if (configOf(member.data).some((each) => each.id === member.data.memberId)) {
       for (const each of configOf(member.data)) {
         const peer = this.#peer(member, each);
         if (peer === undefined || peer === member || peer.data.commit < member.data.commit) continue;
@@ -304,7 +319,9 @@ export class FakeEtcds {
         leader.activeSinceMs.delete(each.id);
         continue;
       }
-      if (!leader.activeSinceMs.has(each.id)) leader.activeSinceMs.set(each.id, nowMs);
+      // Connections outlive leaders: a new one finds them as old as the younger of the two processes.
+      const first = leader.termBegan === leader.data.term ? nowMs : Math.max(peer.startedMs, leader.startedMs);
+      if (!leader.activeSinceMs.has(each.id)) leader.activeSinceMs.set(each.id, first);
       if (peer !== leader) {
         if (peer.data.term > leader.data.term) continue;
         peer.data.term = leader.data.term;
@@ -321,6 +338,7 @@ export class FakeEtcds {
       }
       matched.set(each.id, peer.data.log.length);
     }
+    leader.termBegan = leader.data.term;
     const voters = votersOf(config);
     const sorted = voters.map((each) => matched.get(each.id) ?? 0).sort((a, b) => b - a);
     const held = sorted[quorum(voters.length) - 1] ?? 0;

@@ -349,11 +349,12 @@ function changeMembers(
         if (world.random() < 0.05) throw new Failed("timeout");
         return { kind: "memberAdded", memberId };
       }
-      case "memberRemove":
+      case "memberRemove": {
         const before = world.referee.votersOf(member);
         world.etcds.change(member, { kind: "remove", id: effect.memberId });
         world.referee.removed(member, effect.memberId, machine, before);
         return nothing;
+      }
       case "memberPromote":
         world.etcds.change(member, { kind: "promote", id: effect.memberId });
         return nothing;

@@ -81,7 +81,8 @@ export class World {
   record: Map<string, { size: number; formerSizes: number[] }> = new Map();
   plans = new Map<string, Plan>();
   cleared = new Set<string>();
-  readonly lines: string[] = [];
+  /** What the nodes decided, waited for and noticed. */
+  readonly said: { ms: number; node: string; wait: boolean; text: string }[] = [];
   #queue: Timed[] = [];
   #order = 0;
   #state: number;
@@ -322,7 +323,14 @@ export class World {
   #effect(machine: Machine, effect: Effect): void {
     if (effect.kind === "journal") {
       const { entry } = effect;
-      this.lines.push(`${machine.name}: ${entry.what} ${entry.outcome}: ${entry.reason.code}: ${entry.reason.text}`);
+      const verb = entry.what === "waits" ? "waits" : entry.outcome;
+      const text = `${entry.reason.text}${entry.reason.hint === undefined ? "" : ` (hint: ${entry.reason.hint})`}`;
+      this.said.push({
+        ms: this.nowMs,
+        node: machine.name,
+        wait: entry.what === "waits",
+        text: `${(this.nowMs / 1000).toFixed(1)}s ${machine.name}: ${verb}  ${entry.reason.code}: ${text}`,
+      });
       this.trace(
         `${machine.name} [${entry.phase}] ${entry.what} ${entry.outcome}: ${entry.reason.code}: ${entry.reason.text}`,
       );
