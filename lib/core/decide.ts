@@ -154,10 +154,10 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
       const lineage = lineageToJoin(cluster, view);
       const { started } = node.record;
       if (started?.lineage.token !== lineage.token || started.lineage.id !== lineage.id) {
-        const renounced = node.record.pledges.map((pledge) => pledge.token);
+        // Joining proves nothing about what this node had pledged to: only a founding in its place does.
         turn.ask("local", {
           kind: "writeRecord",
-          record: { ...node.record, pledges: [], started: { lineage, how: "joined", renounced } },
+          record: { ...node.record, pledges: [], started: { lineage, how: "joined", renounced: [] } },
         });
         return;
       }

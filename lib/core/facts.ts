@@ -19,11 +19,7 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
     requiredSize: node.settings.requiredSize,
     phase: node.phase,
     data: ownData(turn),
-    pledges: record.pledges.map(({ digest, token, founders }) => ({
-      digest,
-      token,
-      founders: founders.map(({ name, nonce }) => ({ name, nonce })),
-    })),
+    pledges: record.pledges.map(({ digest, token, founders }) => ({ digest, token, founders })),
     renounced: record.started?.renounced ?? [],
     approved: node.settings.approved,
     ...(progress.founding === undefined ? {} : { proposal: progress.founding.digest }),

@@ -237,17 +237,20 @@ function chooseFounders(
   here: readonly GossipPeer[],
   loss: QuorumLoss | undefined,
 ): readonly Founder[] | undefined {
-  const pledges: { founders: readonly { name: string; nonce: string }[] }[] = [...view.record.pledges];
+  const pledges: { founders: readonly Founder[] }[] = [...view.record.pledges];
   for (const peer of here) pledges.push(...peer.facts?.pledges ?? []);
-  // A disk is itself under its former nonces, too: under those it starts nothing any more.
+  // A disk is itself under its former nonces, too: under those it starts nothing any more. And a node without data
+  // that has a founder's name and address proves that what that founder had is gone.
   const nonces = new Map<string, readonly string[]>([
     [view.self.name, [view.record.nonce, ...view.record.formerNonces ?? []]],
   ]);
   for (const peer of here) {
     if (peer.facts !== undefined) nonces.set(peer.name, [peer.facts.nonce, ...peer.facts.formerNonces]);
   }
-  const isHere = (each: { name: string; nonce: string }) => nonces.get(each.name)?.includes(each.nonce) === true;
-  const among = (founders: readonly { name: string; nonce: string }[], set: readonly Founder[]) =>
+  const isHere = (each: Founder) =>
+    nonces.get(each.name)?.includes(each.nonce) === true ||
+    candidates.some((one) => one.name === each.name && one.peerUrl === each.peerUrl);
+  const among = (founders: readonly Founder[], set: readonly Founder[]) =>
     founders.filter((each) => isHere(each) && set.some((one) => one.name === each.name)).length;
 
   const rank = (founder: Founder) => {

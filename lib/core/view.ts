@@ -176,7 +176,7 @@ export interface PeerFacts {
   /** Digest of the founding that this node would take part in now. */
   readonly proposal?: string;
   /** Unresolved durable pledges, oldest first. */
-  readonly pledges: readonly { digest: string; token: string; founders: readonly { name: string; nonce: string }[] }[];
+  readonly pledges: readonly { digest: string; token: string; founders: readonly Founder[] }[];
   /** Tokens of foundings that this node left for the one it holds data of. */
   readonly renounced: readonly string[];
   /** Manifest hash of the source that this node has downloaded and verified, for its current proposal. */

@@ -3,6 +3,7 @@
  * seed prints its trace; many print only what failed, with the command that replays it.
  */
 import { configOf } from "./fake_etcd.ts";
+import type { Settings } from "../../lib/core/view.ts";
 import { type Machine, SimulationFailure, World } from "./world.ts";
 
 export interface Outcome {
@@ -14,7 +15,14 @@ export interface Outcome {
 
 /** Runs one seed. Everything about it follows from the number. */
 export function runSeed(seed: number, trace?: (line: string) => void): Outcome {
-  const world = new World({ seed, size: [3, 3, 3, 5, 1][seed % 5]!, ...(trace === undefined ? {} : { trace }) });
+  // Every fourth history has a store and may lose a majority of its disks.
+  const losses = seed % 4 === 3;
+  const size = losses ? [3, 3, 5][(seed >> 2) % 3]! : [3, 3, 3, 5, 1][seed % 5]!;
+  const settings: Partial<Settings> = losses
+    ? { snapshots: (seed >> 3) % 4 !== 0, quorumLossTimeoutMs: 30_000, snapshotIntervalMs: 3_000 }
+    : {};
+  const world = new World({ seed, size, settings, ...(trace === undefined ? {} : { trace }) });
+  world.referee.recoveriesAllowed = losses;
   try {
     new Story(world).play();
     return { seed, failure: undefined, steps: world.steps, writes: world.referee.writesAcked };
@@ -97,6 +105,7 @@ class Story {
       "slow",
       "address",
       "stop",
+      ...world.referee.recoveriesAllowed ? ["loseMajority", "loseMajority", "store"] : [],
     ]);
     switch (kind) {
       case "kill":
@@ -185,6 +194,24 @@ class Story {
           world.deliver(machine, { kind: "stop" });
         }
         return;
+      case "store":
+        world.trace("the store cannot be read for a while");
+        if (world.store.kind === "newest") {
+          const before = world.store;
+          world.store = { kind: "unreadable", why: "503" };
+          world.at(15_000, () => world.store = before);
+        }
+        return;
+      case "loseMajority": {
+        const holders = [...world.machines.values()].filter((machine) => machine.disk.data !== undefined);
+        const lost = holders.slice(0, Math.floor(world.size / 2) + 1 + world.below(2));
+        for (const machine of lost) {
+          world.kill(machine);
+          world.loseDisk(machine);
+          world.at(world.below(8_000), () => world.boot(machine));
+        }
+        return;
+      }
       default:
         throw new Error(`no fault is called ${kind}`);
     }
@@ -269,7 +296,33 @@ class Story {
   }
 }
 
-function main(args: readonly string[]): number {
+/** Runs seeds side by side in as many workers as there are processors. */
+export async function runSeeds(from: number, count: number, workers: number): Promise<Outcome[]> {
+  const share = 25;
+  let next = from;
+  const all: Outcome[] = [];
+  await Promise.all(Array.from({ length: workers }, async () => {
+    const worker = new Worker(new URL("./cluster_worker.ts", import.meta.url), { type: "module" });
+    try {
+      while (next < from + count) {
+        const first = next;
+        const last = Math.min(first + share, from + count);
+        next = last;
+        const outcomes = await new Promise<Outcome[]>((resolve, reject) => {
+          worker.onmessage = (event) => resolve(event.data);
+          worker.onerror = (event) => reject(new Error(event.message));
+          worker.postMessage({ first, last });
+        });
+        all.push(...outcomes);
+      }
+    } finally {
+      worker.terminate();
+    }
+  }));
+  return all.sort((a, b) => a.seed - b.seed);
+}
+
+async function main(args: readonly string[]): Promise<number> {
   const value = (name: string) => {
     const at = args.indexOf(name);
     return at < 0 ? undefined : Number(args[at + 1]);
@@ -282,17 +335,15 @@ function main(args: readonly string[]): number {
   }
   const from = value("--from") ?? 0;
   const count = value("--seeds") ?? 200;
-  let failed = 0;
-  let steps = 0;
-  for (let seed = from; seed < from + count; seed++) {
-    const outcome = runSeed(seed);
-    steps += outcome.steps;
-    if (outcome.failure === undefined) continue;
-    failed++;
-    console.log(`seed ${seed}: ${outcome.failure}`);
+  const outcomes = await runSeeds(from, count, value("--workers") ?? navigator.hardwareConcurrency);
+  const failed = outcomes.filter((outcome) => outcome.failure !== undefined);
+  for (const { seed, failure } of failed) {
+    console.log(`seed ${seed}: ${failure}\n  replay: deno run -A tests/sim/cluster.ts --seed ${seed}`);
   }
-  console.log(`${count} seeds, ${failed} failed, ${steps} steps`);
-  return failed === 0 ? 0 : 1;
+  const steps = outcomes.reduce((sum, outcome) => sum + outcome.steps, 0);
+  const writes = outcomes.reduce((sum, outcome) => sum + outcome.writes, 0);
+  console.log(`${count} seeds from ${from}, ${failed.length} failed, ${steps} steps, ${writes} acknowledged writes`);
+  return failed.length === 0 ? 0 : 1;
 }
 
-if (import.meta.main) Deno.exit(main(Deno.args));
+if (import.meta.main) Deno.exit(await main(Deno.args));
