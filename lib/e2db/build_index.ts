@@ -1,0 +1,164 @@
+/** Fills and empties indexes of tables in use, in bounded batches. */
+import { compareBytes } from "./bytes.ts";
+import { decodeRow, encodeRow, type StoredRow } from "./codec.ts";
+import { CorruptError, DuplicateError } from "./errors.ts";
+import type { Compare, KeyValue, Operation } from "./kv.ts";
+import { endOf, type Entry, forwardKey, mirrorKey, type Space, storedValue } from "./layout.ts";
+import { encodeOrdered, type Orderable } from "./order.ts";
+import { schemaHolds, SchemaMoved } from "./reader.ts";
+import { checkKeyValue, idOf } from "./row.ts";
+import type { Store } from "./store.ts";
+import type { TableState } from "./table_state.ts";
+
+/** Two puts a row and one compare for it: 120 of the 128 operations. */
+const batchRows = 60;
+const clearRows = 1_000;
+
+/** Throws DuplicateError when two rows share a value that is to be unique, SchemaMoved when the schema changed. */
+export async function buildIndex(state: TableState, field: string): Promise<void> {
+  for await (const batch of rowBatches(state)) {
+    let rows = batch;
+    while (rows.length > 0 && !await putEntries(state, field, rows)) rows = await readAgain(state, rows);
+  }
+}
+
+/** The id of a row without a value in the field; undefined when all have one. */
+export async function findEmpty(state: TableState, field: string): Promise<Orderable | undefined> {
+  for await (const batch of rowBatches(state)) {
+    for (const { row, id } of batch) if (storedValue(state.meta, field, row.values) === null) return id;
+  }
+  return undefined;
+}
+
+/** The schema under which something may be removed. */
+export interface UnderSchema {
+  key: Uint8Array;
+  revision: number;
+}
+
+/** Removes every entry of an index that nobody maintains; false when the schema changed meanwhile. */
+export async function clearSpace(store: Store, space: Space, under: UnderSchema): Promise<boolean> {
+  return await clearPrefix(store, space.forward, under) && await clearPrefix(store, space.mirror, under);
+}
+
+/**
+ * Removes all keys under a prefix, a thousand at a time, so that etcd answers others in between. False when the schema
+ * changed meanwhile: what is there now may belong to a new table or index, and must not be touched.
+ */
+export async function clearPrefix(store: Store, prefix: Uint8Array, under: UnderSchema): Promise<boolean> {
+  const end = endOf(prefix);
+  while (true) {
+    const { kvs, more } = await store.range({ key: prefix, end, limit: clearRows, keysOnly: true });
+    const last = kvs.at(-1);
+    if (last === undefined) return true;
+    const response = await store.commit(
+      {
+        compares: [{ ...under, target: "mod", result: "equal" }],
+        success: [{ kind: "delete", key: prefix, end: more ? endOf(last.key) : end }],
+        failure: [],
+      },
+      undefined,
+      {},
+    );
+    if (!response.succeeded) return false;
+  }
+}
+
+interface Seen {
+  kv: KeyValue;
+  row: StoredRow;
+  id: Orderable;
+}
+
+/** All rows, each batch as of its own moment: rows that come later are the concern of their writers. */
+async function* rowBatches(state: TableState): AsyncGenerator<Seen[]> {
+  const { forward } = state.layout.rows(state.meta.id);
+  for (let key: Uint8Array = forward;;) {
+    const { kvs, more } = await state.store.range({ key, end: endOf(forward), limit: batchRows });
+    if (kvs.length > 0) yield kvs.map((kv) => seen(state, kv));
+    if (!more) return;
+    key = endOf(kvs.at(-1)!.key);
+  }
+}
+
+async function readAgain(state: TableState, rows: readonly Seen[]): Promise<Seen[]> {
+  const response = await state.store.read({
+    compares: [schemaHolds(state)],
+    success: rows.map(({ kv: { key } }) => ({ kind: "range", request: { key } })),
+    failure: [],
+  });
+  if (!response.succeeded) throw new SchemaMoved(state);
+  return response.ranges.flatMap((range) => range!.kvs.map((kv) => seen(state, kv)));
+}
+
+function seen(state: TableState, kv: KeyValue): Seen {
+  const decoded = decodeRow(kv.value);
+  if (decoded?.kind !== "row") {
+    throw new CorruptError(`Cannot read a row of table "${state.name}": not written by e2db`, { table: state.name });
+  }
+  return { kv, row: decoded.row, id: idOf(state.declared, state.meta.id, decoded.row.values) };
+}
+
+/** False when a row changed meanwhile: read the batch again. */
+async function putEntries(state: TableState, field: string, rows: readonly Seen[]): Promise<boolean> {
+  const compares: Compare[] = [schemaHolds(state)];
+  const success: Operation[] = [];
+  const entries = rows.map((row) => ({ ...row, entry: entryOf(state, field, row) }));
+  const owners = await ownersOf(state, entries.map(({ entry }) => entry));
+  const taken = new Map<string, Orderable>();
+  for (const [index, { kv, row, id, entry }] of entries.entries()) {
+    const idBytes = encodeOrdered(id);
+    compares.push({ key: kv.key, target: "mod", result: "equal", revision: kv.modRevision });
+    if (entry.exclusive) {
+      const name = entry.suffix.join();
+      const owner = owners[index];
+      if (taken.has(name) || (owner !== undefined && compareBytes(owner, idBytes) !== 0)) {
+        throw duplicate(state, field, id);
+      }
+      taken.set(name, id);
+      // An owner that is this row already wrote the entry with the row; its own compare protects it.
+      if (owner !== undefined) continue;
+    }
+    const key = forwardKey(entry);
+    success.push({ kind: "put", key, value: encodeRow(row.values, row.writeId, idBytes).entry });
+    success.push({ kind: "put", key: mirrorKey(entry), value: new Uint8Array() });
+  }
+  for (const [index, { entry }] of entries.entries()) {
+    if (!entry.exclusive || owners[index] !== undefined) continue;
+    compares.push({ key: forwardKey(entry), target: "mod", result: "equal", revision: 0 });
+  }
+  const look: Operation = { kind: "range", request: { key: state.layout.meta, keysOnly: true } };
+  const response = await state.store.commit({ compares, success, failure: [look] }, undefined, { table: state.name });
+  if (response.succeeded) return true;
+  if (response.ranges[0]?.kvs[0]?.modRevision !== state.metaRevision) throw new SchemaMoved(state);
+  return false;
+}
+
+function entryOf(state: TableState, field: string, { row, id }: Seen): Entry {
+  const { layout, meta, name } = state;
+  checkKeyValue(name, field, storedValue(meta, field, row.values));
+  return layout.entries(meta, id, row.values).find(({ space }) => space.field === field && space.kind !== "row")!;
+}
+
+/** The ids, as they stand in keys, of the rows that hold unique values already. */
+async function ownersOf(state: TableState, entries: readonly Entry[]): Promise<(Uint8Array | undefined)[]> {
+  if (!entries.some(({ exclusive }) => exclusive)) return [];
+  const response = await state.store.read({
+    compares: [],
+    success: entries.map((entry) => ({ kind: "range", request: { key: forwardKey(entry) } })),
+    failure: [],
+  });
+  return response.ranges.map((range, index) => {
+    const [kv] = range!.kvs;
+    if (kv === undefined || !entries[index]!.exclusive) return undefined;
+    const decoded = decodeRow(kv.value);
+    if (decoded?.kind === "pointer") return decoded.pointer.id;
+    return decoded && encodeOrdered(idOf(state.declared, state.meta.id, decoded.row.values));
+  });
+}
+
+const duplicate = (state: TableState, field: string, id: Orderable) =>
+  new DuplicateError(
+    `Cannot make field "${field}" of table "${state.name}" unique: row "${String(id)}" has a value of another row`,
+    { table: state.name, field, hint: "change one of the rows, then open the table again" },
+  );

@@ -1,0 +1,121 @@
+/**
+ * Values as byte strings whose byte order is the order of the values.
+ *
+ * A tag byte separates the types (null < false < true < numbers < dates < strings < bytes), so any two values compare.
+ * Each encoding ends itself: none is a prefix of another, so encodings can stand one after the other in a key, and the
+ * complement of such a key sorts in exactly the opposite direction. Strings sort by code point, which is the order of
+ * their UTF-8 bytes and differs from JavaScript's `<` only outside the basic plane. -0 is 0. Infinities have their place
+ * at either end of the numbers; NaN has none and is refused.
+ */
+import { concat, fromUtf8, utf8 } from "./bytes.ts";
+
+/** What can stand in an index, a unique field or an id. */
+export type Orderable = null | boolean | number | Date | string | Uint8Array;
+
+const tag = { null: 0x05, false: 0x10, true: 0x11, number: 0x20, date: 0x28, string: 0x30, bytes: 0x38 } as const;
+
+export function isOrderable(value: unknown): value is Orderable {
+  switch (typeof value) {
+    case "boolean":
+      return true;
+    case "number":
+      return !Number.isNaN(value);
+    case "string":
+      return value.isWellFormed();
+    case "object":
+      return value === null || value instanceof Uint8Array ||
+        (value instanceof Date && !Number.isNaN(value.getTime()));
+    default:
+      return false;
+  }
+}
+
+/** Throws TypeError for a value outside {@link Orderable}; callers check first, with the field's name at hand. */
+export function encodeOrdered(value: Orderable): Uint8Array<ArrayBuffer> {
+  if (!isOrderable(value)) throw new TypeError(`value has no place in an order: ${String(value)}`);
+  if (value === null) return Uint8Array.of(tag.null);
+  if (typeof value === "boolean") return Uint8Array.of(value ? tag.true : tag.false);
+  if (typeof value === "number") return encodeDouble(tag.number, value);
+  if (value instanceof Date) return encodeDouble(tag.date, value.getTime());
+  if (typeof value === "string") return escaped(tag.string, utf8(value), "ended");
+  return escaped(tag.bytes, value, "ended");
+}
+
+/** The bytes every string starting with `prefix` begins with. */
+export const encodeStringPrefix = (prefix: string): Uint8Array<ArrayBuffer> =>
+  escaped(tag.string, utf8(prefix), "open");
+
+/**
+ * IEEE 754 doubles sort as unsigned integers once the sign bit is set on positive ones and all bits are flipped on
+ * negative ones. Dates go the same way, by their milliseconds.
+ */
+function encodeDouble(first: number, value: number): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(9);
+  out[0] = first;
+  new DataView(out.buffer).setFloat64(1, value === 0 ? 0 : value);
+  if (out[1]! & 0x80) { for (let i = 1; i < 9; i++) out[i]! ^= 0xff; }
+  else out[1]! |= 0x80;
+  return out;
+}
+
+/** NUL becomes 00 FF, the end is 00: "a" sorts before "a\0", and both before "b", because no tag is as high as FF. */
+function escaped(first: number, content: Uint8Array, end: "ended" | "open"): Uint8Array<ArrayBuffer> {
+  let nuls = 0;
+  for (const byte of content) if (byte === 0) nuls++;
+  const out = new Uint8Array(1 + content.length + nuls + (end === "ended" ? 1 : 0));
+  out[0] = first;
+  let at = 1;
+  for (const byte of content) {
+    out[at++] = byte;
+    if (byte === 0) out[at++] = 0xff;
+  }
+  return out;
+}
+
+/** Reads one value from `at`; undefined when the bytes are none of ours. */
+export function decodeOrdered(bytes: Uint8Array, at = 0): { value: Orderable; end: number } | undefined {
+  switch (bytes[at]) {
+    case tag.null:
+      return { value: null, end: at + 1 };
+    case tag.false:
+      return { value: false, end: at + 1 };
+    case tag.true:
+      return { value: true, end: at + 1 };
+    case tag.number:
+    case tag.date: {
+      if (bytes.length < at + 9) return undefined;
+      const copy = bytes.slice(at + 1, at + 9);
+      if (copy[0]! & 0x80) copy[0]! &= 0x7f;
+      else for (let i = 0; i < 8; i++) copy[i]! ^= 0xff;
+      const value = new DataView(copy.buffer, copy.byteOffset).getFloat64(0);
+      return { value: bytes[at] === tag.number ? value : new Date(value), end: at + 9 };
+    }
+    case tag.string:
+    case tag.bytes:
+      return decodeEscaped(bytes, at);
+    default:
+      return undefined;
+  }
+}
+
+function decodeEscaped(bytes: Uint8Array, at: number): { value: Orderable; end: number } | undefined {
+  const parts: Uint8Array[] = [];
+  let from = at + 1;
+  for (let i = from; i < bytes.length; i++) {
+    if (bytes[i] !== 0) continue;
+    if (bytes[i + 1] === 0xff) {
+      parts.push(bytes.subarray(from, i + 1));
+      from = i + 2;
+      i++;
+      continue;
+    }
+    parts.push(bytes.subarray(from, i));
+    const content = concat(...parts);
+    try {
+      return { value: bytes[at] === tag.string ? fromUtf8(content) : content, end: i + 1 };
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,345 @@
+/** A table as programs use it: rows in, rows out, one etcd transaction for each write. */
+import { toBase64Url } from "./bytes.ts";
+import { decodeRow, type StoredRow } from "./codec.ts";
+import {
+  CorruptError,
+  NotFoundError,
+  StaleVersionError,
+  TooLargeError,
+  UnknownFieldError,
+  WrongTypeError,
+} from "./errors.ts";
+import { storedValue } from "./layout.ts";
+import { decodeOrdered, encodeOrdered, type Orderable } from "./order.ts";
+import { type FieldCondition, present, Query, rowsPerTransaction, type Scope, type SearchableKey } from "./query.ts";
+import { checkId, checkKeyValue, checkKnown, fromStored, idOf, type PlainRow, sealedRow, toStored } from "./row.ts";
+import { forwardKey } from "./layout.ts";
+import { type Interval, underPrefix } from "./interval.ts";
+import { scanRows } from "./scan.ts";
+import type { Fence, Transaction } from "./transaction.ts";
+import { type Change, type WatchOptions, watchTable } from "./watch.ts";
+
+export interface WriteOptions {
+  /** Only while this lock is held; LockLostError otherwise, and nothing is written. */
+  fence?: Fence | undefined;
+}
+
+export interface ChangeOptions extends WriteOptions {
+  /** Only if the row still has this version (see versionOf); StaleVersionError otherwise, and nothing is written. */
+  version?: string | undefined;
+}
+
+export class Table<Row extends object, Insert extends object, Id> {
+  readonly #scope: Scope;
+
+  constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  get name(): string {
+    return this.#scope.state.name;
+  }
+
+  /** For db.transaction(): the same table, reading and writing through `scope`. */
+  within(scope: (state: Scope["state"]) => Scope): Table<Row, Insert, Id> {
+    return new Table(scope(this.#scope.state));
+  }
+
+  /** The row with this id, or undefined. One round trip. */
+  find(id: Id): Promise<Row | undefined> {
+    const { state } = this.#scope;
+    checkId(state.declared, id);
+    const interval: Interval = underPrefix(encodeOrdered(id), true);
+    return this.#scope.read(async (reader) => {
+      const scan = { kind: "row", field: state.meta.id, intervals: [interval] } as const;
+      for await (const [row] of scanRows(reader, state, scan, { reverse: false, want: 1 })) {
+        if (row !== undefined) return present<Row>(state, row);
+      }
+      return undefined;
+    });
+  }
+
+  /** The row with this value in a unique field, or undefined; in a field with a plain index, the first such row. */
+  findBy<K extends SearchableKey<Row>>(field: K, value: NonNullable<Row[K]>): Promise<Row | undefined> {
+    const condition = this.where(field) as FieldCondition<Row, unknown>;
+    return condition.eq(value).first();
+  }
+
+  /** Begins a query by a condition. Throws UnknownFieldError at once, NotIndexedError when the query runs. */
+  where<K extends SearchableKey<Row>>(field: K): FieldCondition<Row, Row[K]> {
+    return this.query().where(field);
+  }
+
+  /** All rows as a query. */
+  query(): Query<Row> {
+    return new Query(this.#scope);
+  }
+
+  orderBy(field: SearchableKey<Row>): Query<Row> {
+    return this.query().orderBy(field);
+  }
+
+  /** All rows, by id. */
+  all(): Promise<Row[]> {
+    return this.query().all();
+  }
+
+  /** The number of rows. One round trip. */
+  count(): Promise<number> {
+    return this.query().count();
+  }
+
+  /**
+   * Stores a new row and gives it as stored. One round trip, two for the first increment id and under contention. Throws
+   * DuplicateError, MissingRequiredError, WrongTypeError, UnknownFieldError, TooLargeError.
+   */
+  insert(row: Insert, options: WriteOptions = {}): Promise<Row> {
+    return this.#scope.write(async (transaction) => {
+      fence(transaction, options);
+      return await this.#present(await this.#insertInto(transaction, row as PlainRow));
+    });
+  }
+
+  /**
+   * Stores many rows and gives them as stored. Outside of a transaction they go in batches, each batch all or nothing:
+   * when one fails, the batches before it stay. Within a transaction they are part of it, or TooLargeError.
+   */
+  async insertMany(rows: readonly Insert[], options: WriteOptions = {}): Promise<Row[]> {
+    const { state } = this.#scope;
+    const size = this.#scope.many === "each" ? rowsPerTransaction(state) : Math.max(rows.length, 1);
+    const stored: Row[] = [];
+    for (let at = 0; at < rows.length; at += size) {
+      stored.push(...await this.#insertBatch(rows.slice(at, at + size) as PlainRow[], options));
+    }
+    return stored;
+  }
+
+  /**
+   * Changes the given fields of a row and gives the whole row; null clears a field, undefined leaves it. Two round
+   * trips. Throws NotFoundError, StaleVersionError, and what insert throws.
+   */
+  update(id: Id, patch: Partial<Row>, options: ChangeOptions = {}): Promise<Row> {
+    return this.#change(id, options, (current) => ({ ...current, ...withoutUndefined(patch) }));
+  }
+
+  /** Puts a whole new row in place of the one with the same id. Fields this program does not know are kept. */
+  replace(row: Insert & Partial<Row>, options: ChangeOptions = {}): Promise<Row> {
+    const id = (row as PlainRow)[this.#scope.state.declared.id] as Id;
+    return this.#change(id, options, () => ({ ...row }));
+  }
+
+  /**
+   * Inserts the row, or updates the one that has its value in `on`, a unique field or the id (the default). Gives the
+   * row as stored. Throws what insert and update throw.
+   */
+  upsert(row: Insert, { on, ...options }: WriteOptions & { on?: SearchableKey<Row> } = {}): Promise<Row> {
+    const { state } = this.#scope;
+    const field = on ?? state.declared.id;
+    return this.#scope.write(async (transaction) => {
+      fence(transaction, options);
+      const existing = await this.#locate(transaction, field, (row as PlainRow)[field]);
+      if (existing === undefined) return await this.#present(await this.#insertInto(transaction, row as PlainRow));
+      const id = idOf(state.declared, state.meta.id, existing.values);
+      const patch = { ...withoutUndefined(row as PlainRow), [state.declared.id]: id };
+      return await this.#present(
+        await this.#changeIn(transaction, id, existing, { ...await this.#current(existing), ...patch }),
+      );
+    });
+  }
+
+  /** Deletes a row; false when there is none. Two round trips. Throws StaleVersionError. */
+  delete(id: Id, options: ChangeOptions = {}): Promise<boolean> {
+    const { state } = this.#scope;
+    checkId(state.declared, id);
+    return this.#scope.write(async (transaction) => {
+      fence(transaction, options);
+      const row = await transaction.row(state, id);
+      if (row === undefined) return false;
+      checkVersion(this.name, id, row, options);
+      transaction.remove(state, id, row);
+      return true;
+    });
+  }
+
+  /** Deletes every row, as {@link Query.delete} does; to be rid of the table, too, `db.drop` is faster. */
+  deleteAll(): Promise<number> {
+    return this.query().delete();
+  }
+
+  /**
+   * Every change of a row, in order, from now on or from a revision on. Goes on where it was after a broken connection;
+   * throws CompactedError when etcd no longer has what is missing, so that no change is ever skipped in silence. Ends
+   * when the signal is aborted.
+   */
+  watch(options: WatchOptions = {}): AsyncIterable<Change<Row, Id>> {
+    const { state } = this.#scope;
+    return watchTable(state, options, (row) => present<Row>(state, row));
+  }
+
+  #present(stored: StoredRow): Row | Promise<Row> {
+    return present<Row>(this.#scope.state, stored);
+  }
+
+  async #insertInto(transaction: Transaction, row: PlainRow, reserved?: number): Promise<StoredRow> {
+    const { state } = this.#scope;
+    const id = await this.#newId(transaction, row[state.declared.id], reserved);
+    return transaction.insert(state, id, await toStored(state, id, row));
+  }
+
+  async #newId(transaction: Transaction, given: unknown, reserved: number | undefined): Promise<Orderable> {
+    const { state } = this.#scope;
+    if (given !== undefined && given !== null) {
+      checkId(state.declared, given);
+      if (typeof given === "number") {
+        const raise = await state.counter.raise(given);
+        if (raise !== undefined) transaction.useRaise(raise);
+      }
+      return given;
+    }
+    if (state.declared.idType === "id") return uuid(state.store.platform.randomBytes(16));
+    if (reserved !== undefined) return reserved;
+    // Within a longer transaction a number is reserved at once: claimed at the commit, it would collide with all others.
+    if (this.#scope.many === "together") return await state.counter.reserve(1);
+    const ticket = await state.counter.take();
+    transaction.useTicket(ticket);
+    return ticket.number;
+  }
+
+  async #insertBatch(rows: readonly PlainRow[], options: WriteOptions): Promise<Row[]> {
+    const { state } = this.#scope;
+    const unnumbered = rows.filter((row) => (row[state.declared.id] ?? null) === null).length;
+    const numbered = state.declared.idType === "increment" && unnumbered > 0;
+    const first = numbered ? await state.counter.reserve(unnumbered) : undefined;
+    // Numbers brought along raise the counter; one transaction can do that once, so such rows go one by one.
+    const raising = state.declared.idType === "increment" && unnumbered < rows.length;
+    if (raising && rows.length > 1) {
+      const single: Row[] = [];
+      for (const row of rows) single.push(...await this.#insertBatch([row], options));
+      return single;
+    }
+    try {
+      return await this.#scope.write(async (transaction) => {
+        fence(transaction, options);
+        const stored: StoredRow[] = [];
+        for (const [index, row] of rows.entries()) {
+          stored.push(await this.#insertInto(transaction, row, first === undefined ? undefined : first + index));
+        }
+        return await Promise.all(stored.map((row) => this.#present(row)));
+      }, "several");
+    } catch (error) {
+      // Long rows: half as many may fit. Within a transaction there is nothing to split.
+      if (!(error instanceof TooLargeError) || rows.length === 1 || this.#scope.many === "together") throw error;
+      const middle = rows.length >> 1;
+      const head = await this.#insertBatch(rows.slice(0, middle), options);
+      return [...head, ...await this.#insertBatch(rows.slice(middle), options)];
+    }
+  }
+
+  #change(id: Id, options: ChangeOptions, next: (current: PlainRow) => PlainRow): Promise<Row> {
+    const { state } = this.#scope;
+    checkId(state.declared, id);
+    return this.#scope.write(async (transaction) => {
+      fence(transaction, options);
+      const row = await transaction.row(state, id);
+      if (row === undefined) {
+        throw new NotFoundError(`Cannot change row "${String(id)}" of table "${this.name}": no such row`, {
+          table: this.name,
+        });
+      }
+      checkVersion(this.name, id, row, options);
+      return await this.#present(await this.#changeIn(transaction, id, row, next(await this.#current(row))));
+    });
+  }
+
+  /** Encrypted values stay sealed where nobody needs to see them; a Standard Schema does. */
+  #current(row: StoredRow): PlainRow | Promise<PlainRow> {
+    const { state } = this.#scope;
+    return state.declared.schema === undefined ? sealedRow(state, row) : fromStored(state, row);
+  }
+
+  async #changeIn(
+    transaction: Transaction,
+    id: Orderable,
+    before: StoredRow & { modRevision: number },
+    next: PlainRow,
+  ): Promise<StoredRow> {
+    const { state } = this.#scope;
+    const given = next[state.declared.id];
+    if (given !== undefined && given !== id) {
+      throw new WrongTypeError(`Cannot change row "${String(id)}" of table "${this.name}": its id cannot change`, {
+        table: this.name,
+        field: state.declared.id,
+        hint: "insert a row with the new id and delete this one, in one transaction",
+      });
+    }
+    return transaction.update(state, id, before, await toStored(state, id, next, before.values));
+  }
+
+  /** The row with a value in the id or a unique field, as the transaction sees it. */
+  async #locate(
+    transaction: Transaction,
+    field: string,
+    value: unknown,
+  ): Promise<(StoredRow & { modRevision: number }) | undefined> {
+    const { state } = this.#scope;
+    const { declared, layout, meta } = state;
+    checkKnown(declared, field);
+    if (value === undefined || value === null) return undefined;
+    if (field === declared.id) {
+      checkId(declared, value);
+      return await transaction.row(state, value);
+    }
+    if (meta.fields[field]?.index !== "unique") {
+      throw new UnknownFieldError(`Cannot upsert into table "${this.name}" by "${field}": the field is not unique`, {
+        table: this.name,
+        field,
+      });
+    }
+    checkKeyValue(this.name, field, value);
+    for (const [, row] of transaction.changed(state) ?? []) {
+      const same = row !== undefined && storedValue(meta, field, row.values) === value;
+      if (same) return await transaction.row(state, idOf(declared, meta.id, row.values));
+    }
+    const key = forwardKey({ space: layout.index(field, "unique"), suffix: encodeOrdered(value) });
+    const [kv] = (await transaction.read(state, [{ key }]))[0]!.kvs;
+    if (kv === undefined) return undefined;
+    const decoded = decodeRow(kv.value);
+    if (decoded === undefined) {
+      throw new CorruptError(`Cannot read table "${this.name}": an index entry is not as e2db writes it`, {
+        table: this.name,
+        field,
+      });
+    }
+    const id = decoded.kind === "row" ? idOf(declared, meta.id, decoded.row.values) : idFrom(decoded.pointer.id);
+    const row = await transaction.row(state, id);
+    // A change in this transaction may have taken the value away from the row.
+    return row !== undefined && storedValue(meta, field, row.values) === value ? row : undefined;
+  }
+}
+
+function idFrom(bytes: Uint8Array): Orderable {
+  return decodeOrdered(bytes)!.value;
+}
+
+function fence(transaction: Transaction, { fence }: WriteOptions): void {
+  if (fence !== undefined) transaction.fence(fence);
+}
+
+function checkVersion(table: string, id: Orderable, row: StoredRow, { version }: ChangeOptions): void {
+  if (version === undefined || version === toBase64Url(row.writeId)) return;
+  throw new StaleVersionError(
+    `Cannot change row "${String(id)}" of table "${table}": it has changed since version "${version}"`,
+    { table, hint: "read the row again and decide anew" },
+  );
+}
+
+const withoutUndefined = (row: object): PlainRow =>
+  Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined));
+
+/** A version 4 UUID (RFC 9562, 5.4). */
+function uuid(bytes: Uint8Array): string {
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+}
