@@ -119,9 +119,10 @@ export function selfQuorumLost(view: View): boolean {
       holding++;
       continue;
     }
-    // An empty disk under the same address is proof enough that this member is gone.
+    // An empty disk under the same address or name is proof enough that this member is gone.
     const emptied = view.peers.some((peer) =>
-      peer.state === "alive" && member.peerUrls.includes(peer.peerUrl) && peer.facts?.data.kind === "none"
+      peer.state === "alive" && peer.facts?.data.kind === "none" &&
+      (member.peerUrls.includes(peer.peerUrl) || member.name !== "" && member.name === peer.name)
     );
     if (emptied) continue;
     if ((goneForMs(member, view) ?? 0) < timeoutMs || unreachableForMs(member, view) < timeoutMs) return false;

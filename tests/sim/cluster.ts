@@ -263,6 +263,11 @@ class Story {
     const world = this.#world;
     world.trace("all faults end");
     world.cut.clear();
+    // Machines that are gone for good are taken out of the bootstrap lists, as discovery would.
+    for (const machine of world.machines.values()) {
+      machine.settings = { ...machine.settings, seeds: this.#seeds([...world.machines.keys()]) };
+      world.deliver(machine, { kind: "settings", settings: machine.settings });
+    }
     for (const machine of world.machines.values()) {
       world.resume(machine);
       machine.slow = false;
