@@ -62,8 +62,7 @@ export function decideFounding(view: View, progress: Progress): FoundingStep {
     if (started !== undefined) {
       return { kind: "commit", pledge, reason: { code: "founder_started", text: `"${started.name}" has started` } };
     }
-    const open = lacking(pledge.founders, view, (facts) => facts.pledges.at(-1)?.digest === pledge.digest);
-    if (open.length === 0) {
+    if (unpledged(pledge, view).length === 0) {
       return { kind: "commit", pledge, reason: { code: "all_pledged", text: "every founder has pledged" } };
     }
   }
@@ -77,10 +76,13 @@ export function decideFounding(view: View, progress: Progress): FoundingStep {
     reason: { code, text, ...(hint === undefined ? {} : { hint }) },
     founding,
   });
-  if (pledge?.digest === founding.digest) {
-    const open = lacking(pledge.founders, view, (facts) => facts.pledges.at(-1)?.digest === pledge.digest);
-    return wait("pledged", `pledged; waiting for the pledge of ${list(open)}`);
-  }
+  const pledged = (hash: string | undefined): FoundingStep => {
+    // The same founding may be prepared twice; what counts is what was verified last.
+    if (pledge?.digest === founding.digest && pledge.verified === hash) {
+      return wait("pledged", `pledged; waiting for the pledge of ${list(unpledged(pledge, view))}`);
+    }
+    return { kind: "pledge", founding, pledge: pledgeOf(founding, hash) };
+  };
   const disagree = lacking(founding.founders, view, (facts) => facts.proposal === founding.digest);
   const settled = progress.founding?.digest === founding.digest && progress.agreedSinceMs !== undefined &&
     (founding.founders.length === 1 || view.nowMs - progress.agreedSinceMs >= settleMs);
@@ -92,7 +94,7 @@ export function decideFounding(view: View, progress: Progress): FoundingStep {
         : "all see the same nodes; waiting for that to last",
     );
   }
-  if (founding.source.kind === "empty") return { kind: "pledge", founding, pledge: pledgeOf(founding, undefined) };
+  if (founding.source.kind === "empty") return pledged(undefined);
 
   const gate = approvalMissing(view, founding);
   if (gate !== undefined) return { kind: "wait", reason: gate, founding };
@@ -103,22 +105,20 @@ export function decideFounding(view: View, progress: Progress): FoundingStep {
       ? progress.offer
       : view.peers.find((peer) => peer.name === name && peer.state === "alive")?.facts?.offer;
     if (offer === undefined) return wait("export_runs", `waiting for "${name}" to export its data`);
-    if (progress.verified === undefined) return { kind: "prepare", founding, from: offer.url };
-    return allVerified(view, founding, progress.verified, wait);
-  }
-  if (progress.verified === undefined) return { kind: "prepare", founding };
-  return allVerified(view, founding, progress.verified, wait);
+    if (progress.verified !== offer.hash) return { kind: "prepare", founding, from: offer.url };
+  } else if (progress.verified === undefined) return { kind: "prepare", founding };
+  const hash = progress.verified;
+  const unverified = lacking(founding.founders, view, (facts) => facts.verified === hash);
+  if (unverified.length > 0) return wait("verifying", `waiting for ${list(unverified)} to verify ${hash.slice(0, 12)}`);
+  return pledged(hash);
 }
 
-function allVerified(
-  view: View,
-  founding: Founding,
-  hash: string,
-  wait: (code: string, text: string) => FoundingStep,
-): FoundingStep {
-  const open = lacking(founding.founders, view, (facts) => facts.verified === hash);
-  if (open.length > 0) return wait("verifying", `waiting for ${list(open)} to verify ${hash.slice(0, 12)}`);
-  return { kind: "pledge", founding, pledge: pledgeOf(founding, hash) };
+/** Founders whose newest pledge is another one, or whose facts do not say so yet. */
+function unpledged(pledge: Pledge, view: View): string[] {
+  return lacking(pledge.founders, view, (facts) => {
+    const last = facts.pledges.at(-1);
+    return last?.digest === pledge.digest && last.verified === pledge.verified;
+  });
 }
 
 /** `--restore=ask`, or a snapshot older than `--restore-max-age`: a human must name the plan. */

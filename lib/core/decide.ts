@@ -7,7 +7,7 @@ import type { InitialMember } from "./effect.ts";
 import { supersedes } from "./lineage.ts";
 import { ownLineage } from "./lineage.ts";
 import { askWorld } from "./probe.ts";
-import { quorumLost, selfQuorumLost } from "./quorum.ts";
+import { quorumLost, selfQuorumLost, survivorWithoutUs } from "./quorum.ts";
 import { decideJoin } from "./replace.ts";
 import { serve } from "./serve.ts";
 import { decideStart, lineageToJoin, runningCluster, settleMs } from "./start.ts";
@@ -375,13 +375,23 @@ function standDown(turn: Turn): boolean {
 function unlisted(turn: Turn): boolean {
   const { node, view, now } = turn;
   if (node.leaderlessSinceMs === undefined || now.monotonicMs - node.leaderlessSinceMs < unlistedAfterMs) return false;
-  const cluster = runningCluster(view);
-  if (cluster === undefined || "contradiction" in cluster || node.data.kind !== "valid") return false;
+  if (node.data.kind !== "valid") return false;
   const { memberId, clusterId } = node.data;
-  if (cluster.answer.clusterId !== clusterId) return false;
-  if (cluster.answer.members.some((member) => member.id === memberId)) return false;
+  const cluster = runningCluster(view);
+  if (cluster !== undefined && !("contradiction" in cluster)) {
+    if (cluster.answer.clusterId !== clusterId) {
+      turn.waitFor({
+        code: "other_cluster",
+        text:
+          `this node's data is of cluster ${clusterId}, which has no quorum; the peers run ${cluster.answer.clusterId}`,
+        hint: "point this node at its own cluster, or stop it and move its data-dir aside by hand",
+      }, "warn");
+      return true;
+    }
+    if (cluster.answer.members.some((member) => member.id === memberId)) return false;
+  } else if (survivorWithoutUs(view) === undefined) return false;
   if (turn.ask("local", { kind: "stopEtcd" })) {
-    turn.decide("stopEtcd", { code: "removed_member", text: "the cluster has a leader and does not list this member" });
+    turn.decide("stopEtcd", { code: "removed_member", text: "the cluster does not list this member any more" });
   }
   return true;
 }

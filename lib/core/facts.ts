@@ -19,14 +19,28 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
     requiredSize: node.settings.requiredSize,
     phase: node.phase,
     data: ownData(turn),
-    pledges: record.pledges.map(({ digest, token, founders }) => ({ digest, token, founders })),
+    pledges: record.pledges.map(({ digest, token, founders, verified }) => ({
+      digest,
+      token,
+      founders,
+      ...(verified === undefined ? {} : { verified }),
+    })),
     renounced: record.started?.renounced ?? [],
     approved: node.settings.approved,
     ...(progress.founding === undefined ? {} : { proposal: progress.founding.digest }),
     ...(progress.verified === undefined ? {} : { verified: progress.verified }),
     ...(progress.offer === undefined ? {} : { offer: progress.offer }),
     ...(catalogue === undefined ? {} : { catalogue }),
-    ...(lost && view.data.kind === "valid" ? { quorumLost: { lineage: lineage!, revision: view.data.revision } } : {}),
+    ...(lost && view.data.kind === "valid"
+      ? {
+        quorumLost: {
+          lineage,
+          revision: view.data.revision,
+          members: view.data.members.map((member) => member.id),
+          raftIndex: view.data.raftIndex,
+        },
+      }
+      : {}),
   };
 }
 

@@ -52,10 +52,19 @@ export function refusalToRemove(target: EtcdMember, cluster: EtcdAnswer, view: V
   if (healthyRest < quorumOf(rest)) {
     return `the ${rest} members that would remain have ${healthyRest} healthy, fewer than a quorum`;
   }
-  if (rest < quorumOf(view.settings.requiredSize)) {
-    return `${rest} voters would be fewer than a quorum of -n ${view.settings.requiredSize}`;
+  // Etcd adds nobody while a voter is down, so a waiting successor needs the dead one out first.
+  if (rest < quorumOf(view.settings.requiredSize) && !successorWaits(view)) {
+    return `${rest} voters would be fewer than a quorum of -n ${view.settings.requiredSize}, and no successor waits`;
   }
   return undefined;
+}
+
+/** True when a node without data is here to step in: a peer, or this node itself. */
+function successorWaits(view: View): boolean {
+  if (view.data.kind === "absent" || view.data.kind === "empty") return true;
+  return view.peers.some((peer) =>
+    peer.state === "alive" && (peer.go ? peer.status !== "running" : peer.facts?.data.kind === "none")
+  );
 }
 
 /** A change in progress that must end before the next begins: a learner, or a member that never started. */
@@ -87,6 +96,18 @@ export function unreachableForMs(member: EtcdMember, view: View): number {
     if (facts.failingSinceMs !== undefined) since = Math.max(since, facts.failingSinceMs);
   }
   return view.nowMs - since;
+}
+
+/** A survivor whose log is at least as new as the own, and does not list this member any more. */
+export function survivorWithoutUs(view: View): GossipPeer | undefined {
+  const { data } = view;
+  const own = ownLineage(view);
+  if (data.kind !== "valid" || own === undefined) return undefined;
+  return view.peers.find((peer) => {
+    const lost = peer.state === "alive" ? peer.facts?.quorumLost : undefined;
+    return lost !== undefined && lost.lineage.token === own.token && lost.raftIndex >= data.raftIndex &&
+      !lost.members.includes(data.memberId);
+  });
 }
 
 export interface QuorumLoss {

@@ -3,7 +3,7 @@
  * Never guesses: whatever is unknown, unreadable or contradictory is waited for, for ever.
  */
 import { lineageOfCluster, ownLineage, supersedes } from "./lineage.ts";
-import { freshAnswer } from "./quorum.ts";
+import { freshAnswer, survivorWithoutUs } from "./quorum.ts";
 import { type EtcdAnswer, quorumOf, type Reason, type ValidData, type View } from "./view.ts";
 
 export type StartOutcome =
@@ -186,6 +186,14 @@ function decideRestart(view: View, data: ValidData, cluster: RunningCluster | un
       };
     }
     return { kind: "restart", reason: { code: "still_listed", text: "the data-dir is valid, the cluster lists it" } };
+  }
+  const without = survivorWithoutUs(view);
+  if (without !== undefined) {
+    return {
+      kind: "moveAside",
+      label: "removed",
+      reason: { code: "removed_member", text: `the newer log of "${without.name}" does not list this member any more` },
+    };
   }
   if (view.etcd.kind === "exited" && view.etcd.cause === "member_removed") {
     return {

@@ -176,13 +176,19 @@ export interface PeerFacts {
   /** Digest of the founding that this node would take part in now. */
   readonly proposal?: string;
   /** Unresolved durable pledges, oldest first. */
-  readonly pledges: readonly { digest: string; token: string; founders: readonly Founder[] }[];
+  readonly pledges: readonly Pick<Pledge, "digest" | "token" | "founders" | "verified">[];
   /** Tokens of foundings that this node left for the one it holds data of. */
   readonly renounced: readonly string[];
   /** Manifest hash of the source that this node has downloaded and verified, for its current proposal. */
   readonly verified?: string;
   /** Set by a survivor: its etcd has had no leader, and the others are gone, for the quorum-loss timeout. */
-  readonly quorumLost?: { readonly lineage: Lineage; readonly revision: number };
+  readonly quorumLost?: {
+    readonly lineage: Lineage;
+    readonly revision: number;
+    /** Ids of the members that its log, applied up to `raftIndex`, lists. */
+    readonly members: readonly string[];
+    readonly raftIndex: number;
+  };
   /** Set by the survivor whose data is the source: where and what its export is. */
   readonly offer?: { readonly hash: string; readonly revision: number; readonly url: string };
   /** What this node found in the store; all founders must have found the same. */

@@ -295,7 +295,9 @@ class Story {
     for (const machine of world.machines.values()) {
       if (config.some((member) => member.name === machine.name)) continue;
       const waits = machine.node?.waitingFor?.code;
-      if (waits !== "spare") return `"${machine.name}" is no spare: ${machine.node?.phase} ${waits}`;
+      // Data of a cluster that lost its majority, beside one that was founded without it: a human decides.
+      const orphan = waits === "other_cluster" && world.referee.clusters.get(machine.disk.data?.clusterId ?? "")?.dead;
+      if (waits !== "spare" && orphan !== true) return `"${machine.name}" is no spare: ${machine.node?.phase} ${waits}`;
     }
     return undefined;
   }

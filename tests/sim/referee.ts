@@ -126,7 +126,8 @@ export class Referee {
     if (healthy < Math.floor(rest.length / 2) + 1) {
       this.#world.fail(`${by.name} removed ${target.name}, and ${healthy} of ${rest.length} remain healthy`);
     }
-    if (rest.length < Math.floor(this.#world.size / 2) + 1) {
+    const waits = [...this.#world.machines.values()].some((machine) => machine.disk.data === undefined);
+    if (rest.length < Math.floor(this.#world.size / 2) + 1 && !waits) {
       this.#world.fail(`${by.name} removed ${target.name}, and ${rest.length} voters are left of ${this.#world.size}`);
     }
   }
