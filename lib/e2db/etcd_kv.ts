@@ -1,10 +1,10 @@
 /**
  * {@link Kv} over `npm:etcd3`, which is loaded when the first connection is opened and not before.
  *
- * The raw requests of its generated client are used, not its builders, because of four traps found in version 1.1.2:
+ * The raw requests of its generated client are used, not its builders, because of five traps found in version 1.1.2:
  * its default policy repeats a call three times after a broken connection, transactions too, though the first may have
  * been applied; after three failures its circuit breaker refuses a healthy server for five seconds; its watch manager
- * reconnects without telling from which revision; and answers over 4 MiB fail unless the limit of gRPC is lifted.
+ * reconnects without telling from which revision, and the end of one of its streams breaks all other calls; and answers over 4 MiB fail unless the limit of gRPC is lifted.
  */
 import type { Etcd3, IOptions } from "etcd3";
 import {
@@ -72,6 +72,24 @@ interface Duplex<T> {
   on(event: "data", listener: (message: T) => void): Duplex<T>;
   on(event: "error" | "end", listener: (error?: Error) => void): Duplex<T>;
 }
+
+/** The part of etcd3's connection pool that is used here; the same in all its 1.x releases. */
+interface Pool {
+  withConnection<T>(
+    service: string,
+    action: (connection: {
+      client: Record<string, (metadata: Metadata, options: { deadline?: Date }) => unknown>;
+      metadata: Metadata;
+    }) => T,
+  ): Promise<T>;
+}
+
+interface Metadata {
+  clone(): Metadata;
+  set(name: string, value: string): void;
+}
+
+const keepTimeoutMs = 5_000;
 
 /** Runs a call once: whether to repeat it is decided above, where it is known what it does. */
 const once = {
@@ -149,7 +167,7 @@ export class EtcdKv implements Kv {
 
   async *watch(request: WatchRequest): AsyncIterable<WatchBatch> {
     if (request.signal.aborted) return;
-    const stream = await this.#call(() => this.client.watchClient.watch()) as unknown as Duplex<RawWatch>;
+    const stream = await this.#stream<RawWatch>("Watch", "watch");
     const inbox = new Inbox<RawWatch>(stream);
     const onAbort = () => inbox.end();
     request.signal.addEventListener("abort", onAbort, { once: true });
@@ -187,9 +205,7 @@ export class EtcdKv implements Kv {
   }
 
   async keepLease(id: string): Promise<number> {
-    const stream = await this.#call(() =>
-      this.client.leaseClient.leaseKeepAlive({ deadline: deadlineAfter(5_000) })
-    ) as unknown as Duplex<{ TTL: string }>;
+    const stream = await this.#stream<{ TTL: string }>("Lease", "leaseKeepAlive", keepTimeoutMs);
     const inbox = new Inbox<{ TTL: string }>(stream);
     try {
       stream.write({ ID: id });
@@ -215,6 +231,23 @@ export class EtcdKv implements Kv {
   close(): void {
     this.#closed = true;
     this.client.close();
+  }
+
+  /**
+   * A stream of our own on etcd3's connection. The streams that etcd3 hands out take the end of one, a cancellation
+   * included, for a failure of the host, and break every other call to it. With "hasleader" a member that is cut off from
+   * the others ends its streams, so that a watch does not wait for news it will never hear.
+   */
+  #stream<T>(service: "Watch" | "Lease", method: string, timeoutMs?: number): Promise<Duplex<T>> {
+    const pool = (this.client.watchClient as unknown as { client: Pool }).client;
+    return this.#call(() =>
+      pool.withConnection(service, ({ client, metadata }) => {
+        const own = metadata.clone();
+        own.set("hasleader", "true");
+        const deadline = timeoutMs === undefined ? {} : { deadline: deadlineAfter(timeoutMs) };
+        return client[method]!(own, deadline) as Duplex<T>;
+      })
+    );
   }
 
   async #call<T>(call: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 /**
  * The few key-value methods e2db needs: etcd's own semantics, without its client. `etcd_kv.ts` gives them over etcd,
- * `memory_kv.ts` in memory; anything else that passes tests/contract/kv_contract.ts will do as well.
+ * `memory_kv.ts` in memory; anything else that passes tests/e2db/suites/kv_suite.ts will do as well.
  */
 
 /** One key at one revision. Revisions are numbers: etcd would need 285 years at a million writes a second to pass 2^53. */

@@ -39,6 +39,7 @@ interface Lease {
   ttlSeconds: number;
   expiresAtMs: number;
   keys: Set<string>;
+  ended: AbortController;
 }
 
 export class MemoryKv implements Kv {
@@ -118,7 +119,8 @@ export class MemoryKv implements Kv {
   async grantLease(ttlSeconds: number): Promise<{ id: string; ttlSeconds: number }> {
     this.#enter();
     const id = String(this.#nextLease++);
-    const lease = { ttlSeconds, expiresAtMs: this.#platform.nowMs() + ttlSeconds * 1000, keys: new Set<string>() };
+    const expiresAtMs = this.#platform.nowMs() + ttlSeconds * 1000;
+    const lease = { ttlSeconds, expiresAtMs, keys: new Set<string>(), ended: new AbortController() };
     this.#leases.set(id, lease);
     this.#expireLater(id, lease);
     return { id, ttlSeconds };
@@ -158,6 +160,7 @@ export class MemoryKv implements Kv {
 
   close(): void {
     this.#closed.abort();
+    for (const lease of this.#leases.values()) lease.ended.abort();
   }
 
   #enter(): void {
@@ -171,16 +174,17 @@ export class MemoryKv implements Kv {
       while (this.#leases.get(id) === lease) {
         const leftMs = lease.expiresAtMs - this.#platform.nowMs();
         if (leftMs <= 0) return this.#endLease(id);
-        await this.#platform.sleep(leftMs, this.#closed.signal);
+        await this.#platform.sleep(leftMs, lease.ended.signal);
       }
     };
-    wait().catch(() => {}); // Only closing ends the sleep early.
+    wait().catch(() => {}); // Only the end of the lease ends the sleep early.
   }
 
   #endLease(id: string): void {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
     this.#leases.delete(id);
+    lease.ended.abort();
     const keys = [...lease.keys].map((name) => this.#slots.get(name)!.key);
     if (keys.length > 0) this.#apply(keys.map((key) => ({ kind: "delete", key })));
   }
