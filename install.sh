@@ -220,7 +220,11 @@ deno_from_installer() {
 }
 
 deno_from_npm() {
-  has npm && (cd "$work/deno" && npm install --no-save --no-audit --no-fund --prefix "$work/deno" "deno@$1") &&
+  has npm || return 1
+  # npm, too, trusts only its own list of authorities.
+  authorities=/etc/ssl/certs/ca-certificates.crt
+  if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -f "$authorities" ]; then export NODE_EXTRA_CA_CERTS="$authorities"; fi
+  npm install --no-save --no-audit --no-fund --fetch-retries 1 --prefix "$work/deno" "deno@$1" &&
     # The package fetches its executable in a step after the installation, which a strict npm leaves out.
     { [ -n "$(find "$work/deno" -type f -name deno -size +10000k | head -n 1)" ] ||
       (cd "$work/deno/node_modules/deno" && node install.cjs); }

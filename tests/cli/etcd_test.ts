@@ -1,0 +1,18 @@
+import { assertEquals } from "../support/assert.ts";
+import type { ListedEtcd } from "../../lib/etcd/provider.ts";
+import { listText } from "../../lib/cli/etcd.ts";
+
+Deno.test("listText() lines up what there is and marks what run takes", () => {
+  const cached: ListedEtcd = { version: "3.6.14", folder: "/cache/3.6.14", source: "cache" };
+  const path: ListedEtcd = { version: "3.4.23", folder: "/usr/bin", source: "path" };
+  assertEquals(
+    listText([cached, path], cached),
+    [
+      "   VERSION  SOURCE  FOLDER",
+      "*  3.6.14   cache   /cache/3.6.14",
+      "   3.4.23   path    /usr/bin",
+      "",
+    ].join("\n"),
+  );
+  assertEquals(listText([], undefined).startsWith("no etcd here"), true);
+});
