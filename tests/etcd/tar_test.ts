@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { concat, makeTar, type TarMember } from "../support/make_tar.ts";
+import { isE2dError } from "../../lib/errors.ts";
 import { readTar } from "../../lib/etcd/tar.ts";
 
 const limits = { entriesMax: 100, entrySizeMaxBytes: 1_000_000 };
@@ -100,3 +101,42 @@ Deno.test("readTar() notices a changed header and bytes after the end", async ()
   await assertE2dError("archive_corrupt", () => unpacked(concat([archive, new Uint8Array(512).fill(1)])));
   assertEquals((await unpacked(concat([archive, new Uint8Array(9728)]))).length, 1);
 });
+
+Deno.test("readTar() answers damaged and hostile archives with an E2dError or with safe names, never otherwise", async () => {
+  const archive = makeTar([
+    { name: "d/", type: "5" },
+    { name: "x", type: "x", data: "20 path=d/long-name\n" },
+    { name: "d/etcd", data: "x".repeat(600) },
+    { name: "d/link", type: "2", link: "etcd" },
+  ]);
+  const change = fc.record({ at: fc.nat(archive.length - 1), byte: fc.nat(255) });
+  let refusals = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), fc.boolean(), async (changes, repair) => {
+      const damaged = archive.slice();
+      for (const { at, byte } of changes) damaged[at] = byte;
+      // With the header sums put right again the damage gets past the first check.
+      if (repair) {
+        for (let at = 0; at + 512 <= damaged.length; at += 512) repairHeader(damaged.subarray(at, at + 512));
+      }
+      try {
+        for (const [, name] of await unpacked(damaged)) {
+          assert(!name.startsWith("/") && !name.split("/").includes(".."), name);
+        }
+      } catch (error) {
+        assert(isE2dError(error), String(error));
+        refusals++;
+      }
+    }),
+    { seed: 20261124, numRuns: 2000 },
+  );
+  assert(refusals > 500, `${refusals} refusals: the damage is too mild`);
+});
+
+/** Puts the sum of a header right, where the block looks like one. */
+function repairHeader(block: Uint8Array): void {
+  if (block[257] !== 0x75) return;
+  block.set(new TextEncoder().encode("        "), 148);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.set(new TextEncoder().encode(`${sum.toString(8).padStart(6, "0")}\0 `), 148);
+}
