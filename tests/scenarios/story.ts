@@ -3,7 +3,7 @@
  * decided meanwhile. Nothing in a story is left to chance: the seed is 1 and no message is lost unless it is cut.
  */
 import type { Settings } from "../../lib/core/view.ts";
-import { hashText } from "../sim/fake_etcd.ts";
+import { configOf, hashText } from "../sim/fake_etcd.ts";
 import { type Machine, World } from "../sim/world.ts";
 
 export interface Block {
@@ -139,6 +139,19 @@ function obey(command: string, world: World | undefined): World {
         world.deliver(machine, { kind: "settings", settings: machine.settings });
       });
       break;
+    case "members": {
+      // The cluster's own list, as its leader has it.
+      const leader = [...world.etcds.running.values()].find((member) => member.leaderId === member.data.memberId);
+      const members = leader === undefined ? [] : configOf(leader.data);
+      const text = members.map((member) => (member.name || "unnamed") + (member.isLearner ? " (learner)" : ""));
+      world.said.push({
+        ms: world.nowMs,
+        node: "",
+        wait: false,
+        text: `the cluster: ${text.sort().join(", ") || "none"}`,
+      });
+      break;
+    }
     case "show":
       each((machine) => {
         const { disk } = machine;
@@ -149,7 +162,9 @@ function obey(command: string, world: World | undefined): World {
           node: "",
           wait: false,
           text:
-            `${machine.name} is ${machine.node?.phase ?? "down"}, status ${machine.status}, ${holds}, aside: ${aside}` +
+            `${machine.name} is ${
+              machine.go && world.isUp(machine) ? "up (go)" : machine.node?.phase ?? "down"
+            }, status ${machine.status}, ${holds}, aside: ${aside}` +
             (machine.exitCode === undefined ? "" : `, exit code ${machine.exitCode}`),
         });
       });
@@ -164,7 +179,8 @@ function makeWorld(names: readonly string[], options: ReadonlyMap<string, string
   const world = new World({ seed: 1, size: Number(options.get("required") ?? names.length) });
   world.gossip.loss = 0;
   world.referee.recoveriesAllowed = options.has("quorum-loss");
-  for (const name of names) world.addMachine(name, name, settingsOf(options));
+  const go = options.get("go")?.split(",") ?? [];
+  for (const name of names) world.addMachine(name, name, settingsOf(options), go.includes(name));
   if (options.get("gossip") !== "off") {
     const seeds = options.get("seeds")?.split(",").map((name) => `${name}:7980`) ?? seedsOf(world);
     for (const machine of world.machines.values()) machine.settings = { ...machine.settings, seeds };

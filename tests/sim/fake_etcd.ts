@@ -372,7 +372,7 @@ export class FakeEtcds {
   change(
     endpoint: Member,
     change:
-      | { kind: "add"; peerUrl: string; salt: string }
+      | { kind: "add"; peerUrl: string; salt: string; voter?: boolean }
       | { kind: "remove"; id: string }
       | { kind: "promote"; id: string }
       | { kind: "update"; id: string; peerUrl: string },
@@ -388,10 +388,14 @@ export class FakeEtcds {
     switch (change.kind) {
       case "add": {
         if (config.some((each) => each.peerUrl === change.peerUrl)) throw new Refusal("peer_url_exists");
-        if (config.some((each) => each.isLearner)) throw new Refusal("too_many_learners");
+        const voter = change.voter === true;
+        if (!voter && config.some((each) => each.isLearner)) throw new Refusal("too_many_learners");
+        if (voter && votersOf(config).filter((each) => each.name !== "").length < quorum(votersOf(config).length + 1)) {
+          throw new Refusal("not_enough_started");
+        }
         if (!this.#connectedFully(leader, votersOf(config))) throw new Refusal("unhealthy");
         id = hashText(`${change.peerUrl} ${leader.data.token} ${change.salt}`);
-        next = [...config, { id, name: "", peerUrl: change.peerUrl, clientUrl: "", isLearner: true }];
+        next = [...config, { id, name: "", peerUrl: change.peerUrl, clientUrl: "", isLearner: !voter }];
         break;
       }
       case "remove": {

@@ -55,7 +55,7 @@ export class GossipModel {
 
   tick(): void {
     const world = this.#world;
-    const running = [...world.machines.values()].filter((machine) => machine.node !== undefined && !machine.paused);
+    const running = [...world.machines.values()].filter((machine) => world.isUp(machine) && !machine.paused);
     for (const machine of running) {
       for (const other of running) {
         if (other === machine) continue;
@@ -92,7 +92,7 @@ export class GossipModel {
       address: from.address,
       life: from.life,
       status: from.status,
-      facts: from.node!.facts,
+      facts: from.node?.facts,
       heardMs: world.nowMs,
       state: "alive",
       sinceMs: world.nowMs,
@@ -150,6 +150,7 @@ export class GossipModel {
       go: heard.go,
       ...(heard.facts === undefined || heard.go ? {} : { facts: heard.facts }),
     }));
+    if (machine.goNode !== undefined) machine.goNode.heard = peers;
     this.#world.deliver(machine, { kind: "gossip", joined: peers.length > 0, peers });
   }
 }

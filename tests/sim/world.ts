@@ -7,6 +7,7 @@ import type { Event } from "../../lib/core/event.ts";
 import { createNode, type Node, step } from "../../lib/core/node.ts";
 import type { Settings } from "../../lib/core/view.ts";
 import { type EtcdData, FakeEtcds, type Member } from "./fake_etcd.ts";
+import { GoNode } from "./go_node.ts";
 import { GossipModel } from "./gossip_model.ts";
 import { perform } from "./perform.ts";
 import { Referee } from "./referee.ts";
@@ -40,7 +41,9 @@ export interface Machine {
   prepared: Map<string, { values: readonly number[]; revision: number }>;
   exported: { hash: string; values: readonly number[]; revision: number } | undefined;
   bootedMs: number;
-  go: boolean;
+  /** A node of the Go original instead of ours. */
+  readonly go: boolean;
+  goNode: GoNode | undefined;
 }
 
 export interface StoredSnapshot {
@@ -228,6 +231,7 @@ export class World {
       exported: undefined,
       bootedMs: 0,
       go,
+      goNode: undefined,
     };
     this.machines.set(name, machine);
     return machine;
@@ -243,7 +247,7 @@ export class World {
   }
 
   boot(machine: Machine): void {
-    if (machine.node !== undefined) return;
+    if (this.isUp(machine)) return;
     machine.life++;
     machine.paused = false;
     machine.held = [];
@@ -252,6 +256,11 @@ export class World {
     machine.prepared.clear();
     machine.bootedMs = this.nowMs;
     this.trace(`${machine.name} boots at ${machine.address}`);
+    if (machine.go) {
+      machine.goNode = new GoNode(this, machine);
+      this.gossip.boot(machine);
+      return;
+    }
     machine.node = createNode(
       this.identity(machine),
       machine.settings,
@@ -262,13 +271,18 @@ export class World {
     this.deliver(machine, { kind: "boot" });
   }
 
+  isUp(machine: Machine): boolean {
+    return machine.node !== undefined || machine.goNode !== undefined;
+  }
+
   /** kill -9 of e2d and, with it, of its etcd. */
   kill(machine: Machine): void {
-    if (machine.node === undefined) return;
+    if (!this.isUp(machine)) return;
     this.trace(`${machine.name} is killed`);
     this.etcds.stop(machine.name);
     this.gossip.silence(machine, "crash");
     machine.node = undefined;
+    machine.goNode = undefined;
     machine.life++;
     machine.paused = false;
     machine.held = [];
@@ -342,6 +356,8 @@ export class World {
   #etcdExit(name: string, code: number, cause: string): void {
     const machine = this.machines.get(name)!;
     this.trace(`${name}'s etcd exits: ${cause}`);
+    // The original ends with its etcd.
+    if (machine.go) return this.kill(machine);
     this.later(machine, 5, () => this.deliver(machine, { kind: "etcdExited", code, cause }));
   }
 
@@ -358,10 +374,11 @@ export class World {
   #readiness(): void {
     for (const member of this.etcds.running.values()) {
       const machine = this.machines.get(member.node)!;
-      if (machine.node === undefined || member.frozen) continue;
+      if (!this.isUp(machine) || member.frozen) continue;
       if (this.etcds.leaderOf(member) === undefined) continue;
       if (!this.etcds.publish(member)) continue;
-      if (machine.node.etcd.kind === "starting") this.deliver(machine, { kind: "etcd", state: "ready" });
+      machine.goNode?.ready();
+      if (machine.node?.etcd.kind === "starting") this.deliver(machine, { kind: "etcd", state: "ready" });
     }
   }
 
