@@ -38,6 +38,7 @@ export {
 export { Lock, type LockOptions } from "./lock.ts";
 export { MemoryKv } from "./memory_kv.ts";
 export { type Platform } from "./platform.ts";
+export { type ExportOptions, type ImportOptions, type ImportReport } from "./portable.ts";
 export { FieldCondition, type Page, Query, type SearchableKey } from "./query.ts";
 export { type Narrowing } from "./schema.ts";
 export { type StandardSchema } from "./standard_schema.ts";

@@ -58,17 +58,21 @@ function encodeDouble(first: number, value: number): Uint8Array<ArrayBuffer> {
   return out;
 }
 
-/** NUL becomes 00 FF, the end is 00: "a" sorts before "a\0", and both before "b", because no tag is as high as FF. */
+/**
+ * NUL becomes 00 FF, and the end is 00 01: so "a" sorts before "a\0" and both before "a\x01", and neither encoding is a
+ * prefix of the other, as it would be if the end were a single 00.
+ */
 function escaped(first: number, content: Uint8Array, end: "ended" | "open"): Uint8Array<ArrayBuffer> {
   let nuls = 0;
   for (const byte of content) if (byte === 0) nuls++;
-  const out = new Uint8Array(1 + content.length + nuls + (end === "ended" ? 1 : 0));
+  const out = new Uint8Array(1 + content.length + nuls + (end === "ended" ? 2 : 0));
   out[0] = first;
   let at = 1;
   for (const byte of content) {
     out[at++] = byte;
     if (byte === 0) out[at++] = 0xff;
   }
+  if (end === "ended") out[at + 1] = 0x01;
   return out;
 }
 
@@ -109,10 +113,11 @@ function decodeEscaped(bytes: Uint8Array, at: number): { value: Orderable; end: 
       i++;
       continue;
     }
+    if (bytes[i + 1] !== 0x01) return undefined;
     parts.push(bytes.subarray(from, i));
     const content = concat(...parts);
     try {
-      return { value: bytes[at] === tag.string ? fromUtf8(content) : content, end: i + 1 };
+      return { value: bytes[at] === tag.string ? fromUtf8(content) : content, end: i + 2 };
     } catch {
       return undefined;
     }

@@ -1,6 +1,6 @@
 /** Between the rows a program sees and the values etcd holds: checks on the way in, defaults and decryption on the way out. */
 import type { Cipher } from "./cipher.ts";
-import { encodeValue, Sealed, type StoredRow, type Values } from "./codec.ts";
+import { decodeValue, encodeValue, Sealed, type StoredRow, type Values } from "./codec.ts";
 import { CorruptError, MissingRequiredError, TooLargeError, UnknownFieldError, WrongTypeError } from "./errors.ts";
 import type { FieldType } from "./field.ts";
 import { storedValue } from "./layout.ts";
@@ -99,7 +99,8 @@ export async function toStored(
     if (shape.required && storedValue(meta, name, values) === null && name !== declared.id) throw missing(table, name);
   }
   try {
-    encodeValue(values);
+    // As it will be read: -0 is 0, and nothing is shared with the caller's objects.
+    return decodeValue(encodeValue(values)) as Values;
   } catch (cause) {
     const field = /\(at ([^.[)]+)/.exec((cause as Error).message)?.[1];
     throw new WrongTypeError(`Cannot store a row of table "${table}": ${(cause as Error).message}`, {
@@ -108,7 +109,6 @@ export async function toStored(
       cause,
     });
   }
-  return values;
 }
 
 const missing = (table: string, field: string) =>

@@ -14,7 +14,18 @@ import { decodeOrdered, encodeOrdered, type Orderable } from "./order.ts";
 import { type FieldCondition, present, Query, rowsPerTransaction, type Scope, type SearchableKey } from "./query.ts";
 import { checkId, checkKeyValue, checkKnown, fromStored, idOf, type PlainRow, sealedRow, toStored } from "./row.ts";
 import { forwardKey } from "./layout.ts";
-import { type Interval, underPrefix } from "./interval.ts";
+import { everything, type Interval, underPrefix } from "./interval.ts";
+import {
+  checkHeader,
+  type ExportOptions,
+  headerLine,
+  idIsTaken,
+  type ImportOptions,
+  type ImportReport,
+  linesOf,
+  parseRow,
+  rowLine,
+} from "./portable.ts";
 import { scanRows } from "./scan.ts";
 import type { Fence, Transaction } from "./transaction.ts";
 import { type Change, type WatchOptions, watchTable } from "./watch.ts";
@@ -174,6 +185,48 @@ export class Table<Row extends object, Insert extends object, Id> {
   watch(options: WatchOptions = {}): AsyncIterable<Change<Row, Id>> {
     const { state } = this.#scope;
     return watchTable(state, options, (row) => present<Row>(state, row));
+  }
+
+  /** The table as JSON lines, read at one revision; each string ends its line. See portable.ts for the format. */
+  async *export(options: ExportOptions = {}): AsyncGenerator<string> {
+    const { state } = this.#scope;
+    await state.refresh();
+    yield `${headerLine(state)}\n`;
+    const scan = { kind: "row", field: state.meta.id, intervals: everything } as const;
+    for await (const page of scanRows(this.#scope.reader(), state, scan, { reverse: false })) {
+      for (const row of page) yield `${await rowLine(state, row, options)}\n`;
+    }
+  }
+
+  /**
+   * Stores the rows of an export, each by itself: what was stored before an error stays. Throws BadImportError with the
+   * number of a line that makes no sense, and what insert throws.
+   */
+  async import(
+    chunks: AsyncIterable<string> | Iterable<string>,
+    { onConflict = "fail" }: ImportOptions = {},
+  ): Promise<ImportReport> {
+    const { state } = this.#scope;
+    const report: ImportReport = { inserted: 0, replaced: 0, skipped: 0 };
+    let number = 0;
+    for await (const line of linesOf(chunks)) {
+      if (++number === 1) {
+        checkHeader(state, line);
+        continue;
+      }
+      if (line.trim() === "") continue;
+      const row = await parseRow(state, line, number);
+      try {
+        await this.insert(row as Insert);
+        report.inserted++;
+      } catch (error) {
+        if (onConflict === "fail" || !idIsTaken(state, error)) throw error;
+        if (onConflict === "replace") await this.replace(row as Insert & Partial<Row>);
+        report[onConflict === "replace" ? "replaced" : "skipped"]++;
+      }
+    }
+    if (number === 0) checkHeader(state, undefined);
+    return report;
   }
 
   #present(stored: StoredRow): Row | Promise<Row> {
