@@ -21,7 +21,7 @@ function requestFor(cacheDir: string, mirror: ReleaseMirror, changes: Partial<Et
     path: "",
     platform: { os: Deno.build.os, arch: Deno.build.arch },
     mirror: mirror.url,
-    stallTimeoutMs: 500,
+    stallTimeoutMs: 20_000,
     triesMax: 2,
     ...changes,
   };
@@ -81,10 +81,12 @@ Deno.test("installEtcd() goes on after a cut and after a stall, and asks only fo
   for (const kind of ["cut", "stall"] as const) {
     mirror.requests.length = 0;
     mirror.fault = { kind, afterBytes: 5_000_000, times: 1 };
-    await assertRuns(await installEtcd(requestFor(`${dir.path}/${kind}`, mirror), ports));
+    const stallTimeoutMs = kind === "stall" ? 1_000 : 20_000;
+    await assertRuns(await installEtcd(requestFor(`${dir.path}/${kind}`, mirror, { stallTimeoutMs }), ports));
     const ranges = mirror.requests.filter((request) => request.path === path).map(({ range }) => range);
-    assertEquals(ranges.length, 2, kind);
-    assert(Number(/^bytes=(\d+)-$/.exec(ranges[1]!)![1]) >= 1_000_000, ranges[1]!);
+    // A machine that is very busy may stall once more by itself; nothing is ever asked for twice.
+    assert(kind === "stall" ? ranges.length >= 2 : ranges.length === 2, `${kind}: ${ranges}`);
+    for (const range of ranges.slice(1)) assert(Number(/^bytes=(\d+)-$/.exec(range!)![1]) >= 1_000_000, range!);
   }
 });
 
@@ -93,13 +95,13 @@ Deno.test("installEtcd() gives up on a mirror that stalls for good, keeps what c
   await using mirror = new ReleaseMirror();
   await mirror.add("3.7.3");
   mirror.fault = { kind: "stall", afterBytes: 3_000_000, times: 1 };
-  const request = requestFor(`${dir.path}/etcd`, mirror, { triesMax: 1 });
+  const request = requestFor(`${dir.path}/etcd`, mirror, { triesMax: 1, stallTimeoutMs: 1_000 });
   const error = await assertE2dError("download_stalled", () => installEtcd(request, ports));
   assert(error.message.includes(mirror.url) && error.hint!.includes("E2D_ETCD_MIRROR"), error.message);
   assertEquals((await names(`${dir.path}/etcd`)).map((name) => name.replace(/-linux-.*/, "")), [
     ".download-etcd-v3.7.3",
   ]);
-  await assertRuns(await installEtcd(request, ports));
+  await assertRuns(await installEtcd({ ...request, stallTimeoutMs: 20_000 }, ports));
   assert(mirror.requests.at(-1)!.range !== null);
   assertEquals(await names(`${dir.path}/etcd`), ["3.7.3"]);
 });
@@ -128,7 +130,7 @@ Deno.test("installEtcd() leaves no entry after a wrong sum, a missing release, a
   await mirror.add("3.7.3");
   const cacheDir = `${dir.path}/etcd`;
   const request = requestFor(cacheDir, mirror);
-  mirror.fault = { kind: "wrong-bytes", times: 1 };
+  mirror.fault = { kind: "wrong-bytes", times: Infinity };
   await assertE2dError("checksum_mismatch", () => installEtcd(request, ports));
   mirror.fault = { kind: "status", status: 403, times: 1 };
   await assertE2dError("mirror_status", () => installEtcd(request, ports));

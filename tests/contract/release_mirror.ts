@@ -3,7 +3,7 @@ import { etcdDir, type EtcdVersion } from "../support/parts.ts";
 
 /** How the mirror misbehaves for one path; taken away after `times` requests. */
 export interface Fault {
-  kind: "status" | "stall" | "cut" | "wrong-bytes" | "slow";
+  kind: "status" | "stall" | "cut" | "wrong-bytes";
   status?: number;
   /** Bytes of the body after which it stalls or cuts. */
   afterBytes?: number;
@@ -66,7 +66,7 @@ export class ReleaseMirror implements AsyncDisposable {
     const etag = `"${data.length}"`;
     const asked = /^bytes=(\d+)-$/.exec(range ?? "");
     const from = asked !== null && request.headers.get("if-range") === etag ? Number(asked[1]) : 0;
-    const body = this.#body(fault?.kind === "wrong-bytes" ? data.map((byte) => byte ^ 1) : data, from, fault);
+    const body = this.#body(data, from, fault);
     const headers = new Headers({ etag, "content-length": String(data.length - from) });
     if (from > 0) headers.set("content-range", `bytes ${from}-${data.length - 1}/${data.length}`);
     return new Response(body, { status: from > 0 ? 206 : 200, headers });
@@ -92,9 +92,10 @@ export class ReleaseMirror implements AsyncDisposable {
             return await new Promise((resolve) => this.#stop.signal.addEventListener("abort", () => resolve()));
           }
         }
-        if (fault?.kind === "slow") await new Promise((resolve) => setTimeout(resolve, 20));
         if (at >= data.length) return controller.close();
-        controller.enqueue(data.slice(at, at += 65_536));
+        const chunk = data.slice(at, at += 65_536);
+        if (fault?.kind === "wrong-bytes") chunk[0]! ^= 1;
+        controller.enqueue(chunk);
       },
     }, { highWaterMark: 0 });
   }
