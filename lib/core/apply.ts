@@ -58,7 +58,10 @@ export function apply(turn: Turn, event: Event): void {
       node.plan = event.plan;
       return;
     case "settings":
-      node.settings = event.settings;
+      // The size is the cluster's own once it has a record; settings change it only before.
+      node.settings = node.recordChecked
+        ? { ...event.settings, requiredSize: node.settings.requiredSize }
+        : event.settings;
       if (!event.settings.snapshots) node.catalogue = { kind: "unconfigured" };
       else if (node.catalogue.kind === "unconfigured") node.catalogue = { kind: "unknown" };
       return;
@@ -169,6 +172,11 @@ function ownAnswer(turn: Turn, answer: EtcdAnswer): void {
   };
   if (answer.leaderId === undefined) leaderless(turn);
   else node.leaderlessSinceMs = undefined;
+  // A scaling changes the record under the feet of nodes that were started with the former size.
+  const { recordedSize, formerSizes } = answer;
+  if (recordedSize !== undefined && formerSizes.includes(node.settings.requiredSize)) {
+    checkSize(turn, recordedSize, formerSizes);
+  }
 }
 
 function leaderless(turn: Turn): void {
@@ -277,6 +285,7 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
       if (value.kind === "recordChecked") checkSize(turn, value.size, value.formerSizes);
       return;
     case "changeRecord":
+    case "upgradeEtcd":
       askAgain(turn);
       return;
     case "writePlan":

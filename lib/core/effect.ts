@@ -63,6 +63,11 @@ export type Effect =
   | { readonly kind: "checkRecord"; readonly id: number; readonly requiredSize: number }
   /** Change the cluster record after a scaling; the former size is kept beside it. */
   | { readonly kind: "changeRecord"; readonly id: number; readonly from: number; readonly to: number }
+  /**
+   * Get and verify this minor version's newest etcd, then stop the own etcd and start it with that one on the same
+   * data-dir. Done when it runs; nothing is stopped when the version cannot be had. The exit in between is no news.
+   */
+  | { readonly kind: "upgradeEtcd"; readonly id: number; readonly to: string }
   /** Compare-and-set on the plan's own version; `plan` undefined removes it. */
   | { readonly kind: "writePlan"; readonly id: number; readonly plan?: Plan }
   /** One transaction: the volatile keys go, the marker comes; does nothing when the marker of this epoch is there. */

@@ -27,6 +27,7 @@ import type {
   Reason,
   Settings,
   Status,
+  View,
 } from "./view.ts";
 
 /** Deeds of one slot are done one after another; slots run side by side. */
@@ -140,6 +141,11 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     ending: undefined,
     journal: [],
   };
+}
+
+/** What a node knows now, for commands that ask «what would happen» (`e2d plan`, `e2d scale`). */
+export function viewOf(node: Node, now: Now): View {
+  return new Turn({ ...node }, now).view;
 }
 
 export function nonceOf(seed: string, count: number): string {

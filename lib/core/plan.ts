@@ -45,8 +45,12 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
       return view.lastSnapshotAtWallMs !== undefined && view.lastSnapshotAtWallMs >= plan.createdAtWallMs;
     case "moveLeaderFrom":
       return view.leaderId !== undefined && view.leaderId !== operation.memberId;
-    case "remove":
-      return !view.members.some((member) => member.id === operation.memberId);
+    case "remove": {
+      if (!view.members.some((member) => member.id === operation.memberId)) return true;
+      // A member that died meanwhile has made the cluster small enough already.
+      const target = plan.operations.find((each) => each.kind === "resize")?.to;
+      return target !== undefined && view.members.length <= target;
+    }
     case "add":
       return view.members.some((member) => member.peerUrls.includes(operation.peerUrl));
     case "promote":

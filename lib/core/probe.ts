@@ -20,11 +20,13 @@ function askEndpoints(turn: Turn): void {
   const serving = node.phase === "serving" && node.leaderlessSinceMs === undefined;
   if (running) targets.set(node.self.clientUrl, serving ? calmMs : quickMs / 2);
   const leading = running && leads(freshAnswer(node.endpoints.get(node.self.clientUrl), now.monotonicMs));
-  if (leading || !serving) {
+  // A plan may come to this node, and then it must know how the others are.
+  const all = leading || node.plan !== undefined;
+  if (all || !serving) {
     for (const peer of node.peers) {
       const here = peer.state === "alive" || peer.state === "suspect";
       const worth = peer.status === "running" || peer.facts?.data.kind === "held";
-      if (leading || here && worth) targets.set(peer.clientUrl, serving ? calmMs : quickMs);
+      if (all || here && worth) targets.set(peer.clientUrl, serving ? calmMs : quickMs);
     }
     if (running && node.data.kind === "valid") {
       for (const member of node.data.members) {

@@ -3,11 +3,25 @@ import { decideBackup } from "./backup.ts";
 import { ownLineage } from "./lineage.ts";
 import { freshAnswer } from "./quorum.ts";
 import { decideReplacement, leads } from "./replace.ts";
-import { carryPlan } from "./scale.ts";
+import { carryPlan, offerPlan, upgradeSelf } from "./carry_plan.ts";
 import type { Turn } from "./turn.ts";
 import type { EtcdAnswer } from "./view.ts";
 
 const planEveryMs = 5_000;
+
+function readPlan(turn: Turn): void {
+  const { node, now } = turn;
+  if (node.planReadMs !== undefined && now.monotonicMs - node.planReadMs < planEveryMs) return;
+  node.planReadMs = now.monotonicMs;
+  turn.emit({ kind: "readPlan" });
+}
+
+/** Beside a follower: hand a request on by writing its plan, and do what only this node can do for one. */
+function followPlan(turn: Turn, own: EtcdAnswer): void {
+  readPlan(turn);
+  if (turn.node.plan === undefined) offerPlan(turn);
+  else upgradeSelf(turn, own, turn.node.plan);
+}
 
 export function serve(turn: Turn): void {
   const { node, now, view } = turn;
@@ -16,7 +30,10 @@ export function serve(turn: Turn): void {
     if (own === undefined && turn.justVoided) return;
     if (own?.leaderId === undefined) {
       turn.waitFor({ code: "no_quorum", text: "the own etcd has no leader: its quorum cannot be reached" }, "warn");
-    } else if (node.waitingFor?.code === "no_quorum") node.waitingFor = undefined;
+      return;
+    }
+    if (node.waitingFor?.code === "no_quorum") node.waitingFor = undefined;
+    if (own.linearizable && !node.settings.paused) followPlan(turn, own);
     return;
   }
   clearUp(turn, own);
@@ -24,10 +41,7 @@ export function serve(turn: Turn): void {
   if (node.settings.paused) {
     return turn.waitFor({ code: "paused", text: "paused: no member is added, promoted or removed until resumed" });
   }
-  if (node.planReadMs === undefined || now.monotonicMs - node.planReadMs >= planEveryMs) {
-    node.planReadMs = now.monotonicMs;
-    turn.emit({ kind: "readPlan" });
-  }
+  readPlan(turn);
   if (node.deeds.has("cluster")) return;
   const deed = decideReplacement(view, own);
   const via = [node.self.clientUrl];

@@ -1,6 +1,7 @@
 /**
  * Golden stories: a file is a row of blocks, each some commands, a line of four dashes, and what the nodes said and
- * decided meanwhile. Nothing in a story is left to chance: the seed is 1 and no message is lost unless it is cut.
+ * decided meanwhile. Nothing in a story is left to chance: everything takes its middle time, and no message is lost
+ * unless it is cut.
  */
 import type { Settings } from "../../lib/core/view.ts";
 import { configOf, hashText } from "../sim/fake_etcd.ts";
@@ -71,9 +72,10 @@ function obey(command: string, world: World | undefined): World {
   );
   if (words[0] === "nodes") return makeWorld(names, options);
   if (world === undefined) throw new Error("a story begins with nodes");
+  const free = ["add", "advance", "move", "scale", "upgrade"].includes(words[0]!);
   const machines = names.map((name) => {
     const machine = world.machines.get(name);
-    if (machine === undefined && words[0] !== "add" && words[0] !== "advance" && words[0] !== "move") {
+    if (machine === undefined && !free) {
       throw new Error(`there is no node "${name}"`);
     }
     return machine!;
@@ -139,6 +141,22 @@ function obey(command: string, world: World | undefined): World {
         world.deliver(machine, { kind: "settings", settings: machine.settings });
       });
       break;
+    case "scale":
+    case "upgrade": {
+      const asked = world.machines.get(words[1]!) ?? world.leading()!;
+      const what = words[0] === "scale" ? { scale: Number(words[2]) } : { upgrade: words[2]! };
+      const why = world.request(asked, what);
+      if (why !== undefined) world.said.push({ ms: world.nowMs, node: "", wait: false, text: `refused: ${why}` });
+      break;
+    }
+    case "kill-leader":
+      world.kill(world.leading()!);
+      break;
+    case "versions": {
+      const text = [...world.machines.values()].map((machine) => `${machine.name} ${machine.version}`).join(", ");
+      world.said.push({ ms: world.nowMs, node: "", wait: false, text });
+      break;
+    }
     case "members": {
       // The cluster's own list, as its leader has it.
       const leader = [...world.etcds.running.values()].find((member) => member.leaderId === member.data.memberId);
@@ -176,7 +194,7 @@ function obey(command: string, world: World | undefined): World {
 }
 
 function makeWorld(names: readonly string[], options: ReadonlyMap<string, string>): World {
-  const world = new World({ seed: 1, size: Number(options.get("required") ?? names.length) });
+  const world = new World({ seed: 1, calm: true, size: Number(options.get("required") ?? names.length) });
   world.gossip.loss = 0;
   world.referee.recoveriesAllowed = options.has("quorum-loss");
   const go = options.get("go")?.split(",") ?? [];

@@ -42,7 +42,8 @@ class Story {
 
   constructor(world: World) {
     this.#world = world;
-    this.#spares = world.size > 1 && world.random() < 0.3 ? 1 : 0;
+    const scales = world.options.seed % 4 === 1;
+    this.#spares = world.size > 1 && world.random() < 0.3 ? scales ? 2 : 1 : 0;
   }
 
   play(): void {
@@ -105,6 +106,7 @@ class Story {
       "slow",
       "address",
       "stop",
+      ...world.options.seed % 4 === 1 ? ["scale", "scale", "upgrade"] : [],
       ...world.referee.recoveriesAllowed ? ["loseMajority", "loseMajority", "store"] : [],
     ]);
     switch (kind) {
@@ -194,6 +196,21 @@ class Story {
           world.deliver(machine, { kind: "stop" });
         }
         return;
+      case "scale": {
+        const leading = world.leading();
+        if (leading === undefined || leading.paused) return;
+        const to = world.pick([1, 3, 5]);
+        const why = world.request(leading, { scale: to });
+        world.trace(`${leading.name} is asked to scale to ${to}: ${why ?? "planned"}`);
+        return;
+      }
+      case "upgrade": {
+        const leading = world.leading();
+        if (leading === undefined || leading.paused) return;
+        const why = world.request(leading, { upgrade: "3.7" });
+        world.trace(`${leading.name} is asked to upgrade: ${why ?? "planned"}`);
+        return;
+      }
       case "store":
         world.trace("the store cannot be read for a while");
         if (world.store.kind === "newest") {
@@ -283,7 +300,10 @@ class Story {
     if (leaders.length !== 1) return `${leaders.length} leaders`;
     const leader = leaders[0]!;
     const config = configOf(leader.data);
-    if (config.length !== world.size || config.some((member) => member.isLearner)) {
+    const plan = world.plans.get(leader.data.clusterId);
+    if (plan !== undefined) return `"${plan.text}" is not done`;
+    const size = world.record.get(leader.data.clusterId)?.size ?? world.size;
+    if (config.length !== size || config.some((member) => member.isLearner)) {
       return `${config.length} members: ${
         config.map((member) => member.name + (member.isLearner ? "?" : "")).join(" ")
       }`;

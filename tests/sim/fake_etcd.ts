@@ -442,6 +442,18 @@ export class FakeEtcds {
     this.replicate(leader);
   }
 
+  /** Hands the lead to a member that has the whole log. */
+  moveLeader(via: Member, id: string): void {
+    const leader = this.leaderOf(via);
+    const target = leader === undefined ? undefined : this.#reachable(leader).find((peer) => peer.data.memberId === id);
+    if (leader === undefined || target === undefined) throw new Refusal("unreachable");
+    this.replicate(leader);
+    if (target.data.log.length < leader.data.log.length) throw new Refusal("timeout");
+    this.#stepDown(leader);
+    for (const peer of this.#reachable(target)) peer.leaderId = undefined;
+    this.#campaign(target);
+  }
+
   /** A started member makes its name and client URL known. */
   publish(member: Member): boolean {
     const leader = this.leaderOf(member);

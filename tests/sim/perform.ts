@@ -174,7 +174,15 @@ function deed(world: World, machine: Machine, effect: AnsweredEffect): DoneValue
     case "memberUpdate":
       return changeMembers(world, machine, effect);
     case "moveLeader":
-      throw new Failed("unavailable");
+      world.etcds.moveLeader(own(world, machine), effect.to);
+      return nothing;
+    case "upgradeEtcd": {
+      const member = own(world, machine);
+      world.etcds.stop(machine.name);
+      machine.version = `${effect.to}.1`;
+      world.etcds.start({ ...member, frozen: false });
+      return nothing;
+    }
     case "checkRecord": {
       const member = own(world, machine);
       const record = world.record.get(member.data.clusterId) ?? { size: effect.requiredSize, formerSizes: [] };
@@ -391,7 +399,7 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
     raftIndex: member.data.log.length,
     raftAppliedIndex: member.data.commit,
     revision: revisionOf(member.data),
-    version: "3.6.14",
+    version: world.machines.get(member.node)!.version,
     dbSizeBytes: 20_480,
     dbInUseBytes: 20_480,
     alarms: [],

@@ -4,9 +4,11 @@
  */
 import type { Effect } from "../../lib/core/effect.ts";
 import type { Event } from "../../lib/core/event.ts";
-import { createNode, type Node, step } from "../../lib/core/node.ts";
+import { createNode, type Node, step, viewOf } from "../../lib/core/node.ts";
+import { planScale } from "../../lib/core/plan_scale.ts";
+import { planUpgrade } from "../../lib/core/plan_upgrade.ts";
 import type { Settings } from "../../lib/core/view.ts";
-import { type EtcdData, FakeEtcds, type Member } from "./fake_etcd.ts";
+import { type EtcdData, FakeEtcds, hashText, type Member } from "./fake_etcd.ts";
 import { GoNode } from "./go_node.ts";
 import { GossipModel } from "./gossip_model.ts";
 import { perform } from "./perform.ts";
@@ -41,6 +43,8 @@ export interface Machine {
   prepared: Map<string, { values: readonly number[]; revision: number }>;
   exported: { hash: string; values: readonly number[]; revision: number } | undefined;
   bootedMs: number;
+  /** Of the etcd that it runs. */
+  version: string;
   /** A node of the Go original instead of ours. */
   readonly go: boolean;
   goNode: GoNode | undefined;
@@ -56,6 +60,8 @@ export interface StoredSnapshot {
 
 export interface WorldOptions {
   seed: number;
+  /** Nothing is left to chance: every wait has its middle length. */
+  calm?: boolean;
   size: number;
   trace?: (line: string) => void;
   settings?: Partial<Settings>;
@@ -89,7 +95,8 @@ export class World {
   #queue: Timed[] = [];
   #order = 0;
   #state: number;
-  readonly size: number;
+  /** Voters that the whole cluster is to have. */
+  size: number;
   readonly options: WorldOptions;
   steps = 0;
 
@@ -117,6 +124,7 @@ export class World {
   }
 
   random(): number {
+    if (this.options.calm === true) return 0.5;
     // mulberry32
     let t = this.#state = (this.#state + 0x6d2b79f5) | 0;
     t = Math.imul(t ^ (t >>> 15), t | 1);
@@ -230,6 +238,7 @@ export class World {
       prepared: new Map(),
       exported: undefined,
       bootedMs: 0,
+      version: "3.6.14",
       go,
       goNode: undefined,
     };
@@ -269,6 +278,28 @@ export class World {
     );
     this.gossip.boot(machine);
     this.deliver(machine, { kind: "boot" });
+  }
+
+  /** `e2d scale` or `e2d upgrade` at this machine: the refusal, or undefined when the plan was handed in. */
+  request(machine: Machine, what: { scale: number } | { upgrade: string }): string | undefined {
+    const { node } = machine;
+    const own = node?.endpoints.get(this.identity(machine).clientUrl)?.last;
+    if (node === undefined || own?.kind !== "answer") return "the node has no etcd";
+    const view = viewOf(node, this.now());
+    // The command asks every member itself; here the leader's node has done that.
+    const id = hashText(`plan ${this.nowMs}`);
+    const outcome = "scale" in what ? planScale(view, own, what.scale, id) : planUpgrade(view, own, what.upgrade, id);
+    if (outcome.kind === "refused") return outcome.why;
+    this.deliver(machine, { kind: "request", plan: outcome.plan });
+    return undefined;
+  }
+
+  /** The machine beside the etcd leader. */
+  leading(): Machine | undefined {
+    for (const member of this.etcds.running.values()) {
+      if (member.leaderId === member.data.memberId) return this.machines.get(member.node);
+    }
+    return undefined;
   }
 
   isUp(machine: Machine): boolean {

@@ -10,23 +10,10 @@ import type { EtcdAnswer, Reason } from "./view.ts";
 /** True when there is a plan and this turn is its. */
 export function carryPlan(turn: Turn, own: EtcdAnswer): boolean {
   const { node } = turn;
-  if (node.plan === undefined) {
-    if (node.requested === undefined) return false;
-    if (turn.ask("plan", { kind: "writePlan", plan: node.requested })) {
-      turn.decide("plan", { code: "asked_by_operator", text: node.requested.text }, { plan: node.requested.id });
-    }
-    return true;
-  }
+  if (node.plan === undefined) return offerPlan(turn);
   const plan = node.plan;
   if (node.deeds.has("plan") || node.deeds.has("cluster")) return true;
-  const planView: PlanView = {
-    members: own.members,
-    leaderId: own.leaderId,
-    recordedSize: own.recordedSize,
-    lastSnapshotAtWallMs: node.lastSnapshotAtWallMs,
-    endpoints: node.endpoints,
-  };
-  const next = nextOperation(plan, planView);
+  const next = nextOperation(plan, planViewOf(turn, own));
   if (next === undefined) {
     if (turn.ask("plan", { kind: "writePlan" })) {
       turn.decide("plan done", { code: "plan_done", text: `done: ${plan.text}` }, { plan: plan.id });
@@ -40,6 +27,40 @@ export function carryPlan(turn: Turn, own: EtcdAnswer): boolean {
   }
   carry(next, plan, turn, own);
   return true;
+}
+
+function planViewOf(turn: Turn, own: EtcdAnswer): PlanView {
+  const { node } = turn;
+  return {
+    members: own.members,
+    leaderId: own.leaderId,
+    recordedSize: own.recordedSize,
+    lastSnapshotAtWallMs: node.lastSnapshotAtWallMs,
+    endpoints: node.endpoints,
+  };
+}
+
+/** Writes the plan that the operator asked for at this node, when there is no other. True when there is one. */
+export function offerPlan(turn: Turn): boolean {
+  const { node } = turn;
+  if (node.requested === undefined) return false;
+  if (turn.ask("plan", { kind: "writePlan", plan: node.requested })) {
+    turn.decide("plan", { code: "asked_by_operator", text: node.requested.text }, { plan: node.requested.id });
+  }
+  return true;
+}
+
+/** When the plan has come to this node's own etcd: run the version it says. */
+export function upgradeSelf(turn: Turn, own: EtcdAnswer, plan: Plan): void {
+  // The snapshot is the leader's to judge: to a follower it counts as taken.
+  const view = { ...planViewOf(turn, own), lastSnapshotAtWallMs: plan.createdAtWallMs };
+  const next = nextOperation(plan, view);
+  if (next?.kind !== "upgrade" || next.memberId !== own.memberId) return;
+  const sick = own.members.some((member) => member.id !== own.memberId && !isHealthy(member, own, turn.view));
+  if (sick) return;
+  if (turn.ask("local", { kind: "upgradeEtcd", to: next.to })) {
+    turn.decide("upgrade", { code: "plan_goes_on", text: plan.text }, { plan: plan.id, to: next.to });
+  }
 }
 
 /** Why an operation must not be done now. */
@@ -111,6 +132,7 @@ function carry(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): void {
       turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for ${next.peerUrl} to ${next.kind}` });
       return;
     case "upgrade":
+      if (next.memberId === own.memberId) return upgradeSelf(turn, own, plan);
       turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for member ${next.memberId} to run ${next.to}` });
       return;
     default:
