@@ -7,6 +7,7 @@ import { generateCertificates, initAuthority, type PkiPorts } from "../../lib/pk
 import type { NewKeyKind } from "../../lib/pki/private_key.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
 import { eventually, freePorts } from "../support/fixtures.ts";
 import { etcdDir, type EtcdVersion } from "../support/parts.ts";
 
@@ -81,6 +82,7 @@ export class TlsCluster implements AsyncDisposable {
     pki?: string;
     host?: string;
   }): Promise<TlsCluster> {
+    await enableGrpcTls();
     const { directory, size, version = "3.6.14", kind = "ecdsa-p256", lifetimeMs } = options;
     const cluster = new TlsCluster(directory, version);
     const authority = { caCert: `${directory}/ca.crt`, caKey: `${directory}/ca.key` };
@@ -169,7 +171,11 @@ export class TlsCluster implements AsyncDisposable {
   ) {
     const shown = pair === "" ? [] : [`--cert=${pair}.crt`, `--key=${pair}.key`];
     const all = [`--endpoints=${member.clientUrl}`, `--cacert=${ca}`, "--dial-timeout=3s", "--command-timeout=3s"];
-    return run(`${etcdDir(this.version)}/etcdctl`, [...all, ...shown, ...args], { ETCDCTL_API: "3" });
+    return run(
+      `${etcdDir(this.version)}/etcdctl`,
+      [...all, ...shown, ...args],
+      this.version.startsWith("3.4") ? { ETCDCTL_API: "3" } : {},
+    );
   }
 
   /** A client that keeps its connections, with the credentials of one member as they are on disk now. */

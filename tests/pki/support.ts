@@ -34,8 +34,9 @@ export class MemoryFiles implements Files {
   }
 
   list(path: string): Promise<string[] | undefined> {
-    const names = [...this.files.keys()].filter((name) => name.startsWith(`${path}/`));
-    return Promise.resolve(names.map((name) => name.slice(path.length + 1)).sort());
+    const prefix = path === "." ? "" : `${path}/`;
+    const names = [...this.files.keys()].filter((name) => name.startsWith(prefix)).map((n) => n.slice(prefix.length));
+    return Promise.resolve(names.filter((name) => !name.includes("/")).sort());
   }
 
   writeAtomic(path: string, data: Uint8Array | string, options?: { mode?: number }): Promise<void> {

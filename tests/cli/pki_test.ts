@@ -1,0 +1,129 @@
+import type { TlsProbe } from "../../lib/ports.ts";
+import { pkiGencerts, pkiInit, pkiInspect, pkiRenew } from "../../lib/cli/pki.ts";
+import { pkiRollover, type RolloverPorts, type RolloverStepName } from "../../lib/cli/pki_rollover.ts";
+import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
+import { dayMs, testPorts } from "../pki/support.ts";
+
+const machine = { hostName: "n1", addresses: ["10.0.0.1"] };
+const keyType = "ecdsa-p256";
+
+function commandPorts(probe: TlsProbe = () => Promise.resolve({ kind: "accepted" })) {
+  const ports = testPorts();
+  const said = { out: "", err: "" };
+  const rollover: RolloverPorts = {
+    ...ports,
+    clock: { wallMs: () => ports.clock.nowMs, monotonicMs: () => 0, sleep: () => new Promise(() => {}) },
+    terminal: { out: (text) => said.out += text, err: (text) => said.err += text },
+    remove: (path) => ports.files.remove(path),
+    probe,
+    listMembers: () => Promise.resolve([{ name: "n1", urls: ["https://10.0.0.1:2379", "https://10.0.0.1:2380"] }]),
+  };
+  return { ports: rollover, files: ports.files, clock: ports.clock, said };
+}
+
+Deno.test("pkiInit() and pkiGencerts() without flags write the original's eight files into the working directory", async () => {
+  const { ports, files, said } = commandPorts();
+  await pkiInit({ keyType }, ports);
+  await pkiGencerts({ keyType }, ports, machine);
+  const stems = ["ca", "client", "peer", "server"];
+  assertEquals([...files.files.keys()].sort(), stems.flatMap((stem) => [`${stem}.crt`, `${stem}.key`]));
+  assertEquals(said.out.split("\n").length, 9);
+  assertEquals(await pkiInspect({}, ports), 0);
+  assert(said.out.includes("n1,10.0.0.1,127.0.0.1,localhost"), said.out);
+});
+
+Deno.test("pkiGencerts() takes hosts, directory and the CA from flags as the original does", async () => {
+  const { ports, files } = commandPorts();
+  await pkiInit({ caCert: "/p/ca.crt", caKey: "/q/ca.key", keyType }, ports);
+  const hosts = "etcd.local, 192.0.2.7";
+  await pkiGencerts({ caCert: "/p/ca.crt", caKey: "/q/ca.key", outputDir: "/o", hosts, keyType }, ports, machine);
+  assert(files.files.has("/q/ca.key") && files.files.has("/o/server.key"));
+  const { said, ports: other } = commandPorts();
+  await pkiInspect({ caCert: "/p/ca.crt", dir: "/o", json: true }, { ...other, files });
+  const { certificates } = JSON.parse(said.out);
+  assertEquals(certificates.at(-1).names, ["etcd.local", "192.0.2.7", "127.0.0.1", "localhost", "10.0.0.1"]);
+});
+
+Deno.test("pkiInit() with --force keeps the old key and says what hangs on it", async () => {
+  const { ports, said } = commandPorts();
+  await pkiInit({ keyType }, ports);
+  await assertE2dError("pki_file_exists", () => pkiInit({ keyType }, ports));
+  await pkiInit({ keyType, force: true }, ports);
+  assert(said.out.includes("kept the old file as ca.key.old-20270101T000000Z"), said.out);
+  assert(said.err.includes("Snapshots sealed with the old CA key"), said.err);
+});
+
+Deno.test("pkiInspect() ends with 1 when something expires within the days asked for, and says what", async () => {
+  const { ports, clock, said } = commandPorts();
+  await pkiInit({ keyType }, ports);
+  await pkiGencerts({ keyType, days: 90 }, ports, machine);
+  clock.nowMs += 50 * dayMs;
+  assertEquals(await pkiInspect({}, ports), 0);
+  assertEquals(await pkiInspect({ warnDays: 40 }, ports), 1);
+  assert(said.err.includes('"server.crt" (C=US, ST=Boston, L=MA, CN=etcd server) expires in 39 days'), said.err);
+});
+
+Deno.test("pkiRenew() renews what is due and leaves the rest, and fails when a pair does", async () => {
+  const { ports, clock, files, said } = commandPorts();
+  assertEquals(await pkiRenew({}, ports), 1);
+  await pkiInit({ keyType }, ports);
+  await pkiGencerts({ keyType, days: 90 }, ports, machine);
+  assertEquals(await pkiRenew({}, ports), 0);
+  assertEquals(said.out.match(/young enough/g)?.length, 3);
+  clock.nowMs += 61 * dayMs;
+  assertEquals(await pkiRenew({}, ports), 0);
+  assertEquals(said.out.match(/is renewed/g)?.length, 3);
+  await files.writeAtomic("server.key", files.text("peer.key"));
+  assertEquals(await pkiRenew({ force: true }, ports), 1);
+  assert(said.err.includes("the key belongs to another certificate"), said.err);
+  assertEquals(await pkiRenew({ rekey: true }, ports), 0);
+});
+
+Deno.test("pkiRenew() says that only a rollover helps when the authority ends", async () => {
+  const { ports, clock, said } = commandPorts();
+  await pkiInit({ keyType, days: 90 }, ports);
+  await pkiGencerts({ keyType }, ports, machine);
+  clock.nowMs += 80 * dayMs;
+  await pkiRenew({}, ports);
+  assert(said.err.includes("replace it with e2d pki rollover"), said.err);
+});
+
+async function rolloverPorts(probe?: TlsProbe) {
+  const command = commandPorts(probe);
+  await pkiInit({ keyType }, command.ports);
+  await pkiGencerts({ keyType }, command.ports, machine);
+  const endpoints = ["https://10.0.0.1:2379"];
+  const step = (name: RolloverStepName) => pkiRollover(name, { endpoints, keyType }, command.ports);
+  return { ...command, step };
+}
+
+Deno.test("pkiRollover() goes through its phases when every member is ready, and again without harm", async () => {
+  const { step, files, said } = await rolloverPorts();
+  for (const name of ["status", "prepare", "trust", "reissue", "reissue", "drop", "drop", "status"] as const) {
+    assertEquals(await step(name), 0);
+  }
+  assert(said.out.startsWith("wrote"), said.out);
+  assert(said.out.includes("This machine: reissued\n"), said.out);
+  assert(said.out.includes("Old CA keys kept for old snapshots: ca-old-"), said.out);
+  assert(!files.files.has("ca-next.key"));
+});
+
+Deno.test("pkiRollover() begins no phase that a member is not ready for, and changes nothing", async () => {
+  let answer: Awaited<ReturnType<TlsProbe>> = { kind: "refused", detail: "" };
+  const { step, files, ports } = await rolloverPorts(() => Promise.resolve(answer));
+  await step("prepare");
+  await step("trust");
+  const writes = files.writes;
+  const error = await assertE2dError("pki_rollover_blocked", () => step("reissue"));
+  assert(
+    error.message.includes('member "n1": https://10.0.0.1:2380 does not trust the next authority yet'),
+    error.message,
+  );
+  await assertE2dError("pki_rollover_blocked", () => pkiRollover("reissue", {}, ports));
+  answer = { kind: "accepted" };
+  assertEquals(files.writes, writes);
+  await step("reissue");
+  answer = { kind: "unreachable", detail: "no route" };
+  const silent = await assertE2dError("pki_rollover_blocked", () => step("drop"));
+  assert(silent.message.includes("gave no answer (no route)"), silent.message);
+});
