@@ -190,8 +190,9 @@ export class Db implements AsyncDisposable {
     return {
       state,
       many: "each",
-      read: (action) => withSchema(() => action(new SnapshotReader(store))),
-      write: (action, rows = "single") => runTransaction(store, rows, { giveUpMs: this.#giveUpMs }, action),
+      read: (action) => state.upToDate(() => withSchema(() => action(new SnapshotReader(store)))),
+      write: (action, rows = "single") =>
+        state.upToDate(() => runTransaction(store, rows, { giveUpMs: this.#giveUpMs }, action)),
       reader: () => new SnapshotReader(store),
     };
   }

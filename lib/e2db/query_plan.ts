@@ -37,7 +37,10 @@ export function planQuery(request: PlanRequest): Plan {
   const { table, meta, condition, orderBy } = request;
   const best = bestScan(request);
   if (best !== undefined) {
-    const ordered = orderBy === undefined || orderBy === best.scan.field;
+    const { field, intervals } = best.scan;
+    // The entries of one value stand in order of id.
+    const byId = orderBy === meta.id && intervals.length <= 1 && intervals.every((interval) => interval.point);
+    const ordered = orderBy === undefined || orderBy === field || byId;
     return { kind: "scan", scan: best.scan, exact: best.exact, ordered };
   }
   const scans = unionOf(request, condition);

@@ -116,9 +116,9 @@ async function collect(
 const idName = (state: TableState, row: StoredRow) =>
   binaryString(encodeOrdered(idOf(state.declared, state.meta.id, row.values)));
 
-/** Without orderBy the order is that of the index the plan uses; rows of several passes come by id. */
+/** The field whose order a plan gives: that of its index, else the one asked for; rows of several passes come by id. */
 const orderField = (state: TableState, spec: QuerySpec, plan: Plan): string =>
-  spec.orderBy ?? (plan.kind === "scan" ? plan.scan.field : state.meta.id);
+  plan.kind === "scan" && plan.ordered ? plan.scan.field : spec.orderBy ?? state.meta.id;
 
 /** What cannot be ordered (JSON, encrypted values) counts as null. */
 const orderedValue = (state: TableState, field: string, row: StoredRow): Orderable => {

@@ -1,5 +1,5 @@
 /** A table as programs use it: rows in, rows out, one etcd transaction for each write. */
-import { toBase64Url } from "./bytes.ts";
+import { binaryString, toBase64Url } from "./bytes.ts";
 import { decodeRow, type StoredRow } from "./codec.ts";
 import {
   CorruptError,
@@ -62,6 +62,12 @@ export class Table<Row extends object, Insert extends object, Id> {
     checkId(state.declared, id);
     const interval: Interval = underPrefix(encodeOrdered(id), true);
     return this.#scope.read(async (reader) => {
+      const changed = reader.changed(state);
+      const name = binaryString(interval.low);
+      if (changed?.has(name)) {
+        const row = changed.get(name);
+        return row && present<Row>(state, row);
+      }
       const scan = { kind: "row", field: state.meta.id, intervals: [interval] } as const;
       for await (const [row] of scanRows(reader, state, scan, { reverse: false, want: 1 })) {
         if (row !== undefined) return present<Row>(state, row);

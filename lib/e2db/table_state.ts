@@ -1,6 +1,6 @@
 /** One table as this program has it open: what it declares, what etcd holds, and since when. */
 import type { Cipher } from "./cipher.ts";
-import { CorruptError, UnknownTableError } from "./errors.ts";
+import { CorruptError, E2dbError, UnknownTableError } from "./errors.ts";
 import type { Layout } from "./layout.ts";
 import { type Declared, decodeMeta, type TableMeta } from "./schema.ts";
 import type { Store } from "./store.ts";
@@ -34,6 +34,24 @@ export class TableState {
 
   get name(): string {
     return this.declared.table;
+  }
+
+  /**
+   * Runs `action`, and once more when it fails for what the schema says but the schema has changed since it was read:
+   * an index that is there now, or a field that is no longer required.
+   */
+  async upToDate<T>(action: () => Promise<T>): Promise<T> {
+    const known = this.metaRevision;
+    try {
+      return await action();
+    } catch (error) {
+      const doubtful = error instanceof E2dbError &&
+        (error.code === "not_indexed" || error.code === "missing_required");
+      if (!doubtful) throw error;
+      await this.refresh();
+      if (this.metaRevision === known) throw error;
+      return await action();
+    }
   }
 
   /** Reads the schema again. Throws UnknownTableError when the table is gone. */

@@ -284,6 +284,7 @@ export class Transaction implements Reader {
     const looks: Uint8Array[] = [
       ...tables.map((table) => table.layout.meta),
       ...fences.map(({ key }) => key),
+      ...counters.map(({ compare }) => compare.key),
       ...build.fresh.map(({ key }) => key),
     ];
     const table = tables.length === 1 ? tables[0]!.name : undefined;
@@ -297,7 +298,7 @@ export class Transaction implements Reader {
       { table },
     );
     if (response.succeeded) return response.revision;
-    throw this.#whyFailed(response, tables, fences, build.fresh);
+    throw this.#whyFailed(response, { tables, fences, counters: counters.map(({ compare }) => compare), ...build });
   }
 
   /** Deletions leave their trace in a guard, which stays; otherwise the first row written is the trace. */
@@ -312,7 +313,7 @@ export class Transaction implements Reader {
   }
 
   /** Tells a duplicate, a lost lock and a moved schema from a conflict, by what the failed commit saw. */
-  #whyFailed(response: TxnResponse, tables: TableState[], fences: Fence[], fresh: Fresh[]): unknown {
+  #whyFailed(response: TxnResponse, { tables, fences, counters, fresh }: Looks): unknown {
     const seen = response.ranges.map((range) => range!.kvs[0]);
     for (const state of tables) {
       if (seen.shift()?.modRevision !== state.metaRevision) return new SchemaMoved(state);
@@ -324,6 +325,10 @@ export class Transaction implements Reader {
         });
       }
     }
+    // Another process has taken the number: the row found under it is no duplicate of anything.
+    for (const { revision } of counters) {
+      if ((seen.shift()?.modRevision ?? 0) !== revision) return new Conflict("another writer took the number");
+    }
     for (const { state, id, field } of fresh) {
       const kv = seen.shift();
       // What came after the snapshot is a conflict first: the next attempt sees it, and may decide otherwise.
@@ -332,6 +337,14 @@ export class Transaction implements Reader {
     }
     return new Conflict("another writer came first");
   }
+}
+
+/** What a failed commit looks at again, in this order. */
+interface Looks {
+  tables: readonly TableState[];
+  fences: readonly Fence[];
+  counters: readonly Compare[];
+  fresh: readonly Fresh[];
 }
 
 /** A key that must not exist yet. */

@@ -1,5 +1,5 @@
 /** What tables promise: the same cases on the in-memory twin and on real etcd. */
-import { Db, DuplicateError, field, open, versionOf } from "../../../lib/e2db/mod.ts";
+import { type Db, DuplicateError, field, open, versionOf } from "../../../lib/e2db/mod.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 import { assertDbError } from "./assert_db_error.ts";
 import type { KvUnderTest } from "./kv_suite.ts";
