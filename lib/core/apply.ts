@@ -66,7 +66,14 @@ export function apply(turn: Turn, event: Event): void {
       else if (node.catalogue.kind === "unconfigured") node.catalogue = { kind: "unknown" };
       return;
     case "request":
-      node.requested = event.plan;
+      // A plan is made for the cluster as it was: behind another one it would be out of date.
+      if (node.plan === undefined) node.requested = event.plan;
+      else {
+        turn.notice("warn", "plan refused", {
+          code: "plan_exists",
+          text: `"${event.plan.text}" is refused while "${node.plan.text}" is not done`,
+        });
+      }
       return;
     case "timer":
       node.timerAtMs = undefined;

@@ -48,13 +48,14 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
     case "remove": {
       if (!view.members.some((member) => member.id === operation.memberId)) return true;
       // A member that died meanwhile has made the cluster small enough already.
-      const target = plan.operations.find((each) => each.kind === "resize")?.to;
+      const target = sizeAimedAt(plan);
       return target !== undefined && view.members.length <= target;
     }
     case "add":
-      return view.members.some((member) => member.peerUrls.includes(operation.peerUrl));
+      return isFull(view, plan) || view.members.some((member) => member.peerUrls.includes(operation.peerUrl));
     case "promote":
-      return view.members.some((member) => !member.isLearner && member.peerUrls.includes(operation.peerUrl));
+      return isFull(view, plan) ||
+        view.members.some((member) => !member.isLearner && member.peerUrls.includes(operation.peerUrl));
     case "resize":
       return view.recordedSize === operation.to;
     case "upgrade": {
@@ -67,6 +68,16 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
     default:
       return operation satisfies never;
   }
+}
+
+function sizeAimedAt(plan: Plan): number | undefined {
+  return plan.operations.find((each) => each.kind === "resize")?.to;
+}
+
+/** Every place is taken, if by other spares than the plan named: first come, first served. */
+function isFull(view: PlanView, plan: Plan): boolean {
+  const target = sizeAimedAt(plan);
+  return target !== undefined && view.members.filter((member) => !member.isLearner).length >= target;
 }
 
 /** The first operation that is not done; undefined: the plan is finished. */

@@ -57,6 +57,7 @@ export class Referee {
     this.#afterLoss(data.clusterId, machine);
     if (label !== "removed") return;
     // Only what the cluster really does not need may be called removed.
+    if (!configOf(data).some((member) => member.id === data.memberId)) return;
     for (const other of this.#world.machines.values()) {
       const theirs = other.disk.data;
       if (theirs === undefined || theirs.clusterId !== data.clusterId || other === machine) continue;

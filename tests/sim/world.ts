@@ -285,6 +285,7 @@ export class World {
     const { node } = machine;
     const own = node?.endpoints.get(this.identity(machine).clientUrl)?.last;
     if (node === undefined || own?.kind !== "answer") return "the node has no etcd";
+    if (this.plans.has(own.clusterId) || node.requested !== undefined) return "another plan is not done";
     const view = viewOf(node, this.now());
     // The command asks every member itself; here the leader's node has done that.
     const id = hashText(`plan ${this.nowMs}`);
