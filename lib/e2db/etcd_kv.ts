@@ -59,6 +59,7 @@ interface RawWatch {
   header: { revision: string };
   created: boolean;
   canceled: boolean;
+  watch_id: string;
   compact_revision: string;
   cancel_reason: string;
   events: { type: string; kv: RawKeyValue; prev_kv: RawKeyValue | null }[];
@@ -90,6 +91,13 @@ interface Metadata {
 }
 
 const keepTimeoutMs = 5_000;
+/**
+ * How often a watch asks etcd for a sign of life; without one until the next time it counts as broken. gRPC's own pings
+ * would do the same, but Deno's node:http2 (2.6) never answers them, so that every connection would end after ten seconds.
+ */
+const lifeSignMs = 10_000;
+/** The watch id in answers to progress requests, which belong to no watch. */
+const progressId = "-1";
 
 /** Runs a call once: whether to repeat it is decided above, where it is known what it does. */
 const once = {
@@ -112,9 +120,6 @@ export async function openEtcdKv(options: EtcdOptions): Promise<EtcdKv> {
     grpcOptions: {
       "grpc.max_receive_message_length": -1,
       "grpc.max_send_message_length": -1,
-      // Notices a dead peer under a watch. etcd disconnects clients that ask more often than every five seconds.
-      "grpc.keepalive_time_ms": 10_000,
-      "grpc.keepalive_timeout_ms": 5_000,
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 2_000,
       // A pool of its own, so that closing one client does not end the calls of another.
@@ -172,6 +177,16 @@ export class EtcdKv implements Kv {
     const onAbort = () => inbox.end();
     request.signal.addEventListener("abort", onAbort, { once: true });
     if (request.signal.aborted) inbox.end();
+    let heard = true;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const askForLife = () => {
+      timer = setTimeout(() => {
+        if (!heard) return inbox.fail(new KvError("unavailable", `etcd was silent for ${lifeSignMs} ms`));
+        heard = false;
+        stream.write({ progress_request: {} });
+        askForLife();
+      }, lifeSignMs);
+    };
     try {
       stream.write({
         create_request: {
@@ -182,8 +197,13 @@ export class EtcdKv implements Kv {
           progress_notify: true,
         },
       });
+      askForLife();
       for await (const message of inbox) {
+        heard = true;
         if (message.canceled) throw cancelled(message);
+        // The answer to a question of ours; its revision counts for nothing, as old releases gave a wrong one
+        // (etcd-io/etcd#15220).
+        if (message.watch_id === progressId) continue;
         const revision = Number(message.header.revision);
         if (message.created) {
           yield { revision: request.fromRevision === undefined ? revision : request.fromRevision - 1, events: [] };
@@ -194,6 +214,7 @@ export class EtcdKv implements Kv {
         yield { revision: last === undefined ? revision : eventRevision(last), events };
       }
     } finally {
+      clearTimeout(timer);
       request.signal.removeEventListener("abort", onAbort);
       stream.cancel();
     }
@@ -272,8 +293,8 @@ class Inbox<T> {
       this.#messages.push(message);
       this.#wake.resolve();
     });
-    stream.on("error", (error) => this.#fail(kvError(error)));
-    stream.on("end", () => this.#fail(new KvError("unavailable", "the stream ended")));
+    stream.on("error", (error) => this.fail(kvError(error)));
+    stream.on("end", () => this.fail(new KvError("unavailable", "the stream ended")));
   }
 
   end(): void {
@@ -281,7 +302,7 @@ class Inbox<T> {
     this.#wake.resolve();
   }
 
-  #fail(error: KvError): void {
+  fail(error: KvError): void {
     this.#failure ??= error;
     this.#wake.resolve();
   }
