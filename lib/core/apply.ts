@@ -157,6 +157,11 @@ function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
 
 function noteMembers(turn: Turn, answer: EtcdAnswer): void {
   const { node, now } = turn;
+  if (answer.linearizable && answer.leaderId !== undefined) {
+    const voters = answer.members.filter((member) => !member.isLearner)
+      .flatMap(({ name, peerUrls }) => peerUrls.slice(0, 1).map((peerUrl) => ({ name, peerUrl })));
+    node.lastCluster = { voters, atMs: now.monotonicMs };
+  }
   if (!answer.linearizable || answer.members.every((member) => node.memberSinceMs.has(member.id))) return;
   const listed = new Set(answer.members.map((member) => member.id));
   const since = new Map([...node.memberSinceMs].filter(([id]) => listed.has(id)));

@@ -88,12 +88,21 @@ export function proposeFounding(view: View): Proposal {
   }
 
   // For a lost quorum the silence of the others is what its time-out has waited out.
-  const missing = loss === undefined ? unaccounted(view, new Set(here.map((peer) => peer.gossipAddr))) : [];
+  const missing = loss === undefined ? unaccounted(view) : [];
   if (missing.length >= quorumOf(size)) {
     return wait(
       "too_many_silent",
       `${list(missing)} cannot be reached and could be a cluster of their own`,
       "start them, or take the addresses of machines that are gone out of the bootstrap list",
+    );
+  }
+
+  const silentVoters = loss === undefined ? silentCluster(view, candidates) : [];
+  if (silentVoters.length > 0) {
+    return wait(
+      "cluster_silent",
+      `a cluster of ${list(silentVoters)} ran a while ago and may run still`,
+      "start its members; when they are gone for good, wait for --quorum-loss-timeout or restart this node",
     );
   }
 
@@ -124,15 +133,29 @@ export function proposeFounding(view: View): Proposal {
 const byName = (a: { name: string }, b: { name: string }) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 
 /**
- * Known addresses that nobody here answers for: bootstrap peers, and dead peers that held data. As long as fewer than
- * a quorum are silent, they can neither be a living cluster nor found one of their own.
+ * Known addresses that nobody here answers for: bootstrap peers, and every peer that gossip still remembers. As long
+ * as fewer than a quorum are silent, they can neither be a living cluster nor found one of their own.
  */
-export function unaccounted(view: View, here: ReadonlySet<string>): string[] {
+export function unaccounted(view: View): string[] {
   const known = new Set(view.settings.seeds);
-  for (const peer of view.peers) {
-    if (!present(peer) && peer.facts !== undefined && peer.facts.data.kind !== "none") known.add(peer.gossipAddr);
-  }
-  return [...known].filter((address) => address !== view.self.gossipAddr && !here.has(address));
+  const here = new Set([view.self.gossipAddr]);
+  for (const peer of view.peers) (peer.state === "alive" ? here : known).add(peer.gossipAddr);
+  return [...known].filter((address) => !here.has(address));
+}
+
+/**
+ * Voters of the last cluster that this process saw alive, when so many are missing here that they may still be one.
+ * They get the quorum-loss time-out to come back, as survivors would give it to them.
+ */
+function silentCluster(view: View, candidates: readonly Founder[]): readonly string[] {
+  const { lastCluster, nowMs, watchingSinceMs } = view;
+  const timeoutMs = view.settings.quorumLossTimeoutMs;
+  if (lastCluster === undefined) return [];
+  if (timeoutMs !== "never" && nowMs - Math.max(lastCluster.atMs, watchingSinceMs) >= timeoutMs) return [];
+  const missing = lastCluster.voters.filter((voter) =>
+    !candidates.some((each) => each.peerUrl === voter.peerUrl || each.name === voter.name)
+  );
+  return missing.length >= quorumOf(lastCluster.voters.length) ? missing.map((voter) => voter.name) : [];
 }
 
 /** The founding as all its founders compute it: equal input gives equal token and digest everywhere. */

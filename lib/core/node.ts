@@ -55,6 +55,7 @@ export interface Draft {
   /** When a change of the members made all answers before it old news. */
   voidedAtMs: number;
   memberSinceMs: ReadonlyMap<string, number>;
+  lastCluster: View["lastCluster"];
   catalogue: Catalogue;
   catalogueAskedMs: number | undefined;
   etcd: EtcdProcess;
@@ -113,6 +114,7 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     asked: new Map(),
     voidedAtMs: -Infinity,
     memberSinceMs: new Map(),
+    lastCluster: undefined,
     catalogue: settings.snapshots ? { kind: "unknown" } : { kind: "unconfigured" },
     catalogueAskedMs: undefined,
     etcd: { kind: "stopped" },

@@ -37,6 +37,7 @@ export class Turn {
       catalogue: node.catalogue,
       etcd: node.etcd,
       watchingSinceMs: node.watchingSinceMs,
+      ...(node.lastCluster === undefined ? {} : { lastCluster: node.lastCluster }),
       ...(node.gossipJoinedAtMs === undefined ? {} : { gossipJoinedAtMs: node.gossipJoinedAtMs }),
       ...(node.leaderlessSinceMs === undefined ? {} : { leaderlessSinceMs: node.leaderlessSinceMs }),
     };

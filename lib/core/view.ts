@@ -345,6 +345,11 @@ export interface View {
   readonly endpoints: ReadonlyMap<string, EndpointFacts>;
   /** When this node first saw a member id in the list of the cluster. */
   readonly memberSinceMs: ReadonlyMap<string, number>;
+  /** Voters of the last cluster with a quorum that answered this process, and when. */
+  readonly lastCluster?: {
+    readonly voters: readonly { readonly name: string; readonly peerUrl: string }[];
+    readonly atMs: number;
+  };
   readonly catalogue: Catalogue;
   readonly etcd: EtcdProcess;
   /** Since when the own etcd runs without a leader; undefined while it has one or does not run. */

@@ -39,11 +39,14 @@ class Story {
   readonly #world: World;
   #next = 0;
   readonly #spares: number;
+  /** Fault upon fault from the first moments on, with more nodes than places: what a founding must stand. */
+  readonly #rush: boolean;
 
   constructor(world: World) {
     this.#world = world;
     const scales = world.options.seed % 4 === 1;
-    this.#spares = world.size > 1 && world.random() < 0.3 ? scales ? 2 : 1 : 0;
+    this.#rush = world.options.seed % 8 === 6 && world.size > 1;
+    this.#spares = this.#rush ? 3 : world.size > 1 && world.random() < 0.3 ? scales ? 2 : 1 : 0;
   }
 
   play(): void {
@@ -59,9 +62,16 @@ class Story {
     for (const machine of world.machines.values()) {
       world.at(world.below(spreadMs), () => world.boot(machine));
     }
+    if (this.#rush) {
+      world.run(200 + world.below(800));
+      for (let i = 0; i < 12; i++) {
+        this.#fault(["kill", "kill", "restart", "restart", "partition", "heal", "oneWay", "pause", "loseDisk", "slow"]);
+        world.run(world.nowMs + world.pick([30, 100, 300, 900, 2_500]));
+      }
+    }
     const faults = 2 + world.below(6);
     // Some faults hit the founding itself.
-    world.run(world.random() < 0.5 ? 200 + world.below(3_000) : 15_000);
+    world.run(world.nowMs + (world.random() < 0.5 ? 200 + world.below(3_000) : 15_000));
     for (let i = 0; i < faults; i++) {
       this.#fault();
       world.run(world.nowMs + world.pick([100, 800, 3_000, 12_000, 25_000]));
@@ -83,11 +93,9 @@ class Story {
     return names.map((name) => `${this.#world.machines.get(name)?.address ?? name}:7980`);
   }
 
-  #fault(): void {
+  #kinds(): string[] {
     const world = this.#world;
-    const up = [...world.machines.values()].filter((machine) => machine.node !== undefined);
-    const down = [...world.machines.values()].filter((machine) => machine.node === undefined);
-    const kind = world.pick([
+    return [
       "kill",
       "kill",
       "restart",
@@ -108,7 +116,14 @@ class Story {
       "stop",
       ...world.options.seed % 4 === 1 ? ["scale", "scale", "upgrade"] : [],
       ...world.referee.recoveriesAllowed ? ["loseMajority", "loseMajority", "store"] : [],
-    ]);
+    ];
+  }
+
+  #fault(kinds: readonly string[] = this.#kinds()): void {
+    const world = this.#world;
+    const up = [...world.machines.values()].filter((machine) => machine.node !== undefined);
+    const down = [...world.machines.values()].filter((machine) => machine.node === undefined);
+    const kind = world.pick(kinds);
     switch (kind) {
       case "kill":
         if (up.length > 0) world.kill(world.pick(up));
