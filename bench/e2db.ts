@@ -5,7 +5,7 @@
  * transaction with the same number of bytes in one key. Medians in milliseconds; the ratio is e2db over bare. `--large`
  * adds tables of 100,000 rows. The Go figures are those of the original's e2db on etcd 3.6 with one client.
  */
-import { Etcd3 } from "etcd3";
+import type { Etcd3 } from "etcd3";
 import { field, open, openEtcdKv, type Table } from "../lib/e2db/mod.ts";
 import { startEtcd } from "../tests/e2db/suites/etcd_cluster.ts";
 import { etcdVersions } from "../tests/support/parts.ts";

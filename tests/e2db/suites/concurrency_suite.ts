@@ -114,6 +114,21 @@ export const concurrencyCases = (): DbCase[] =>
       assertEquals(attempts, 1);
     });
 
+    test("transaction() begins again when the last row of a limited reading changes, in either direction", async (db) => {
+      const table = await accounts(db);
+      for (const reverse of [false, true]) {
+        let attempts = 0;
+        await db.transaction(async (tx) => {
+          const query = tx.table(table).orderBy("id").limit(2);
+          const last = (await (reverse ? query.reverse() : query).all()).at(-1)!;
+          if (attempts++ === 0) await table.update(last.id, { balance: attempts });
+          await tx.table(table).upsert({ id: "sum", balance: last.balance });
+        });
+        assertEquals(attempts, 2);
+        await table.delete("sum");
+      }
+    });
+
     test("eight clients moving money between rows at once neither make nor lose any", async (db) => {
       const table = await accounts(db);
       await Promise.all(Array.from({ length: 8 }, async (_, client) => {

@@ -1,7 +1,7 @@
 /** Changes of a schema while programs use the table, Standard Schemas, export and import, check. */
 import * as v from "valibot";
 import { z } from "zod";
-import { field, type FieldMap, open } from "../../../lib/e2db/mod.ts";
+import { field, type FieldMap, type Kv, open } from "../../../lib/e2db/mod.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 import { assertDbError } from "./assert_db_error.ts";
 import { type DbCase, dbCases, testKey } from "./table_suite.ts";
@@ -59,6 +59,39 @@ export const schemaCases = (): DbCase[] =>
         assertEquals((await table.where("age").eq(3).all()).map((row) => row.id), model);
       }
     });
+
+    test(
+      "a row that changes between the builder's reading and its writing is entered as it is then",
+      async (db, under) => {
+        const before = await db.table("people", first);
+        await before.insertMany([{ age: 1 }, { age: 2 }, { age: 3 }]);
+        const { kv } = under;
+        let rivals = 0;
+        const rival: Kv = {
+          range: (request) => kv.range(request),
+          txn: async (request) => {
+            const builds = request.success.some((operation) =>
+              operation.kind === "put" && new TextDecoder().decode(operation.key).includes("/people/i/age/")
+            );
+            if (builds && rivals++ === 0) {
+              await before.update(1, { age: 10 });
+              await before.delete(2);
+              await before.insert({ age: 20 });
+            }
+            return await kv.txn(request);
+          },
+          watch: (request) => kv.watch(request),
+          grantLease: (ttl) => kv.grantLease(ttl),
+          keepLease: (id) => kv.keepLease(id),
+          revokeLease: (id) => kv.revokeLease(id),
+          close: () => {},
+        };
+        const builder = await open({ kv: rival, namespace: under.namespace });
+        const table = await builder.table("people", { ...first, age: field.number().index() });
+        assert(rivals > 1, "the builder was not disturbed");
+        assertEquals((await table.orderBy("age").all()).map((row) => row.age), [3, 10, 20]);
+      },
+    );
 
     test("an index that becomes unique is refused when rows share a value, and the table stays as it was", async (db) => {
       const plain = await db.table("people", { ...first, name: field.string().index() });
