@@ -4,7 +4,7 @@
  * when one of them has started already (which proves that all had). Also the original's way to found, which knows
  * neither pledge nor token, for as long as a Go node is among the peers.
  */
-import { goClusterToken, type InitialMember } from "./effect.ts";
+import type { InitialMember } from "./effect.ts";
 import { pledgeOf, proposeFounding } from "./founding.ts";
 import { settleMs } from "./start.ts";
 import type { Founding, GossipPeer, Pledge, Reason, View } from "./view.ts";
@@ -179,6 +179,3 @@ function foundWithGo(view: View): FoundingStep {
     .sort((a, b) => `${a.name}=${a.peerUrl}` < `${b.name}=${b.peerUrl}` ? -1 : 1);
   return { kind: "commitWithGo", members, reason };
 }
-
-/** Lineage of a cluster founded the original's way: unknown until etcd names its id. */
-export const goFoundingToken = goClusterToken;

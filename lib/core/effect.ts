@@ -39,7 +39,11 @@ export type Effect =
    * `from` is the offered URL.
    */
   | { readonly kind: "prepareSource"; readonly id: number; readonly founding: Founding; readonly from?: string }
-  /** Copy the own data-dir, replay it in quarantine on loopback, save it as a snapshot for the others → `exported` */
+  /**
+   * Copy the own data-dir, replay it in quarantine on loopback, save it as a snapshot for the others → `exported`. The
+   * own etcd may be running without a quorum: the manager may stop it for the copy and start it again, and says nothing
+   * of that.
+   */
   | { readonly kind: "exportSurvivor"; readonly id: number; readonly founding: Founding }
   /**
    * Make the data-dir from the prepared source: token and members of the founding, revision bumped and marked

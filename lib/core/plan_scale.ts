@@ -26,6 +26,9 @@ export function planScale(view: View, own: EtcdAnswer, to: number, id: string): 
   if (go !== undefined) return refused(`"${go.name}" is a node of the original, which knows no change of size`);
   const busy = changeInProgress(own.members);
   if (busy !== undefined) return refused(`member ${busy.id} is joining; wait until it votes`);
+  if (own.members.length !== from) {
+    return refused(`the cluster has ${own.members.length} of its ${from} members; wait until it is whole`);
+  }
   const sick = own.members.find((member) => !isHealthy(member, own, view));
   if (sick !== undefined) return refused(`member "${sick.name}" is sick`);
 

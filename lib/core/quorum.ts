@@ -119,6 +119,13 @@ export interface QuorumLoss {
   readonly revision: number;
 }
 
+function anotherHolds(view: View, clusterId: string): boolean {
+  return view.peers.some((peer) =>
+    (peer.state === "alive" || peer.state === "suspect") && peer.facts?.data.kind === "held" &&
+    peer.facts.data.clusterId === clusterId && peer.facts.quorumLost === undefined
+  );
+}
+
 /** True when this node holds data, has had no leader for the time-out, and the others are gone for as long. */
 export function selfQuorumLost(view: View): boolean {
   const timeoutMs = view.settings.quorumLossTimeoutMs;
@@ -128,8 +135,9 @@ export function selfQuorumLost(view: View): boolean {
   if (view.nowMs - Math.max(view.leaderlessSinceMs, view.watchingSinceMs) < timeoutMs) return false;
   const { memberId, clusterId } = view.data;
   const voters = view.data.members.filter((member) => !member.isLearner);
-  if (voters.length < 2 || !voters.some((member) => member.id === memberId)) return false;
-  let holding = 1;
+  // A learner's data has no vote, yet it may be all that is left.
+  let holding = voters.some((member) => member.id === memberId) ? 1 : 0;
+  if (holding === 0 && anotherHolds(view, clusterId)) return false;
   for (const member of voters) {
     if (member.id === memberId) continue;
     const holder = view.peers.find((peer) =>

@@ -5,9 +5,11 @@
 import type { AnsweredEffect, Effect, JournalEntry } from "./effect.ts";
 import type { Now } from "./event.ts";
 import type { Draft, Slot } from "./node.ts";
-import type { Phase, Reason, View } from "./view.ts";
+import type { Phase, Reason, Status, View } from "./view.ts";
 
 type WithoutId<T> = T extends { readonly id: number } ? Omit<T, "id"> : never;
+
+export const paused: Reason = { code: "paused", text: "paused: no automatic action until resumed" };
 
 /** How long a deed that failed rests before it is tried again. */
 export const retryAfterMs = 1_000;
@@ -91,6 +93,13 @@ export class Turn {
 
   get wakeMs(): number {
     return this.#wakeMs;
+  }
+
+  /** The original's status, said when it changes. */
+  status(to: Status): void {
+    if (this.node.status === to) return;
+    this.node.status = to;
+    this.emit({ kind: "setStatus", status: to });
   }
 
   enter(phase: Phase, reason: Reason, facts: JournalEntry["facts"] = {}): void {

@@ -24,7 +24,10 @@ export interface Settings {
   readonly requiredSize: number;
   /** False only for a single node without configured peers: then there is no gossip and nobody to wait for. */
   readonly gossip: boolean;
-  /** host:port of every named or discovered bootstrap peer, itself included or not, without repetition. */
+  /**
+   * host:port of every named or discovered bootstrap peer, itself included or not, without repetition. Names are
+   * resolved before, so that they compare with gossip addresses; what cannot be resolved stays as it was named.
+   */
   readonly seeds: readonly string[];
   /** The longest a member may be gone before it is replaced. */
   readonly healthCheckTimeoutMs: number;
