@@ -22,7 +22,7 @@ import {
   type WatchRequest,
 } from "./kv.ts";
 import { deadlineAfter } from "./platform.ts";
-import { turnOffSocketDelay } from "./socket_delay.ts";
+import { prepareGrpc } from "./deno_grpc.ts";
 
 export interface EtcdOptions {
   /** One URL or several: "http://127.0.0.1:2379". */
@@ -112,7 +112,7 @@ const once = {
 export async function openEtcdKv(options: EtcdOptions): Promise<EtcdKv> {
   const { Etcd3 } = await import("etcd3");
   const { Buffer } = await import("node:buffer");
-  await turnOffSocketDelay();
+  await prepareGrpc();
   const { tls, auth, callTimeoutMs = 5_000 } = options;
   const settings: IOptions = {
     hosts: options.hosts,
