@@ -89,6 +89,13 @@ Deno.test("proposeFounding() rules an earlier pledge out only when the rest of i
   );
 });
 
+Deno.test("foundingOf() makes another token for the same names and addresses on new disks", () => {
+  const on = (nonce: string) =>
+    foundingOf([{ name: "a", peerUrl: "http://a:2380", nonce }], { kind: "empty" }, undefined).lineage.token;
+  assertEquals(on("1"), on("1"));
+  assert(on("1") !== on("2"));
+});
+
 Deno.test("decideFounding() commits to a pledge only when every founder says that it pledged the same", () => {
   const founders = ["a", "b", "c"].map((name) => ({ name, peerUrl: `http://${name}:2380`, nonce: `nonce-${name}` }));
   const pledge = pledgeOf(foundingOf(founders, { kind: "empty" }, undefined), undefined);

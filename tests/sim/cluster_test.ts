@@ -9,7 +9,11 @@ import { runSeed } from "./cluster.ts";
  * half-made pledge (3575), a dead voter that blocked its successor (9728), namesakes at new addresses (1007, 2107).
  */
 const regressions = [11, 21, 25, 40, 181, 187, 356, 362, 363, 503, 615, 1007, 1108, 1271, 1735, 2107, 3575, 4743]
-  .concat([5943, 6419, 9728]);
+  .concat([5943, 6419, 9728])
+  // Plans that were out of date or filled by others, a learner as the last survivor.
+  .concat([557, 745, 1325, 2943, 5593])
+  // Second clusters: peers that were merely suspect, and a small cluster that only its spares remembered.
+  .concat([766, 2510, 6222, 6262, 6326, 7993]);
 
 for (const seed of regressions) {
   Deno.test(`simulated cluster ${seed} stays safe and becomes whole`, () => {
