@@ -11,6 +11,7 @@ export interface Vector {
   key?: string;
   nonce?: string;
   aad?: string;
+  ca_key_der_hex?: string;
   label?: string;
   layers?: string[];
   // deno-lint-ignore no-explicit-any -- the shape differs from layer to layer; tests name the fields they need
