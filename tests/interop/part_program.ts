@@ -1,0 +1,15 @@
+/** A part that is built from a source in this repository: fails when the source has changed since. */
+import { part } from "../support/parts.ts";
+
+export function partProgram(name: string, executable: string, source: string): string {
+  const path = part(name, executable);
+  const built = Deno.readTextFileSync(path.replace(/[^/]+$/, "main.go"));
+  if (built !== Deno.readTextFileSync(new URL(`go/${source}/main.go`, import.meta.url))) {
+    throw new Error(
+      `real part "${name}" is older than tests/interop/go/${source}: remove ${
+        path.replace(/\/[^/]+$/, "")
+      } and run tests/parts/install.sh ${name}`,
+    );
+  }
+  return path;
+}
