@@ -1,18 +1,20 @@
 /**
- * e2db beside bare etcd3 on the same etcd in the same run: `deno run -A bench/e2db.ts [--large] [--etcd 3.6.14]`.
+ * e2db beside bare etcd3 on the same etcd in the same run: `deno run -A bench/e2db.ts [--large | --rows 1000,100000] [--etcd 3.6.14]`.
  *
  * Bare means what a careful program would do by hand: one etcd3 call for each reading, and for a write one etcd3
  * transaction with the same number of bytes in one key. Medians in milliseconds; the ratio is e2db over bare. `--large`
  * adds tables of 100,000 rows. The Go figures are those of the original's e2db on etcd 3.6 with one client.
  */
 import type { Etcd3 } from "etcd3";
-import { field, open, openEtcdKv, type Table } from "../lib/e2db/mod.ts";
+import { field, open, openEtcdKv, type Operation, type Table } from "../lib/e2db/mod.ts";
 import { startEtcd } from "../tests/e2db/suites/etcd_cluster.ts";
 import { etcdVersions } from "../tests/support/parts.ts";
 
 const option = (name: string) => Deno.args.includes(name) ? Deno.args[Deno.args.indexOf(name) + 1] : undefined;
 const version = etcdVersions.find((one) => one === option("--etcd")) ?? "3.6.14";
-const sizes = Deno.args.includes("--large") ? [1_000, 5_000, 100_000] : [1_000, 5_000];
+const sizes = option("--rows")?.split(",").map(Number) ??
+  (Deno.args.includes("--large") ? [1_000, 5_000, 100_000] : [1_000, 5_000]);
+const utf8 = new TextEncoder();
 
 const fields = {
   id: field.increment(),
@@ -78,7 +80,7 @@ console.log(`etcd ${version}, Deno ${Deno.version.deno}, ${navigator.hardwareCon
 console.log("   rows clients case                    e2db ms  bare ms   ratio   Go ms  of Go   aim");
 
 // The settings of e2db's own connection, so that the two differ in nothing but what they do.
-const connection = await openEtcdKv({ hosts: host });
+const connection = await openEtcdKv({ hosts: host, callTimeoutMs: 60_000 });
 const etcd: Etcd3 = connection.client;
 const db = await open({ hosts: host, namespace: "bench" });
 
@@ -103,13 +105,14 @@ async function fill(rows: number): Promise<{ users: Users; text: string }> {
     );
   }
   const text = JSON.stringify({ id: 1, ...make(1) });
-  const pending: Promise<unknown>[] = [];
-  for (let index = 0; index < rows; index++) {
-    const number = String(index).padStart(9, "0");
-    pending.push(etcd.put(`bare${rows}/row/${number}`).value(text).exec());
-    if (pending.length === 100) await Promise.all(pending.splice(0));
+  const put = (index: number): Operation => ({
+    kind: "put",
+    key: utf8.encode(`bare${rows}/row/${String(index).padStart(9, "0")}`),
+    value: utf8.encode(text),
+  });
+  for (let at = 0; at < rows; at += 100) {
+    await connection.txn({ compares: [], success: Array.from({ length: 100 }, (_, n) => put(at + n)), failure: [] });
   }
-  await Promise.all(pending);
   return { users, text };
 }
 
@@ -175,8 +178,7 @@ for (const rows of sizes) {
   ];
   for (const clients of [1, 32]) {
     for (const { name, e2db, bare } of cases) {
-      const heavy = rows > 10_000 && /count|reverse/.test(name);
-      const calls = (heavy ? 40 : 200) * (clients === 1 ? 1 : 4);
+      const calls = (rows > 10_000 ? 60 : 200) * (clients === 1 ? 1 : 4);
       const bareMs = await measure(clients, calls, bare);
       const ourMs = await measure(clients, calls, e2db);
       const original = clients === 1 ? go[name] : undefined;

@@ -3,15 +3,17 @@ import { compareBytes } from "./bytes.ts";
 import { decodeRow, encodeRow, type StoredRow } from "./codec.ts";
 import { CorruptError, DuplicateError } from "./errors.ts";
 import type { Compare, KeyValue, Operation } from "./kv.ts";
-import { endOf, type Entry, forwardKey, mirrorKey, type Space, storedValue } from "./layout.ts";
+import { endOf, type Entry, forwardKey, sampleKeys, type Space, storedValue } from "./layout.ts";
 import { encodeOrdered, type Orderable } from "./order.ts";
 import { schemaHolds, SchemaMoved } from "./reader.ts";
 import { checkKeyValue, idOf } from "./row.ts";
 import type { Store } from "./store.ts";
 import type { TableState } from "./table_state.ts";
 
-/** Two puts a row and one compare for it: 120 of the 128 operations. */
+/** A row costs a put and a compare, another compare for a unique value, and two puts if it is a sample. */
 const batchRows = 60;
+/** etcd counts what is left of the table for each page, so pages are longer than batches. */
+const pageRows = 960;
 const clearRows = 1_000;
 
 /** Throws DuplicateError when two rows share a value that is to be unique, SchemaMoved when the schema changed. */
@@ -38,7 +40,10 @@ export interface UnderSchema {
 
 /** Removes every entry of an index that nobody maintains; false when the schema changed meanwhile. */
 export async function clearSpace(store: Store, space: Space, under: UnderSchema): Promise<boolean> {
-  return await clearPrefix(store, space.forward, under) && await clearPrefix(store, space.mirror, under);
+  for (const prefix of [space.forward, space.samples, space.samplesBack]) {
+    if (!await clearPrefix(store, prefix, under)) return false;
+  }
+  return true;
 }
 
 /**
@@ -74,8 +79,10 @@ interface Seen {
 async function* rowBatches(state: TableState): AsyncGenerator<Seen[]> {
   const { forward } = state.layout.rows(state.meta.id);
   for (let key: Uint8Array = forward;;) {
-    const { kvs, more } = await state.store.range({ key, end: endOf(forward), limit: batchRows });
-    if (kvs.length > 0) yield kvs.map((kv) => seen(state, kv));
+    const { kvs, more } = await state.store.range({ key, end: endOf(forward), limit: pageRows });
+    for (let at = 0; at < kvs.length; at += batchRows) {
+      yield kvs.slice(at, at + batchRows).map((kv) => seen(state, kv));
+    }
     if (!more) return;
     key = endOf(kvs.at(-1)!.key);
   }
@@ -121,7 +128,7 @@ async function putEntries(state: TableState, field: string, rows: readonly Seen[
     }
     const key = forwardKey(entry);
     success.push({ kind: "put", key, value: encodeRow(row.values, row.writeId, idBytes).entry });
-    success.push({ kind: "put", key: mirrorKey(entry), value: new Uint8Array() });
+    for (const sample of sampleKeys(entry)) success.push({ kind: "put", key: sample, value: new Uint8Array() });
   }
   for (const [index, { entry }] of entries.entries()) {
     if (!entry.exclusive || owners[index] !== undefined) continue;

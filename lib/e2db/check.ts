@@ -2,7 +2,7 @@
 import { binaryString, compareBytes } from "./bytes.ts";
 import { decodeRow, encodeRow, type StoredRow } from "./codec.ts";
 import type { KeyValue } from "./kv.ts";
-import { endOf, forwardKey, type Layout, mirrorKey, type Space } from "./layout.ts";
+import { endOf, forwardKey, type Layout, sampleKeys, type Space } from "./layout.ts";
 import { decodeOrdered, encodeOrdered, isOrderable } from "./order.ts";
 import type { TableMeta } from "./schema.ts";
 import type { Store } from "./store.ts";
@@ -27,7 +27,7 @@ export interface CheckProblem {
 
 export interface CheckReport {
   rows: number;
-  /** Index entries compared, mirrors included. */
+  /** Index entries compared, samples included. */
   entries: number;
   /** Empty when all is well; at most 1,000. */
   problems: CheckProblem[];
@@ -64,7 +64,8 @@ export async function checkTable(store: Store, layout: Layout, report: CheckRepo
     else expectEntries(layout, meta, row, expected);
   }
   for (const [space, entries] of expected) {
-    const prefixes = space.kind === "row" ? [space.mirror] : [space.forward, space.mirror];
+    const samples = [space.samples, space.samplesBack];
+    const prefixes = space.kind === "row" ? samples : [space.forward, ...samples];
     for (const prefix of prefixes) {
       for await (const kv of keysUnder(store, prefix, snapshot)) {
         report.entries++;
@@ -100,7 +101,7 @@ function expectEntries(
     const entries = expected.get(entry.space);
     if (entries === undefined) continue;
     if (entry.space.kind !== "row") entries.set(binaryString(forwardKey(entry)), { value, id });
-    entries.set(binaryString(mirrorKey(entry)), { value: new Uint8Array(), id });
+    for (const key of sampleKeys(entry)) entries.set(binaryString(key), { value: new Uint8Array(), id });
   }
 }
 

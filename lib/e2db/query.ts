@@ -234,7 +234,7 @@ export function present<Row extends object>(state: TableState, stored: StoredRow
 /** How many rows of a table one etcd transaction can insert, change or delete. */
 export function rowsPerTransaction(state: TableState): number {
   const spaces = 1 + Object.values(state.meta.fields).filter(({ index }) => index !== "none").length;
-  // A row can cost two deletes and two puts a space when all its values move; guards and the counter come on top.
+  // One put or delete a space, two more for one entry in 32, and guards and the counter on top: half of it is to spare.
   return Math.max(1, Math.floor((120 - spaces) / (2 * spaces)));
 }
 

@@ -1,16 +1,17 @@
 /**
  * Walks a plan's intervals in etcd, page by page, at one revision, in either direction.
  *
- * Round trips: forward, one a page. Backward, two a page: the mirror tells where the page begins, then the page is read.
- * Rows over 2 KiB add one for each 128 of them or 4 MiB. The first page is as long as the caller wants rows (128 when it
- * wants all), later ones grow to 2 MiB or 5,000 rows.
+ * Round trips: forward, one a page, and one more before it where the range is known to hold over 4,000 entries: the
+ * samples tell where the page ends, so that etcd need not count them all. Backward, two a page: the samples tell where
+ * it begins. Rows over 2 KiB add one for each 128 of them or 4 MiB. The first page is as long as the caller wants rows
+ * (128 when it wants all), later ones grow to 2 MiB or 5,000 rows.
  */
 import { complement, concat, prefixEnd } from "./bytes.ts";
 import { decodeRow, type Pointer, type StoredRow } from "./codec.ts";
 import { CorruptError } from "./errors.ts";
 import type { Interval, Intervals } from "./interval.ts";
-import type { KeyValue, RangeRequest, RangeResponse } from "./kv.ts";
-import { endOf, forwardKey, type Space } from "./layout.ts";
+import type { KeyValue, RangeRequest } from "./kv.ts";
+import { endOf, forwardKey, sampleSpacing, type Space } from "./layout.ts";
 import type { Scan } from "./query_plan.ts";
 import type { Reader } from "./reader.ts";
 import type { TableState } from "./table_state.ts";
@@ -24,6 +25,10 @@ export interface ScanOptions {
 const firstPageRows = 128;
 const pageRowsMax = 5_000;
 const pageBytes = 2 * 1024 * 1024;
+/** From so many entries in a range on, etcd's counting is worth a round trip to avoid it. */
+const largeCount = 4_000;
+/** Pages longer than this are not bounded: reading the samples would cost more than counting. */
+const boundedRowsMax = 1_000;
 /** Intervals of one page read together; each may answer with a whole page. */
 const intervalsAtOnce = 64;
 const pointersAtOnce = 128;
@@ -50,7 +55,7 @@ export async function* scanRows(
   }
 }
 
-/** How many entries a scan holds; one round trip for each 128 intervals. */
+/** How many entries a scan holds; one round trip for each 128 intervals. etcd counts key by key. */
 export async function countEntries(reader: Reader, state: TableState, scan: Scan): Promise<number> {
   const space = spaceOf(state, scan);
   let count = 0;
@@ -59,7 +64,10 @@ export async function countEntries(reader: Reader, state: TableState, scan: Scan
       ...forwardRange(space, interval),
       countOnly: true,
     }));
-    for (const response of await reader.read(state, requests)) count += response.count;
+    for (const response of await reader.read(state, requests)) {
+      count += response.count;
+      if (response.count > largeCount) state.large.add(space);
+    }
   }
   return count;
 }
@@ -74,17 +82,18 @@ const forwardRange = (space: Space, { low, high }: Interval): RangeRequest & { e
 });
 
 /**
- * The mirrored interval. Entries are prefix-free and bounds are never inside one, so what starts with the complement of
- * `low` belongs to it and what starts with the complement of `high` does not.
+ * The interval among the samples turned round. Entries are prefix-free and bounds are never inside one, so what starts
+ * with the complement of `low` belongs to it and what starts with the complement of `high` does not.
  */
-function mirrorRange(space: Space, { low, high }: Interval): RangeRequest & { end: Uint8Array } {
+function backwardSamples(space: Space, { low, high }: Interval): RangeRequest & { end: Uint8Array } {
+  const prefix = space.samplesBack;
   const first = high === undefined ? undefined : prefixEnd(complement(high));
   const last = low.length === 0 ? undefined : prefixEnd(complement(low));
   // Nothing is above a bound of all zero bits, so nothing is below its complement: the range is empty.
-  if (high !== undefined && first === undefined) return { key: endOf(space.mirror), end: endOf(space.mirror) };
+  if (high !== undefined && first === undefined) return { key: endOf(prefix), end: endOf(prefix) };
   return {
-    key: first === undefined ? space.mirror : concat(space.mirror, first),
-    end: last === undefined ? endOf(space.mirror) : concat(space.mirror, last),
+    key: first === undefined ? prefix : concat(prefix, first),
+    end: last === undefined ? endOf(prefix) : concat(prefix, last),
   };
 }
 
@@ -97,36 +106,70 @@ type ReadPage = (reader: Reader, state: TableState, space: Space, intervals: Int
 
 const forwardPage: ReadPage = async (reader, state, space, intervals, rows) => {
   const batch = intervals.slice(0, intervalsAtOnce);
-  const requests = batch.map((interval) => ({ ...forwardRange(space, interval), limit: rows }));
-  const responses = await reader.read(state, requests);
+  const bounded = state.large.has(space) && rows <= boundedRowsMax
+    ? await boundForward(reader, state, space, batch, rows)
+    : batch;
+  const responses = await reader.read(
+    state,
+    bounded.map((interval) => ({ ...forwardRange(space, interval), limit: rows })),
+  );
   const kvs: KeyValue[] = [];
   for (const [index, response] of responses.entries()) {
     kvs.push(...response.kvs);
-    const last = response.kvs.at(-1);
-    if (!response.more || last === undefined) continue;
+    if (response.count > largeCount) state.large.add(space);
+    const last = response.more ? response.kvs.at(-1) : undefined;
+    const low = last === undefined ? bounded[index]!.high : prefixEnd(last.key.subarray(space.forward.length));
     // Later intervals wait until this one is read to its end, so that the order holds.
-    const low = prefixEnd(last.key.subarray(space.forward.length))!;
-    return { kvs, rest: [{ ...batch[index]!, low }, ...intervals.slice(index + 1)] };
+    if (last === undefined && low === batch[index]!.high) continue;
+    return { kvs, rest: [{ ...batch[index]!, low: low! }, ...intervals.slice(index + 1)] };
   }
   return { kvs, rest: intervals.slice(batch.length) };
 };
 
+/** The intervals cut where they hold somewhat more than `rows` entries. */
+async function boundForward(
+  reader: Reader,
+  state: TableState,
+  space: Space,
+  intervals: Intervals,
+  rows: number,
+): Promise<Intervals> {
+  const limit = Math.ceil(rows / sampleSpacing * 1.3) + 2;
+  const requests = intervals.map(({ low, high }) => ({
+    key: concat(space.samples, low),
+    end: high === undefined ? endOf(space.samples) : concat(space.samples, high),
+    limit,
+    keysOnly: true,
+  }));
+  const responses = await reader.read(state, requests, "auxiliary");
+  return intervals.map((interval, index) => {
+    const last = responses[index]!.kvs[limit - 1];
+    return last === undefined ? interval : { ...interval, high: last.key.subarray(space.samples.length) };
+  });
+}
+
 const backwardPage: ReadPage = async (reader, state, space, intervals, rows) => {
   const batch = intervals.slice(0, intervalsAtOnce);
-  const mirrored = batch.map((interval) => ({ ...mirrorRange(space, interval), limit: rows, keysOnly: true }));
-  const ends = await reader.read(state, mirrored, "auxiliary");
+  const limit = Math.ceil(rows / sampleSpacing) + 1;
+  const ends = await reader.read(
+    state,
+    batch.map((interval) => ({ ...backwardSamples(space, interval), limit, keysOnly: true })),
+    "auxiliary",
+  );
   const tails: Interval[] = [];
   let rest: Intervals = intervals.slice(batch.length);
   let expected = 0;
   for (const [index, response] of ends.entries()) {
     const interval = batch[index]!;
-    const begin = response.more ? firstOf(space, response) : interval.low;
-    tails.push({ ...interval, low: begin });
-    expected += response.kvs.length;
-    if (response.more) {
+    const last = response.kvs[limit - 1];
+    if (last !== undefined) {
+      const begin = complement(last.key.subarray(space.samplesBack.length));
+      tails.push({ ...interval, low: begin });
       rest = [{ ...interval, high: begin }, ...intervals.slice(index + 1)];
       break;
     }
+    tails.push(interval);
+    expected += response.kvs.length * sampleSpacing;
     if (expected >= rows) {
       rest = intervals.slice(index + 1);
       break;
@@ -135,10 +178,6 @@ const backwardPage: ReadPage = async (reader, state, space, intervals, rows) => 
   const responses = await reader.read(state, tails.map((interval) => forwardRange(space, interval)));
   return { kvs: responses.flatMap((response) => response.kvs.toReversed()), rest };
 };
-
-/** Where the page that a mirror's answer describes begins: its last key, turned back. */
-const firstOf = (space: Space, response: RangeResponse): Uint8Array =>
-  complement(response.kvs.at(-1)!.key.subarray(space.mirror.length));
 
 /** The rows of entries, reading those that are too large to be copied into them. */
 async function resolveRows(reader: Reader, state: TableState, kvs: readonly KeyValue[]): Promise<StoredRow[]> {

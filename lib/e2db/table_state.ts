@@ -1,7 +1,7 @@
 /** One table as this program has it open: what it declares, what etcd holds, and since when. */
 import type { Cipher } from "./cipher.ts";
 import { CorruptError, E2dbError, UnknownTableError } from "./errors.ts";
-import type { Layout } from "./layout.ts";
+import type { Layout, Space } from "./layout.ts";
 import { type Declared, decodeMeta, type TableMeta } from "./schema.ts";
 import type { Store } from "./store.ts";
 import { Counter } from "./counter.ts";
@@ -12,6 +12,8 @@ export class TableState {
   readonly layout: Layout;
   readonly cipher: Cipher;
   readonly counter: Counter;
+  /** Spaces that were seen to hold so many entries that etcd's counting of them costs more than a round trip. */
+  readonly large = new Set<Space>();
   /** As of `metaRevision`; every read and write checks that it still holds. */
   meta: TableMeta;
   metaRevision: number;

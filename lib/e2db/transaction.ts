@@ -16,7 +16,7 @@ import { decodeRow, encodeRow, type StoredRow, type Values, writeIdBytes } from 
 import { ConflictError, CorruptError, DuplicateError, LockLostError, TooLargeError } from "./errors.ts";
 import type { Compare, Operation, RangeRequest, RangeResponse, TxnResponse } from "./kv.ts";
 import type { Ticket } from "./counter.ts";
-import { endOf, type Entry, forwardKey, mirrorKey, type Space } from "./layout.ts";
+import { endOf, type Entry, forwardKey, sampleKeys, type Space } from "./layout.ts";
 import { encodeOrdered, type Orderable } from "./order.ts";
 import { type Reader, schemaHolds, SchemaMoved } from "./reader.ts";
 import type { Evidence, Store } from "./store.ts";
@@ -392,7 +392,9 @@ function buildCommit(changes: readonly Write[], writeId: Uint8Array): Commit {
       puts.set(name, { kind: "put", key, value: entry.space.kind === "row" ? bytes.row : bytes.entry });
       removed.delete(name);
       if (before.has(name)) continue;
-      puts.set(`${name} mirror`, { kind: "put", key: mirrorKey(entry), value: new Uint8Array() });
+      for (const sample of sampleKeys(entry)) {
+        puts.set(binaryString(sample), { kind: "put", key: sample, value: new Uint8Array() });
+      }
       if (!entry.exclusive || entry.space.kind === "row") continue;
       points.set(name, { key, modRevision: 0 });
       fresh.push({ key, state, id, field: entry.space.field });
@@ -401,7 +403,7 @@ function buildCommit(changes: readonly Write[], writeId: Uint8Array): Commit {
   const operations = [...puts.values()];
   const guards = new Map<string, Uint8Array>();
   for (const entry of removed.values()) {
-    operations.push({ kind: "delete", key: forwardKey(entry) }, { kind: "delete", key: mirrorKey(entry) });
+    for (const key of [forwardKey(entry), ...sampleKeys(entry)]) operations.push({ kind: "delete", key });
     guards.set(binaryString(entry.space.guard), entry.space.guard);
   }
   for (const key of guards.values()) operations.push({ kind: "put", key, value: writeId });

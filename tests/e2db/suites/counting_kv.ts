@@ -1,19 +1,25 @@
-import type { Kv, RangeRequest, TxnRequest } from "../../../lib/e2db/mod.ts";
+import type { Kv, RangeRequest, RangeResponse, TxnRequest } from "../../../lib/e2db/mod.ts";
 
 /** Counts the round trips of whatever runs over it. */
 export class CountingKv {
   calls = 0;
+  /** The most keys etcd had to count for one range. */
+  countedMost = 0;
   readonly kv: Kv;
 
   constructor(inner: Kv) {
     this.kv = {
-      range: (request: RangeRequest) => {
+      range: async (request: RangeRequest) => {
         this.calls++;
-        return inner.range(request);
+        const response = await inner.range(request);
+        this.#note([response]);
+        return response;
       },
-      txn: (request: TxnRequest) => {
+      txn: async (request: TxnRequest) => {
         this.calls++;
-        return inner.txn(request);
+        const response = await inner.txn(request);
+        this.#note(response.ranges);
+        return response;
       },
       watch: (request) => inner.watch(request),
       grantLease: (ttl) => inner.grantLease(ttl),
@@ -21,6 +27,10 @@ export class CountingKv {
       revokeLease: (id) => inner.revokeLease(id),
       close: () => inner.close(),
     };
+  }
+
+  #note(ranges: readonly (RangeResponse | undefined)[]): void {
+    for (const range of ranges) this.countedMost = Math.max(this.countedMost, range?.count ?? 0);
   }
 
   async during(action: () => Promise<unknown>): Promise<number> {

@@ -169,7 +169,7 @@ function build(rows: Rows, { condition, orderBy, reverse }: QueryCase): Query<Ro
   return reverse ? query.reverse() : query;
 }
 
-const ids = (rows: readonly Row[]) => rows.map((row) => row.id);
+const ids = (rows: readonly { id: number }[]) => rows.map((row) => row.id);
 export const seed = 20_261_123;
 
 async function fill(db: Db, rows: readonly Partial<Row>[]): Promise<Rows> {
@@ -279,6 +279,52 @@ export const queryCases = (runs: number): DbCase[] =>
           const extra = index === costs.length - 2 ? 1 : 0;
           assertEquals(await counting.during(action), cost + extra, `case ${index}: ${action}`);
         }
+      },
+    );
+
+    test(
+      "in a table of 6,000 rows a limited query costs two round trips, and etcd counts a few hundred keys for it",
+      async (db, under) => {
+        const shape = { id: field.increment(), n: field.number().index(), state: field.string().index() };
+        const made = await db.table("wide", shape);
+        const all = Array.from(
+          { length: 6_000 },
+          (_, index) => ({ n: (index * 7) % 1_000, state: index % 50 ? "done" : "new" }),
+        );
+        await Promise.all([0, 1, 2, 3].map((part) => made.insertMany(all.slice(part * 1_500, (part + 1) * 1_500))));
+        const rows = await made.all();
+        const counting = new CountingKv(under.kv);
+        const table = await (await open({ kv: counting.kv, namespace: under.namespace })).table("wide", shape);
+        await table.count();
+        await table.orderBy("n").limit(1).all();
+        await table.where("state").eq("done").limit(1).all();
+        const sorted = rows.toSorted((a, b) => a.n! - b.n! || a.id - b.id);
+        const from = sorted.filter((row) => row.n! >= 300);
+        const done = rows.filter((row) => row.state === "done").map((row) => row.id);
+        const cases: [Query<typeof rows[number]>, number[]][] = [
+          [table.orderBy("n").limit(100), ids(sorted).slice(0, 100)],
+          [table.orderBy("n").skip(50).limit(10), ids(sorted).slice(50, 60)],
+          [table.where("n").gte(300).orderBy("n").limit(100), ids(from).slice(0, 100)],
+          [table.orderBy("n").reverse().limit(100), ids(sorted).reverse().slice(0, 100)],
+          [
+            table.where("n").lt(300).orderBy("n").reverse().limit(1),
+            ids(sorted).filter((id) => !ids(from).includes(id)).slice(-1),
+          ],
+          [table.where("state").eq("done").orderBy("id").limit(20), done.slice(0, 20)],
+          [table.orderBy("id").reverse().limit(3), ids(rows).slice(-3).reverse()],
+          [table.where("id").gt(5_990), ids(rows).slice(-10)],
+        ];
+        for (const [query, expected] of cases) {
+          counting.countedMost = 0;
+          const cost = await counting.during(async () =>
+            assertEquals(ids(await query.all()), expected, query.explain())
+          );
+          assert(cost <= 2, `${cost} round trips for ${query.explain()}`);
+          assert(counting.countedMost < 700, `${counting.countedMost} keys counted for ${query.explain()}`);
+        }
+        const paged: number[] = [];
+        for await (const row of table.orderBy("n").reverse()) paged.push(row.id);
+        assertEquals(paged, ids(sorted).reverse());
       },
     );
 

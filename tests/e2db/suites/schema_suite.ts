@@ -265,8 +265,6 @@ export const schemaCases = (): DbCase[] =>
       // The row that cannot be read has entries nobody can account for.
       assertEquals(found, [
         "missing name 1",
-        "orphan id ",
-        "orphan name ",
         "orphan name ",
         "orphan name ",
         "stale name 2",
