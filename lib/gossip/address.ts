@@ -1,0 +1,40 @@
+import { E2dError } from "../errors.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/**
+ * The raw form of a textual IP address: 4 bytes for IPv4 (also when written as IPv4-mapped IPv6), 16 for IPv6.
+ * Undefined for anything else, host names among it.
+ */
+export function addressFromText(text: string): Bytes | undefined {
+  const plain = text.replace(/^\[(.*)\]$/, "$1").replace(/%.*$/, "");
+  const four = /^(?:::ffff:)?(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/i.exec(plain);
+  if (four) {
+    const bytes = four.slice(1).map(Number);
+    return bytes.every((byte) => byte <= 255) ? Uint8Array.from(bytes) : undefined;
+  }
+  if (!/^[0-9a-f:]+$/i.test(plain) || !plain.includes(":")) return undefined;
+  const [head, tail, ...more] = plain.split("::");
+  if (more.length > 0) return undefined;
+  const groups = (part: string) => part === "" ? [] : part.split(":");
+  const left = groups(head!);
+  const right = tail === undefined ? [] : groups(tail);
+  const gap = 8 - left.length - right.length;
+  if (tail === undefined ? gap !== 0 : gap < 1) return undefined;
+  const all = [...left, ...new Array<string>(gap).fill("0"), ...right];
+  if (!all.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return undefined;
+  return Uint8Array.from(all.flatMap((group) => [parseInt(group, 16) >> 8, parseInt(group, 16) & 0xff]));
+}
+
+/** An address to send to. IPv4-mapped ones become plain IPv4. Throws E2dError `gossip_address` for other lengths. */
+export function addressToText(address: Uint8Array): string {
+  if (address.length === 4) return address.join(".");
+  if (address.length !== 16) {
+    throw new E2dError("gossip_address", `Cannot use an address of ${address.length} bytes: it is no IP address`);
+  }
+  if (address.subarray(0, 10).every((byte) => byte === 0) && address[10] === 0xff && address[11] === 0xff) {
+    return address.subarray(12).join(".");
+  }
+  const groups = Array.from({ length: 8 }, (_, at) => (address[2 * at]! << 8 | address[2 * at + 1]!).toString(16));
+  return groups.join(":");
+}

@@ -1,0 +1,105 @@
+import { E2dMembers } from "../../lib/gossip/e2d_members.ts";
+import { encodeMemberMeta } from "../../lib/gossip/member_meta.ts";
+import type { MemberState } from "../../lib/gossip/message.ts";
+import type { NodeStatus } from "../../lib/gossip/node_status.ts";
+import { assert, assertEquals } from "../support/assert.ts";
+
+const meta = (status: NodeStatus, generation = 0) =>
+  encodeMemberMeta({
+    name: "a",
+    clientUrl: "https://10.0.0.1:2379",
+    peerUrl: "https://10.0.0.1:2380",
+    gossipAddr: "10.0.0.1:7980",
+    status,
+    generation,
+  });
+const none = new Uint8Array(0);
+const news = (data: Uint8Array, state: MemberState = "alive", sinceMs = 1) => ({
+  name: "a",
+  meta: data,
+  state,
+  sinceMs,
+});
+const statusOf = (members: E2dMembers) => members.list()[0]?.status;
+
+Deno.test("E2dMembers leaves out members whose metadata is none, and takes them in when it comes", () => {
+  const members = new E2dMembers();
+  assert(!members.update(news(none)));
+  assert(!members.update({ ...news(Uint8Array.of(1, 2, 3)), name: "serf" }));
+  assertEquals(members.list(), []);
+  assert(members.update(news(meta("pending"))));
+  assertEquals(members.list(), [{
+    name: "a",
+    peerUrl: "https://10.0.0.1:2380",
+    clientUrl: "https://10.0.0.1:2379",
+    gossipAddr: "10.0.0.1:7980",
+    state: "alive",
+    sinceMs: 1,
+    status: "pending",
+    go: true,
+  }]);
+  assert(!members.update(news(meta("pending"))), "the same again is no change");
+  assert(members.update(news(none)));
+  assertEquals(members.list(), []);
+});
+
+Deno.test("E2dMembers: a status message overrides the metadata of a Go node, which lags behind", () => {
+  const members = new E2dMembers();
+  members.update(news(meta("unknown")));
+  assert(members.tell({ name: "a", status: "running" }));
+  assert(!members.tell({ name: "a", status: "running" }));
+  assert(!members.update(news(meta("unknown"))));
+  assertEquals(statusOf(members), "running");
+  members.update(news(meta("pending")));
+  assertEquals(statusOf(members), "running", "metadata from before the message");
+  members.tell({ name: "a", status: "unknown" });
+  assertEquals(statusOf(members), "unknown", "etcd has stopped");
+});
+
+Deno.test("E2dMembers: metadata heals a missed Running message of a Go node", () => {
+  const members = new E2dMembers();
+  members.update(news(meta("unknown")));
+  members.tell({ name: "a", status: "pending" });
+  members.update(news(meta("running")));
+  assertEquals(statusOf(members), "running");
+});
+
+Deno.test("E2dMembers: changed metadata of this e2d always counts", () => {
+  const members = new E2dMembers();
+  members.update(news(meta("running", 2)));
+  assertEquals(members.list()[0]!.go, false);
+  members.tell({ name: "a", status: "running" });
+  members.update(news(meta("unknown", 2)));
+  assertEquals(statusOf(members), "unknown");
+});
+
+Deno.test("E2dMembers: a message that comes before its sender's record is not lost", () => {
+  const members = new E2dMembers();
+  assert(!members.tell({ name: "a", status: "pending" }));
+  members.update(news(meta("unknown")));
+  assertEquals(statusOf(members), "pending");
+});
+
+Deno.test("E2dMembers: who was gone comes back with the status of its metadata", () => {
+  for (const gone of ["dead", "left"] as const) {
+    const members = new E2dMembers();
+    members.update(news(meta("unknown")));
+    members.tell({ name: "a", status: "running" });
+    members.update(news(meta("unknown"), "suspect", 2));
+    assertEquals(statusOf(members), "running");
+    members.update(news(meta("unknown"), gone, 3));
+    assertEquals(members.list()[0]!.state, gone);
+    members.update(news(meta("unknown"), "alive", 4));
+    assertEquals(statusOf(members), "unknown");
+    assert(members.forget("a"));
+    assertEquals(members.list(), []);
+  }
+});
+
+Deno.test("E2dMembers keeps a bounded number of messages from nobody", () => {
+  const members = new E2dMembers();
+  members.tell({ name: "a", status: "running" });
+  for (let i = 0; i < 1000; i++) members.tell({ name: `stranger-${i}`, status: "running" });
+  members.update(news(meta("unknown")));
+  assertEquals(statusOf(members), "unknown");
+});
