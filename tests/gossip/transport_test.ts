@@ -1,0 +1,292 @@
+/** The transport on real loopback sockets: what goes through, what does not, and what strangers can do to it. */
+import { encodeMessage } from "../../lib/gossip/message_codec.ts";
+import { Keyring } from "../../lib/gossip/keyring.ts";
+import { labelBytes } from "../../lib/gossip/label.ts";
+import type { Message, NodeState, PushPull } from "../../lib/gossip/message.ts";
+import { openTransport, type Transport, type TransportHandlers } from "../../lib/gossip/transport.ts";
+import type { HostPort, LogFields, Logger } from "../../lib/ports.ts";
+import { systemClock } from "../../lib/sys/clock.ts";
+import { systemRandom } from "../../lib/sys/random.ts";
+import { systemConnections } from "../../lib/sys/tcp.ts";
+import { bindDatagrams } from "../../lib/sys/udp.ts";
+import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
+
+const keyA = new Uint8Array(32).fill(1);
+const keyB = new Uint8Array(32).fill(2);
+
+class Memory implements Logger {
+  readonly lines: { level: string; message: string; fields: LogFields | undefined }[] = [];
+  #line(level: string) {
+    return (message: string, fields?: LogFields) => void this.lines.push({ level, message, fields });
+  }
+  debug = this.#line("debug");
+  info = this.#line("info");
+  warn = this.#line("warn");
+  error = this.#line("error");
+  with = () => this;
+}
+
+const node = (name: string, port: number): NodeState => ({
+  name,
+  address: Uint8Array.of(127, 0, 0, 1),
+  port,
+  incarnation: 1,
+  meta: new Uint8Array(0),
+  state: "alive",
+  versions: {
+    protocolMin: 1,
+    protocolMax: 5,
+    protocolCurrent: 2,
+    delegateMin: 0,
+    delegateMax: 0,
+    delegateCurrent: 0,
+  },
+});
+const stateOf = (name: string): PushPull => ({
+  kind: "pushPull",
+  join: true,
+  nodes: [node(name, 1)],
+  userState: new Uint8Array(0),
+});
+
+interface Peer extends AsyncDisposable {
+  transport: Transport;
+  at: HostPort;
+  log: Memory;
+  packets: Message[];
+  users: string[];
+  merged: PushPull[];
+  /** Resolves when something has been handed up `count` times in all. */
+  seen(count: number): Promise<void>;
+}
+
+async function peer(
+  name: string,
+  { keys, label = "" }: { keys?: Keyring; label?: string } = {},
+  overrides: Partial<TransportHandlers> = {},
+): Promise<Peer> {
+  const log = new Memory();
+  const packets: Message[] = [], users: string[] = [], merged: PushPull[] = [];
+  let count = 0;
+  const waiting: { count: number; resolve: () => void }[] = [];
+  const one = () => {
+    count++;
+    for (const waiter of waiting) if (waiter.count <= count) waiter.resolve();
+  };
+  const transport = await openTransport({
+    bind: { host: "127.0.0.1", port: 0 },
+    label: labelBytes(label),
+    keyring: keys,
+    compress: true,
+    bindDatagrams,
+    connections: systemConnections,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    handlers: {
+      packet(messages) {
+        packets.push(...messages);
+        one();
+      },
+      pushPull: () => stateOf(name),
+      pushPullAnswered(request) {
+        merged.push(request);
+        one();
+      },
+      ping: (ping) => ping.node === name,
+      user(data) {
+        users.push(new TextDecoder().decode(data));
+        one();
+      },
+      ...overrides,
+    },
+  });
+  return {
+    transport,
+    at: transport.local,
+    log,
+    packets,
+    users,
+    merged,
+    seen: (wanted) =>
+      count >= wanted ? Promise.resolve() : new Promise((resolve) => waiting.push({ count: wanted, resolve })),
+    [Symbol.asyncDispose]: () => {
+      transport.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+const nack = (sequence: number): Message => ({ kind: "nack", sequence });
+
+for (const keys of [undefined, new Keyring([keyA])]) {
+  const how = keys ? "sealed" : "plain";
+  Deno.test(`Transport carries packets, push/pull, pings and user data, ${how}`, async () => {
+    await using a = await peer("a", { ...keys && { keys }, label: "red" });
+    await using b = await peer("b", { ...keys && { keys }, label: "red" });
+    a.transport.send(b.at, [encodeMessage(nack(1)), encodeMessage(nack(2))]);
+    await b.seen(1);
+    assertEquals(b.packets, [nack(1), nack(2)]);
+
+    assertEquals(await a.transport.pushPull(b.at, stateOf("a")), stateOf("b"));
+    await b.seen(2);
+    assertEquals(b.merged, [stateOf("a")]);
+
+    assertEquals(await a.transport.ping(b.at, { kind: "ping", sequence: 7, node: "b" }, 5000), true);
+    assertEquals(await a.transport.ping(b.at, { kind: "ping", sequence: 8, node: "c" }, 5000), false);
+
+    await a.transport.sendUser(b.at, new TextEncoder().encode("hello"));
+    await b.seen(3);
+    assertEquals(b.users, ["hello"]);
+    assertEquals(b.transport.metrics.streamsAccepted, 4);
+    assertEquals(b.transport.metrics.dropped, {});
+  });
+}
+
+Deno.test("Transport: nodes of different keys, or of one without, refuse each other, count it and say it once", async () => {
+  const cases: {
+    mine: Keyring | undefined;
+    theirs: Keyring | undefined;
+    packetCode: string;
+    peerSays: RegExp | undefined;
+  }[] = [
+    { mine: new Keyring([keyA]), theirs: new Keyring([keyB]), packetCode: "gossip_sealed", peerSays: undefined },
+    { mine: undefined, theirs: new Keyring([keyB]), packetCode: "gossip_sealed", peerSays: undefined },
+    { mine: new Keyring([keyA]), theirs: undefined, packetCode: "gossip_decode", peerSays: /encrypted/ },
+  ];
+  for (const { mine, theirs, packetCode, peerSays } of cases) {
+    await using a = await peer("a", mine && { keys: mine });
+    await using b = await peer("b", theirs && { keys: theirs });
+    for (let i = 0; i < 5; i++) a.transport.send(b.at, [encodeMessage({ kind: "user", data: new Uint8Array(9) })]);
+    const error = await a.transport.pushPull(b.at, stateOf("a")).catch((error) => error);
+    if (peerSays) {
+      // The answer is readable: it came from a node without a key, but this node takes nothing unsealed.
+      assertEquals(error.code, "gossip_sealed");
+    } else assert(["gossip_sealed", "gossip_peer", "gossip_stream"].includes(error.code), String(error));
+    for (let tries = 0; (b.transport.metrics.dropped[packetCode] ?? 0) < 5 && tries < 200; tries++) {
+      await systemClock.sleep(5);
+    }
+    assert((b.transport.metrics.dropped[packetCode] ?? 0) >= 5, JSON.stringify(b.transport.metrics.dropped));
+    assertEquals(b.packets, []);
+    assertEquals(b.merged, []);
+    const warned = b.log.lines.filter((line) => line.level === "warn" && line.fields?.reason === packetCode);
+    assertEquals(warned.length, 1);
+  }
+});
+
+Deno.test("Transport: a key changes without a packet lost: add everywhere, use everywhere, remove everywhere", async () => {
+  const ringA = new Keyring([keyA]), ringB = new Keyring([keyA]);
+  await using a = await peer("a", { keys: ringA });
+  await using b = await peer("b", { keys: ringB });
+  let sent = 0;
+  const both = async () => {
+    sent++;
+    a.transport.send(b.at, [encodeMessage(nack(sent))]);
+    b.transport.send(a.at, [encodeMessage(nack(sent))]);
+    await a.seen(sent * 2 - 1); // each round hands up one packet to either side and one push/pull
+    assertEquals(await a.transport.pushPull(b.at, stateOf("a")), stateOf("b"));
+    assertEquals(await b.transport.pushPull(a.at, stateOf("b")), stateOf("a"));
+    await a.seen(sent * 2);
+    await b.seen(sent * 2);
+  };
+  await both();
+  ringA.add(keyB);
+  await both();
+  ringB.add(keyB);
+  await both();
+  ringA.use(keyB);
+  await both();
+  ringB.use(keyB);
+  await both();
+  ringA.remove(keyA);
+  await both();
+  ringB.remove(keyA);
+  await both();
+  assertEquals([a.transport.metrics.dropped, b.transport.metrics.dropped], [{}, {}]);
+});
+
+Deno.test("openTransport() names the port that is in use, for UDP and for TCP", async () => {
+  await using a = await peer("a");
+  const options = {
+    bind: a.at,
+    label: new Uint8Array(0),
+    keyring: undefined,
+    compress: true,
+    bindDatagrams,
+    connections: systemConnections,
+    clock: systemClock,
+    random: systemRandom,
+    log: new Memory(),
+    handlers: {} as TransportHandlers,
+  };
+  const udp = await assertE2dError("address_in_use", () => openTransport(options));
+  assert(udp.message.includes(`UDP "127.0.0.1:${a.at.port}"`), udp.message);
+  const listener = await systemConnections.listen({ host: "127.0.0.1", port: 0 });
+  const tcp = await assertE2dError("address_in_use", () => openTransport({ ...options, bind: listener.local }));
+  assert(tcp.message.includes(`TCP "127.0.0.1:${listener.local.port}"`), tcp.message);
+  listener.close();
+  // The UDP half is given back; the runtime frees a closed socket on a later turn.
+  for (let tries = 0;; tries++) {
+    try {
+      (await bindDatagrams(listener.local)).close();
+      break;
+    } catch (error) {
+      if (tries === 100) throw error;
+      await systemClock.sleep(1);
+    }
+  }
+});
+
+Deno.test("Transport goes on after handlers that throw, garbage on both sockets and peers that hang up", async () => {
+  let broken = true;
+  await using a = await peer("a", {}, {
+    pushPull: () => {
+      if (broken) throw new Error("handler broke");
+      return stateOf("a");
+    },
+  });
+  await using b = await peer("b");
+  await assertE2dError("gossip_stream", () => b.transport.pushPull(a.at, stateOf("b")));
+  broken = false;
+  const socket = await bindDatagrams({ host: "127.0.0.1", port: 0 });
+  for (let i = 0; i < 200; i++) {
+    await socket.send(systemRandom.bytes(1 + Math.floor(systemRandom.float() * 1400)), a.at);
+    if (i % 10 > 0) continue;
+    const stream = await systemConnections.dial(a.at, AbortSignal.timeout(5000));
+    const writer = stream.writable.getWriter();
+    await writer.write(systemRandom.bytes(50));
+    stream.close();
+  }
+  socket.close();
+  b.transport.send(a.at, [encodeMessage(nack(9))]);
+  assertEquals(await b.transport.pushPull(a.at, stateOf("b")), stateOf("a"));
+  const { metrics } = a.transport;
+  assert(Object.values(metrics.dropped).reduce((sum, count) => sum + count, 0) > 100, JSON.stringify(metrics));
+});
+
+Deno.test("Transport closes what is open, and its calls end, when it is closed", async () => {
+  await using a = await peer("a");
+  const silent = await systemConnections.listen({ host: "127.0.0.1", port: 0 });
+  const accepted = (async () => {
+    for await (const connection of silent.accept()) return connection;
+  })();
+  const exchange = a.transport.pushPull(silent.local, stateOf("a")).catch((error) => error);
+  const connection = await accepted;
+  a.transport.close();
+  a.transport.close();
+  assertEquals((await exchange).code, "gossip_closed");
+  connection?.close();
+  silent.close();
+});
+
+Deno.test("Transport gives up a stream that says nothing within its time", async () => {
+  await using a = await peer("a");
+  const silent = await systemConnections.listen({ host: "127.0.0.1", port: 0 });
+  const accepted = (async () => {
+    for await (const connection of silent.accept()) return connection;
+  })();
+  const error = await assertE2dError("gossip_stream", () => a.transport.pushPull(silent.local, stateOf("a"), 50));
+  assert(error.message.includes("within 50 ms"), error.message);
+  (await accepted)?.close();
+  silent.close();
+});
