@@ -47,7 +47,7 @@ export interface TransportHandlers {
   user(data: Uint8Array<ArrayBuffer>): void;
 }
 
-/** Binds both sockets. Throws E2dError `address_in_use`, `udp_listen` or `tcp_listen`, naming the port. */
+/** Binds both sockets; nothing is handed up before `start`. Throws E2dError `address_in_use`, `udp_listen` or `tcp_listen`, naming the port. */
 export async function openTransport(options: TransportOptions): Promise<Transport> {
   const { bind, bindDatagrams, connections } = options;
   // With port 0 the system picks one for UDP that TCP may find taken; then it gets another try.
@@ -75,6 +75,7 @@ export class Transport {
   readonly #open = new Set<Connection>();
   readonly #warnedAtMs = new Map<string, number>();
   readonly #closing = new AbortController();
+  readonly #dialling = new Set<AbortController>();
   #incoming = 0;
 
   constructor(options: TransportOptions, datagrams: Datagrams, listener: Listener) {
@@ -82,6 +83,10 @@ export class Transport {
     this.#datagrams = datagrams;
     this.#listener = listener;
     this.local = datagrams.local;
+  }
+
+  /** Begins to hand up what comes in. */
+  start(): void {
     this.#keepGoing("packets", () => this.#receivePackets());
     this.#keepGoing("streams", () => this.#acceptStreams());
   }
@@ -128,7 +133,9 @@ export class Transport {
   /** Frees both sockets and every stream at once. */
   close(): void {
     if (this.#closing.signal.aborted) return;
-    this.#closing.abort(new E2dError("gossip_closed", "Cannot go on: gossip is closed"));
+    const reason = new E2dError("gossip_closed", "Cannot go on: gossip is closed");
+    this.#closing.abort(reason);
+    for (const dialling of this.#dialling) dialling.abort(reason);
     this.#datagrams.close();
     this.#listener.close();
     for (const connection of this.#open) connection.close();
@@ -207,13 +214,16 @@ export class Transport {
   }
 
   async #dialled(to: HostPort, message: StreamMessage, timeoutMs: number, answered: boolean) {
+    this.#closing.signal.throwIfAborted();
     this.metrics.streamsDialled++;
-    const timeout = new AbortController();
-    const timer = this.#options.clock.sleep(timeoutMs, timeout.signal).then(
-      () => timeout.abort(new E2dError("gossip_stream", `no answer within ${timeoutMs} ms`)),
+    const ending = new AbortController();
+    const { signal } = ending;
+    const done = new AbortController();
+    const timer = this.#options.clock.sleep(timeoutMs, done.signal).then(
+      () => ending.abort(new E2dError("gossip_stream", `no answer within ${timeoutMs} ms`)),
       () => {},
     );
-    const signal = AbortSignal.any([timeout.signal, this.#closing.signal]);
+    this.#dialling.add(ending);
     try {
       const connection = await this.#options.connections.dial(to, signal);
       const abort = () => connection.close();
@@ -236,7 +246,8 @@ export class Transport {
         cause,
       });
     } finally {
-      timeout.abort();
+      this.#dialling.delete(ending);
+      done.abort();
       await timer;
     }
   }

@@ -101,6 +101,7 @@ async function peer(
       ...overrides,
     },
   });
+  transport.start();
   return {
     transport,
     at: transport.local,

@@ -1,0 +1,352 @@
+/**
+ * The gossip core: SWIM with Lifeguard as memberlist speaks it. `step` takes in one event and gives what is to be done;
+ * it reads no clock, opens no socket and throws no dice of its own, so a whole cluster of cores runs in a simulation.
+ */
+import { E2dError } from "../errors.ts";
+import { Awareness } from "./awareness.ts";
+import { BroadcastQueue } from "./broadcast_queue.ts";
+import { compoundHeaderBytes, compoundPartOverheadBytes, compoundPartsMax } from "./compound.ts";
+import { Membership } from "./membership.ts";
+import type { Message, Ping, PushPull, Versions } from "./message.ts";
+import { encodeMessage } from "./message_codec.ts";
+import { Prober, shuffle } from "./probe_round.ts";
+import { Seeds } from "./seeds.ts";
+import { ownVersions, pushPullScaledMs, retransmitLimit, type SwimConfig } from "./swim_config.ts";
+import type { Endpoint, Member, SwimEffect, SwimEvent, SwimMetrics } from "./swim_types.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** A wake-up that comes later than this tells of a pause of the whole process, not of a busy moment. */
+const pauseMs = 1000;
+/** User messages that wait to be gossiped. */
+const userMessagesMax = 256;
+/** Metadata beyond this is refused by its own node; peers take what they get. */
+const metaBytesMax = 512;
+
+export interface SwimOptions {
+  name: string;
+  /** The address that others are told. */
+  advertise: Endpoint;
+  /** At most 512 bytes. Ready from the first moment, so that nobody sees this node without. */
+  meta: Bytes;
+  versions?: Versions;
+  config: SwimConfig;
+  /** In [0, 1). */
+  random: () => number;
+  nowMs: number;
+}
+
+export class Swim {
+  readonly metrics: SwimMetrics = {
+    probes: 0,
+    probeFailures: 0,
+    indirectProbes: 0,
+    streamOnlyProbes: 0,
+    suspicions: 0,
+    refutations: 0,
+    failures: 0,
+    joins: 0,
+    conflicts: 0,
+    refusedMerges: 0,
+    pauses: 0,
+  };
+  readonly #config: SwimConfig;
+  readonly #random: () => number;
+  readonly #awareness: Awareness;
+  readonly #queue = new BroadcastQueue();
+  readonly #users = new BroadcastQueue();
+  readonly #members: Membership;
+  readonly #prober: Prober;
+  readonly #seeds: Seeds;
+  #effects: SwimEffect[] = [];
+  #gossipMs: number;
+  #pushPullMs: number;
+  #wakeMs: number;
+  #leaveTold = false;
+
+  /** Throws E2dError `gossip_meta` when there is too much metadata. */
+  constructor({ name, advertise, meta, versions = ownVersions, config, random, nowMs }: SwimOptions) {
+    checkMeta(meta);
+    this.#config = config;
+    this.#random = random;
+    this.#awareness = new Awareness(config.awarenessMax);
+    this.#prober = new Prober(nowMs, {
+      config,
+      random,
+      awareness: this.#awareness,
+      metrics: this.metrics,
+      source: () => ({ address: advertise.address, port: advertise.port, name }),
+      get: (member) => this.#members.get(member),
+      candidates: () => this.#candidates(),
+      helpers: (except) => [...this.#others("alive")].filter((member) => member.name !== except),
+      ping: (target, ping) => this.#ping(target, ping),
+      relayedPing: (to, ping) => this.#send(to, encodeMessage(ping)),
+      indirectPing: (helper, request) => this.#send(helper, encodeMessage(request)),
+      streamPing: (to, ping, timeoutMs) => this.#emit({ kind: "streamPing", to, ping, timeoutMs }),
+      ack: (to, sequence) => this.#send(to, encodeMessage({ kind: "ack", sequence, payload: new Uint8Array(0) })),
+      nack: (to, sequence) => this.#send(to, encodeMessage({ kind: "nack", sequence })),
+      failed: (target, incarnation) =>
+        this.#members.suspect({ node: target.name, incarnation, from: this.#members.self.name }, this.#nowMs),
+    });
+    this.#seeds = new Seeds(config, random, nowMs);
+    this.#members = new Membership({ name, ...advertise, meta, versions, incarnation: 1 }, nowMs, {
+      config,
+      queue: this.#queue,
+      awareness: this.#awareness,
+      metrics: this.metrics,
+      emit: (effect) => this.#emit(effect),
+      joined: (member) => {
+        this.#prober.add(member);
+        this.#seeds.joined();
+      },
+    });
+    this.#nowMs = nowMs;
+    this.#gossipMs = nowMs + config.gossipIntervalMs * random();
+    this.#pushPullMs = nowMs + config.pushPullIntervalMs * random();
+    this.#wakeMs = this.#nextWakeMs();
+  }
+
+  /** The time of the event at hand. */
+  #nowMs: number;
+
+  /** When `wake` is due. Changes with every step. */
+  get wakeAtMs(): number {
+    return this.#wakeMs;
+  }
+
+  get self(): Readonly<Member> {
+    return this.#members.self;
+  }
+
+  /** All known members, this node, the dead and those that have left among them. */
+  members(): Member[] {
+    return [...this.#members].map((member) => ({ ...member }));
+  }
+
+  /** This node's whole state, to be sent over a stream. */
+  state(join: boolean): PushPull {
+    return this.#members.state(join);
+  }
+
+  /** Broadcasts that wait, and Lifeguard's score of this node (0: good health). */
+  get load(): { queued: number; userQueued: number; health: number } {
+    return { queued: this.#queue.length, userQueued: this.#users.length, health: this.#awareness.score };
+  }
+
+  /**
+   * Takes in one event at `nowMs` (monotonic) and gives what is to be done about it, in order. Throws E2dError for
+   * commands of this node that make no sense (`gossip_meta`, `gossip_too_long`), never for what others send.
+   */
+  step(event: SwimEvent, nowMs: number): SwimEffect[] {
+    this.#effects = [];
+    const lateMs = nowMs - this.#wakeMs;
+    if (lateMs > pauseMs) this.#postpone(lateMs);
+    this.#nowMs = nowMs;
+    this.#take(event);
+    this.#due();
+    this.#wakeMs = this.#nextWakeMs();
+    return this.#effects;
+  }
+
+  #take(event: SwimEvent): void {
+    switch (event.kind) {
+      case "wake":
+        return;
+      case "packet":
+        for (const message of event.messages) this.#message(message, event.from);
+        return;
+      case "pushPull":
+        if (event.seed) this.#seeds.answered(event.seed);
+        this.#members.merge(event.state, this.#nowMs);
+        if (event.state.userState.length > 0) return; // Of other programs; e2d sends none and reads none.
+        return;
+      case "pushPullFailed":
+        if (event.seed) this.#seeds.answered(event.seed);
+        return;
+      case "streamPingAnswered":
+        return this.#prober.streamAnswered(event.sequence);
+      case "setMeta":
+        checkMeta(event.meta);
+        return this.#members.setMeta(event.meta);
+      case "broadcast":
+        return this.#broadcast(event.data, event.key);
+      case "setSeeds":
+        return this.#seeds.set(event.seeds, this.#nowMs);
+      case "leave":
+        if (!this.#members.leaving) this.#members.leave(this.#nowMs);
+        return;
+      default:
+        return event satisfies never;
+    }
+  }
+
+  #message(message: Message, from: Endpoint): void {
+    switch (message.kind) {
+      case "ping": {
+        if (message.node !== "" && message.node !== this.self.name) return;
+        const ack = encodeMessage({ kind: "ack", sequence: message.sequence, payload: new Uint8Array(0) });
+        return this.#send(message.source ?? from, ack);
+      }
+      case "indirectPing":
+        return this.#prober.relay(message, message.source ?? from, this.#nowMs);
+      case "ack":
+        return this.#prober.acked(message.sequence);
+      case "nack":
+        return this.#prober.nacked(message.sequence);
+      case "suspect":
+        return this.#members.suspect(message, this.#nowMs);
+      case "dead":
+        return this.#members.dead(message, this.#nowMs);
+      case "alive":
+        return this.#members.alive(message, this.#nowMs);
+      case "user":
+        if (message.data.length > 0) this.#emit({ kind: "user", data: message.data });
+        return;
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #due(): void {
+    this.#members.expire(this.#nowMs);
+    this.#prober.step(this.#nowMs);
+    if (this.#nowMs >= this.#gossipMs) {
+      this.#gossipMs = nextBeat(this.#gossipMs, this.#config.gossipIntervalMs, this.#nowMs);
+      this.#gossip();
+    }
+    if (this.#nowMs >= this.#pushPullMs) {
+      const intervalMs = pushPullScaledMs(this.#config.pushPullIntervalMs, this.#members.size);
+      this.#pushPullMs = nextBeat(this.#pushPullMs, intervalMs, this.#nowMs);
+      const [to] = shuffle([...this.#others("alive")], this.#random);
+      if (to !== undefined) this.#emit({ kind: "pushPull", to, join: false });
+    }
+    if (this.#members.leaving) this.#finishLeave();
+    else {
+      for (const to of this.#seeds.step(this.#nowMs, this.self, this.#members)) {
+        this.#emit({ kind: "pushPullSeed", to, join: true });
+      }
+    }
+  }
+
+  #nextWakeMs(): number {
+    // With nothing to gossip, the beat of five times a second need not be woken for.
+    const gossipMs = this.#queue.length + this.#users.length > 0 ? this.#gossipMs : Infinity;
+    return Math.min(
+      gossipMs,
+      this.#pushPullMs,
+      this.#prober.wakeAtMs(),
+      this.#members.suspicionEndsMs(),
+      this.#members.leaving ? Infinity : this.#seeds.wakeAtMs(),
+    );
+  }
+
+  #gossip(): void {
+    const { gossipToTheDeadMs, gossipNodes } = this.#config;
+    const targets = [...this.#members].filter((member) =>
+      member.name !== this.self.name && (
+        member.state === "alive" || member.state === "suspect" ||
+        (member.state === "dead" && this.#nowMs - member.sinceMs <= gossipToTheDeadMs)
+      )
+    );
+    for (const target of shuffle(targets, this.#random).slice(0, gossipNodes)) {
+      const messages = this.#piggyback([]);
+      if (messages.length === 0) return;
+      this.#emit({ kind: "send", to: target, messages });
+    }
+  }
+
+  #ping(target: Readonly<Member>, ping: Ping): void {
+    const messages = [encodeMessage(ping)];
+    // A suspect hears of it with the ping, so that it can object at once.
+    if (target.state === "suspect") {
+      const { name: node, incarnation } = target;
+      messages.push(encodeMessage({ kind: "suspect", node, incarnation, from: this.self.name }));
+    }
+    this.#emit({ kind: "send", to: target, messages: this.#piggyback(messages) });
+  }
+
+  #send(to: Endpoint, message: Bytes): void {
+    this.#emit({ kind: "send", to, messages: this.#piggyback([message]) });
+  }
+
+  /** The messages and as much gossip as fits into one packet with them; memberlist's own before the application's. */
+  #piggyback(messages: Bytes[]): Bytes[] {
+    const { packetBytesMax, packetOverheadBytes, retransmitMult, userRetransmitMult } = this.#config;
+    const cost = (list: readonly Bytes[]) =>
+      list.reduce((sum, { length }) => sum + length + compoundPartOverheadBytes, 0);
+    let left = packetBytesMax - packetOverheadBytes - compoundHeaderBytes - cost(messages);
+    const all = [...messages];
+    for (const [queue, mult] of [[this.#queue, retransmitMult], [this.#users, userRetransmitMult]] as const) {
+      const taken = queue.take(left, {
+        overheadBytes: compoundPartOverheadBytes,
+        transmitsMax: retransmitLimit(mult, this.#members.size),
+        count: compoundPartsMax - all.length,
+      });
+      left -= cost(taken);
+      all.push(...taken);
+    }
+    return all;
+  }
+
+  #broadcast(data: Bytes, key: string): void {
+    const message = encodeMessage({ kind: "user", data });
+    const { packetBytesMax, packetOverheadBytes } = this.#config;
+    const most = packetBytesMax - packetOverheadBytes - compoundHeaderBytes - compoundPartOverheadBytes;
+    if (data.length === 0 || message.length > most) {
+      throw new E2dError("gossip_too_long", `Cannot broadcast ${data.length} bytes: it takes 1 to ${most - 1}`);
+    }
+    if (this.#users.length >= userMessagesMax && !this.#users.has(key)) {
+      throw new E2dError("gossip_busy", `Cannot broadcast "${key}": ${userMessagesMax} messages wait already`);
+    }
+    this.#users.add(key, message);
+  }
+
+  #candidates(): string[] {
+    for (const member of this.#members.forget(this.#nowMs)) this.#seeds.lost(member, this.#nowMs);
+    return [...this.#members].filter(({ name }) => name !== this.self.name).map(({ name }) => name);
+  }
+
+  *#others(state: Member["state"]): Generator<Readonly<Member>> {
+    for (const member of this.#members) if (member.name !== this.self.name && member.state === state) yield member;
+  }
+
+  #finishLeave(): void {
+    if (this.#leaveTold) return;
+    const anybody = [...this.#others("alive"), ...this.#others("suspect")].length > 0;
+    if (anybody && this.#queue.has(this.self.name)) return;
+    this.#leaveTold = true;
+    this.#emit({ kind: "leaveTold" });
+  }
+
+  /** This process has not run for a while: what it waited for may lie in the socket unread. */
+  #postpone(ms: number): void {
+    this.metrics.pauses++;
+    this.#prober.postpone(ms);
+    this.#members.postpone(ms);
+    this.#seeds.postpone(ms);
+    this.#emit({
+      kind: "note",
+      level: "warn",
+      text: `this process was paused for ${Math.round(ms)} ms`,
+      about: "pause",
+    });
+  }
+
+  #emit(effect: SwimEffect): void {
+    this.#effects.push(effect);
+  }
+}
+
+/** The next beat of an interval after `nowMs`; beats that were missed are not made up for. */
+function nextBeat(beatMs: number, intervalMs: number, nowMs: number): number {
+  return beatMs + intervalMs * (Math.floor((nowMs - beatMs) / intervalMs) + 1);
+}
+
+function checkMeta(meta: Bytes): void {
+  if (meta.length > metaBytesMax) {
+    throw new E2dError(
+      "gossip_meta",
+      `Cannot announce ${meta.length} bytes of metadata: gossip carries ${metaBytesMax}`,
+    );
+  }
+}
