@@ -35,7 +35,7 @@ export interface Datagrams {
   readonly local: HostPort;
   /** Resolves when the kernel has taken the packet; says nothing about arrival. Throws E2dError `udp_send`. */
   send(data: Uint8Array, to: HostPort): Promise<void>;
-  /** Ends when the socket is closed. Packets nobody has asked for yet are bounded: the oldest are dropped. */
+  /** Ends when the socket is closed and its port free again. Packets nobody has asked for yet are bounded: the oldest are dropped. */
   receive(): AsyncIterable<Datagram>;
   close(): void;
 }

@@ -141,7 +141,7 @@ class GossipNode implements Gossip {
         nowMs: clock.monotonicMs(),
       });
     } catch (error) {
-      node.#transport.close();
+      await node.#transport.close();
       throw error;
     }
     node.#transport.start();
@@ -197,8 +197,7 @@ class GossipNode implements Gossip {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#rearm.abort();
-    this.#transport.close();
-    await this.#running;
+    await Promise.all([this.#transport.close(), this.#running]);
   }
 
   /** Wakes the core when it wants to be woken, until closed. */

@@ -76,6 +76,7 @@ export class Transport {
   readonly #warnedAtMs = new Map<string, number>();
   readonly #closing = new AbortController();
   readonly #dialling = new Set<AbortController>();
+  #loops: Promise<void>[] = [];
   #incoming = 0;
 
   constructor(options: TransportOptions, datagrams: Datagrams, listener: Listener) {
@@ -87,8 +88,10 @@ export class Transport {
 
   /** Begins to hand up what comes in. */
   start(): void {
-    this.#keepGoing("packets", () => this.#receivePackets());
-    this.#keepGoing("streams", () => this.#acceptStreams());
+    this.#loops = [
+      this.#keepGoing("packets", () => this.#receivePackets()),
+      this.#keepGoing("streams", () => this.#acceptStreams()),
+    ];
   }
 
   /** Sends encoded messages as one packet; never waits, never throws: a packet that is lost is what gossip is made for. */
@@ -130,9 +133,13 @@ export class Transport {
     await this.#dialled(to, { kind: "user", data }, timeoutMs, false);
   }
 
-  /** Frees both sockets and every stream at once. */
-  close(): void {
-    if (this.#closing.signal.aborted) return;
+  /** Ends every stream at once; resolves when both ports are free again. */
+  async close(): Promise<void> {
+    if (!this.#closing.signal.aborted) this.#end();
+    await Promise.all(this.#loops);
+  }
+
+  #end(): void {
     const reason = new E2dError("gossip_closed", "Cannot go on: gossip is closed");
     this.#closing.abort(reason);
     for (const dialling of this.#dialling) dialling.abort(reason);

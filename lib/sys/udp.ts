@@ -51,6 +51,7 @@ class UdpSocket implements Datagrams {
   readonly #socket: Socket;
   readonly #waiting: Datagram[] = [];
   #wake: (() => void) | undefined;
+  #closing = false;
   #closed = false;
   /** Packets that were thrown away because nobody had asked for them. */
   overflowed = 0;
@@ -80,7 +81,7 @@ class UdpSocket implements Datagrams {
         const message = cause instanceof Error ? cause.message : String(cause);
         reject(new E2dError("udp_send", `Cannot send to UDP "${to.host}:${to.port}": ${message}`, { cause }));
       };
-      if (this.#closed) return fail("the socket is closed");
+      if (this.#closing) return fail("the socket is closed");
       try {
         const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
         this.#socket.send(bytes, to.port, to.host, (error) => error ? fail(error) : resolve());
@@ -102,10 +103,13 @@ class UdpSocket implements Datagrams {
     }
   }
 
+  /** `receive` ends once the port is free again. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#socket.close();
-    this.#wake?.();
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#socket.close(() => {
+      this.#closed = true;
+      this.#wake?.();
+    });
   }
 }

@@ -111,10 +111,7 @@ async function peer(
     merged,
     seen: (wanted) =>
       count >= wanted ? Promise.resolve() : new Promise((resolve) => waiting.push({ count: wanted, resolve })),
-    [Symbol.asyncDispose]: () => {
-      transport.close();
-      return Promise.resolve();
-    },
+    [Symbol.asyncDispose]: () => transport.close(),
   };
 }
 
@@ -273,8 +270,8 @@ Deno.test("Transport closes what is open, and its calls end, when it is closed",
   })();
   const exchange = a.transport.pushPull(silent.local, stateOf("a")).catch((error) => error);
   const connection = await accepted;
-  a.transport.close();
-  a.transport.close();
+  await a.transport.close();
+  await a.transport.close();
   assertEquals((await exchange).code, "gossip_closed");
   connection?.close();
   silent.close();
