@@ -1,0 +1,145 @@
+/**
+ * A network between named places on virtual time. Packets get lost, late, doubled and out of order; what goes over a
+ * stream arrives once and in order, but pays for every lost segment with the waits of TCP. Directions fail one by one.
+ */
+import type { VirtualClock } from "./clock.ts";
+import type { Prng } from "./prng.ts";
+
+export interface LinkConditions {
+  /** 0 to 1, each way on its own, of packets and of the segments of streams. */
+  lossRate: number;
+  delayMinMs: number;
+  delayMaxMs: number;
+  duplicateRate: number;
+  /** Packets that are held up by `reorderMs` more. */
+  reorderRate: number;
+  reorderMs: number;
+}
+
+export const calmConditions: LinkConditions = {
+  lossRate: 0,
+  delayMinMs: 0.2,
+  delayMaxMs: 1,
+  duplicateRate: 0,
+  reorderRate: 0,
+  reorderMs: 0,
+};
+
+/** As Linux has it: the first wait for an answer to SYN, the shortest wait for an acknowledged segment. */
+const connectRetryMs = 1000;
+const segmentRetryMs = 200;
+
+export interface Exchange {
+  from: string;
+  to: string;
+  timeoutMs: number;
+  /** The request has arrived; calling `answer` sends the answer on its way. Never calling it is a silent server. */
+  serve: (answer: () => void) => void;
+  /** Called once, at the dialler. */
+  done: (outcome: "answered" | "failed") => void;
+}
+
+/** What happens at a place when somebody dials it: nobody there, a closed port, or a kernel that takes the connection. */
+export type Door = "gone" | "refuses" | "open";
+
+export class VirtualNetwork<Packet> {
+  conditions: LinkConditions;
+  sent = 0;
+  readonly #clock: VirtualClock;
+  readonly #random: Prng;
+  readonly #deliver: (to: string, packet: Packet, from: string) => void;
+  readonly #door: (place: string) => Door;
+  readonly #blocked = new Set<string>();
+
+  constructor(options: {
+    clock: VirtualClock;
+    random: Prng;
+    conditions?: LinkConditions;
+    deliver: (to: string, packet: Packet, from: string) => void;
+    door: (place: string) => Door;
+  }) {
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.conditions = options.conditions ?? calmConditions;
+    this.#deliver = options.deliver;
+    this.#door = options.door;
+  }
+
+  /** Nothing more gets from `from` to `to`; the other direction is as it was. */
+  block(from: string, to: string): void {
+    this.#blocked.add(`${from}>${to}`);
+  }
+
+  unblock(from: string, to: string): void {
+    this.#blocked.delete(`${from}>${to}`);
+  }
+
+  unblockAll(): void {
+    this.#blocked.clear();
+  }
+
+  passes(from: string, to: string): boolean {
+    return this.#blocked.size === 0 || !this.#blocked.has(`${from}>${to}`);
+  }
+
+  send(from: string, to: string, packet: Packet): void {
+    this.sent++;
+    const copies = this.#random.chance(this.conditions.duplicateRate) ? 2 : 1;
+    for (let copy = 0; copy < copies; copy++) {
+      if (!this.#arrives(from, to)) continue;
+      const late = this.#random.chance(this.conditions.reorderRate) ? this.conditions.reorderMs : 0;
+      // What was cut off while it was under way is lost too.
+      this.#clock.after(this.#delayMs() + late, () => {
+        if (this.passes(from, to)) this.#deliver(to, packet, from);
+      });
+    }
+  }
+
+  /** One request and one answer over a connection of its own. */
+  exchange({ from, to, timeoutMs, serve, done }: Exchange): void {
+    let over = false;
+    const finish = (outcome: "answered" | "failed") => {
+      if (over) return;
+      over = true;
+      deadline.cancel();
+      done(outcome);
+    };
+    const deadline = this.#clock.after(timeoutMs, () => finish("failed"));
+    const untilOver = () => over;
+    this.#connect(from, to, connectRetryMs, untilOver, (accepted) => {
+      if (!accepted) return finish("failed");
+      // A dialler that has given up no longer sends; a request that is out is served all the same.
+      this.#segment(
+        from,
+        to,
+        segmentRetryMs,
+        untilOver,
+        () => serve(() => this.#segment(to, from, segmentRetryMs, untilOver, () => finish("answered"))),
+      );
+    });
+  }
+
+  #connect(from: string, to: string, retryMs: number, over: () => boolean, done: (accepted: boolean) => void): void {
+    if (over()) return;
+    const door = this.#door(to);
+    if (door !== "gone" && this.#arrives(from, to) && this.#arrives(to, from)) {
+      this.#clock.after(this.#delayMs() + this.#delayMs(), () => done(door === "open"));
+      return;
+    }
+    this.#clock.after(retryMs, () => this.#connect(from, to, retryMs * 2, over, done));
+  }
+
+  #segment(from: string, to: string, retryMs: number, over: () => boolean, arrived: () => void): void {
+    if (over()) return;
+    if (this.#arrives(from, to)) this.#clock.after(this.#delayMs(), arrived);
+    else this.#clock.after(retryMs, () => this.#segment(from, to, retryMs * 2, over, arrived));
+  }
+
+  #arrives(from: string, to: string): boolean {
+    return this.passes(from, to) && !this.#random.chance(this.conditions.lossRate);
+  }
+
+  #delayMs(): number {
+    return this.#random.between(this.conditions.delayMinMs, this.conditions.delayMaxMs);
+  }
+}
