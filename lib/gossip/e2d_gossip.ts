@@ -70,7 +70,9 @@ export async function startE2dGossip(options: E2dGossipOptions): Promise<E2dGoss
     ...options,
     meta: meta(options.advertise.port || options.bind.port),
     onMember: (change, member) => {
-      const changed = change === "forgotten" ? members.forget(member.name) : members.update(member);
+      const changed = change === "forgotten"
+        ? members.forget(member.name)
+        : members.update(member, clock.monotonicMs());
       // Who comes new hears this node's status at once, not only with its record, which may overtake nothing.
       if (change === "joined" && member.name !== name) announce();
       if (changed) onChange?.();
@@ -79,7 +81,7 @@ export async function startE2dGossip(options: E2dGossipOptions): Promise<E2dGoss
       if (data[0] === noteMark) return onNote?.(data.slice(1));
       try {
         const message = decodeStatusMessage(data);
-        if (message.name !== name && members.tell(message)) onChange?.();
+        if (message.name !== name && members.tell(message, clock.monotonicMs())) onChange?.();
       } catch (error) {
         if (!isE2dError(error)) throw error;
         log.debug("gossip: a message of the application makes no sense", { error: describeError(error) });
@@ -93,7 +95,7 @@ export async function startE2dGossip(options: E2dGossipOptions): Promise<E2dGoss
   }
   function updateOwn(): void {
     const own = gossip.members().find((member) => member.name === name);
-    if (own && members.update(own)) onChange?.();
+    if (own && members.update(own, clock.monotonicMs())) onChange?.();
   }
   async function repeat(): Promise<void> {
     while (!closing.signal.aborted) {

@@ -24,10 +24,10 @@ const statusOf = (members: E2dMembers) => members.list()[0]?.status;
 
 Deno.test("E2dMembers leaves out members whose metadata is none, and takes them in when it comes", () => {
   const members = new E2dMembers();
-  assert(!members.update(news(none)));
-  assert(!members.update({ ...news(Uint8Array.of(1, 2, 3)), name: "serf" }));
+  assert(!members.update(news(none), 0));
+  assert(!members.update({ ...news(Uint8Array.of(1, 2, 3)), name: "serf" }, 0));
   assertEquals(members.list(), []);
-  assert(members.update(news(meta("pending"))));
+  assert(members.update(news(meta("pending")), 0));
   assertEquals(members.list(), [{
     name: "a",
     peerUrl: "https://10.0.0.1:2380",
@@ -38,58 +38,58 @@ Deno.test("E2dMembers leaves out members whose metadata is none, and takes them 
     status: "pending",
     go: true,
   }]);
-  assert(!members.update(news(meta("pending"))), "the same again is no change");
-  assert(members.update(news(none)));
+  assert(!members.update(news(meta("pending")), 0), "the same again is no change");
+  assert(members.update(news(none), 0));
   assertEquals(members.list(), []);
 });
 
 Deno.test("E2dMembers: a status message overrides the metadata of a Go node, which lags behind", () => {
   const members = new E2dMembers();
-  members.update(news(meta("unknown")));
-  assert(members.tell({ name: "a", status: "running" }));
-  assert(!members.tell({ name: "a", status: "running" }));
-  assert(!members.update(news(meta("unknown"))));
+  members.update(news(meta("unknown")), 0);
+  assert(members.tell({ name: "a", status: "running" }, 0));
+  assert(!members.tell({ name: "a", status: "running" }, 0));
+  assert(!members.update(news(meta("unknown")), 0));
   assertEquals(statusOf(members), "running");
-  members.update(news(meta("pending")));
+  members.update(news(meta("pending")), 0);
   assertEquals(statusOf(members), "running", "metadata from before the message");
-  members.tell({ name: "a", status: "unknown" });
+  members.tell({ name: "a", status: "unknown" }, 60_000);
   assertEquals(statusOf(members), "unknown", "etcd has stopped");
 });
 
 Deno.test("E2dMembers: metadata heals a missed Running message of a Go node", () => {
   const members = new E2dMembers();
-  members.update(news(meta("unknown")));
-  members.tell({ name: "a", status: "pending" });
-  members.update(news(meta("running")));
+  members.update(news(meta("unknown")), 0);
+  members.tell({ name: "a", status: "pending" }, 0);
+  members.update(news(meta("running")), 0);
   assertEquals(statusOf(members), "running");
 });
 
 Deno.test("E2dMembers: changed metadata of this e2d always counts", () => {
   const members = new E2dMembers();
-  members.update(news(meta("running", 2)));
+  members.update(news(meta("running", 2)), 0);
   assertEquals(members.list()[0]!.go, false);
-  members.tell({ name: "a", status: "running" });
-  members.update(news(meta("unknown", 2)));
+  members.tell({ name: "a", status: "running" }, 0);
+  members.update(news(meta("unknown", 2)), 0);
   assertEquals(statusOf(members), "unknown");
 });
 
 Deno.test("E2dMembers: a message that comes before its sender's record is not lost", () => {
   const members = new E2dMembers();
-  assert(!members.tell({ name: "a", status: "pending" }));
-  members.update(news(meta("unknown")));
+  assert(!members.tell({ name: "a", status: "pending" }, 0));
+  members.update(news(meta("unknown")), 0);
   assertEquals(statusOf(members), "pending");
 });
 
 Deno.test("E2dMembers: who was gone comes back with the status of its metadata", () => {
   for (const gone of ["dead", "left"] as const) {
     const members = new E2dMembers();
-    members.update(news(meta("unknown")));
-    members.tell({ name: "a", status: "running" });
-    members.update(news(meta("unknown"), "suspect", 2));
+    members.update(news(meta("unknown")), 0);
+    members.tell({ name: "a", status: "running" }, 0);
+    members.update(news(meta("unknown"), "suspect", 2), 0);
     assertEquals(statusOf(members), "running");
-    members.update(news(meta("unknown"), gone, 3));
+    members.update(news(meta("unknown"), gone, 3), 0);
     assertEquals(members.list()[0]!.state, gone);
-    members.update(news(meta("unknown"), "alive", 4));
+    members.update(news(meta("unknown"), "alive", 4), 0);
     assertEquals(statusOf(members), "unknown");
     assert(members.forget("a"));
     assertEquals(members.list(), []);
@@ -98,8 +98,24 @@ Deno.test("E2dMembers: who was gone comes back with the status of its metadata",
 
 Deno.test("E2dMembers keeps a bounded number of messages from nobody", () => {
   const members = new E2dMembers();
-  members.tell({ name: "a", status: "running" });
-  for (let i = 0; i < 1000; i++) members.tell({ name: `stranger-${i}`, status: "running" });
-  members.update(news(meta("unknown")));
+  members.tell({ name: "a", status: "running" }, 0);
+  for (let i = 0; i < 1000; i++) members.tell({ name: `stranger-${i}`, status: "running" }, 0);
+  members.update(news(meta("unknown")), 0);
   assertEquals(statusOf(members), "unknown");
+});
+
+Deno.test("E2dMembers: older messages of a Go node that come behind a newer one are its echo", () => {
+  const members = new E2dMembers();
+  const tell = (status: NodeStatus, nowMs: number) => members.tell({ name: "a", status }, nowMs);
+  tell("pending", 0);
+  tell("unknown", 0);
+  members.update(news(meta("unknown")), 10);
+  assertEquals(statusOf(members), "pending");
+  tell("running", 1000);
+  assert(!tell("pending", 1000));
+  tell("running", 1400);
+  assert(!tell("pending", 4399));
+  assertEquals(statusOf(members), "running");
+  assert(tell("pending", 4400), "said again later, it is meant");
+  assertEquals(statusOf(members), "pending");
 });
