@@ -12,24 +12,32 @@ interface Waiting {
 }
 
 export class BroadcastQueue {
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #byKey = new Map<string, Waiting>();
+  /** The same, the most urgent first: sorting anew for each packet would cost a large cluster most of its time. */
+  #sorted: Waiting[] = [];
   #order = 0;
 
   get length(): number {
-    return this.#waiting.size;
+    return this.#byKey.size;
   }
 
   has(key: string): boolean {
-    return this.#waiting.has(key);
+    return this.#byKey.has(key);
   }
 
   /** Queues an encoded message; one under the same key is out of date and goes. */
   add(key: string, bytes: Bytes): void {
-    this.#waiting.set(key, { key, bytes, transmits: 0, order: this.#order++ });
+    this.delete(key);
+    const entry = { key, bytes, transmits: 0, order: this.#order++ };
+    this.#byKey.set(key, entry);
+    this.#sorted.splice(placeOf(entry, this.#sorted), 0, entry);
   }
 
   delete(key: string): void {
-    this.#waiting.delete(key);
+    const entry = this.#byKey.get(key);
+    if (entry === undefined) return;
+    this.#byKey.delete(key);
+    this.#sorted.splice(placeOf(entry, this.#sorted), 1);
   }
 
   /**
@@ -41,21 +49,41 @@ export class BroadcastQueue {
     transmitsMax: number;
     count: number;
   }): Bytes[] {
-    if (this.#waiting.size === 0) return [];
-    const taken: Bytes[] = [];
+    const taken: Waiting[] = [];
+    const passed: Waiting[] = [];
     let left = bytesMax;
-    for (const entry of [...this.#waiting.values()].sort(urgency)) {
-      if (taken.length >= count) break;
+    let at = 0;
+    for (; at < this.#sorted.length && taken.length < count && left > overheadBytes; at++) {
+      const entry = this.#sorted[at]!;
       const cost = entry.bytes.length + overheadBytes;
-      if (cost > left) continue;
+      if (cost > left) {
+        passed.push(entry);
+        continue;
+      }
       left -= cost;
-      taken.push(entry.bytes);
-      if (++entry.transmits >= transmitsMax) this.#waiting.delete(entry.key);
+      taken.push(entry);
     }
-    return taken;
+    if (taken.length === 0) return [];
+    this.#sorted = passed.concat(this.#sorted.slice(at));
+    for (const entry of taken) {
+      if (++entry.transmits >= transmitsMax) this.#byKey.delete(entry.key);
+      else this.#sorted.splice(placeOf(entry, this.#sorted), 0, entry);
+    }
+    return taken.map(({ bytes }) => bytes);
   }
 }
 
 function urgency(a: Waiting, b: Waiting): number {
   return a.transmits - b.transmits || b.bytes.length - a.bytes.length || b.order - a.order;
+}
+
+/** Where the entry stands in the sorted list, or would stand. */
+function placeOf(entry: Waiting, sorted: readonly Waiting[]): number {
+  let low = 0, high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (urgency(sorted[middle]!, entry) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -5,7 +5,7 @@
 import { addressToText } from "./address.ts";
 import type { Awareness } from "./awareness.ts";
 import type { BroadcastQueue } from "./broadcast_queue.ts";
-import type { Alive, Dead, MemberState, NodeState, PushPull, Suspect, Versions } from "./message.ts";
+import type { Alive, Dead, NodeState, PushPull, Suspect, Versions } from "./message.ts";
 import { encodeMessage } from "./message_codec.ts";
 import { Suspicion, suspicionTimes } from "./suspicion.ts";
 import type { SwimConfig } from "./swim_config.ts";
@@ -13,8 +13,16 @@ import type { Endpoint, Member, MemberChange, SwimEffect, SwimMetrics } from "./
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** No node comes here by honest refutations; one step more and it could not defend itself in 32 bits. */
-const incarnationMax = 0xffff_0000;
+/**
+ * Incarnations have 32 bits, and a node that has reached the last can never object again. No node gets near it by honest
+ * refutations, each of which is one step: above the first bound, a message that leaps by more than the second is no
+ * message of an honest node, and is ignored.
+ */
+const incarnationSoftMax = 0xffff_0000;
+const incarnationLeapMax = 1000;
+/** Honest nodes refuse to announce more metadata; names are host names or numbers. */
+export const metaBytesMax = 512;
+const nameLengthMax = 512;
 
 interface Record extends Member {
   suspicion?: Suspicion;
@@ -26,12 +34,20 @@ export interface MembershipContext {
   awareness: Awareness;
   metrics: SwimMetrics;
   emit: (effect: SwimEffect) => void;
+  /** In [0, 1). */
+  random: () => number;
   /** A member that may be probed from now on. */
   joined: (name: string) => void;
+  failed: () => void;
 }
 
 export class Membership {
   readonly #records = new Map<string, Record>();
+  /** All but this node, in any order: the hat that `sample` draws from. */
+  #others: Record[] = [];
+  readonly #suspects = new Set<Record>();
+  /** When the first of the suspicions is over; undefined when that is to be found anew. */
+  #suspicionEndsMs: number | undefined = Infinity;
   readonly #self: Record;
   readonly #context: MembershipContext;
   leaving = false;
@@ -58,6 +74,20 @@ export class Membership {
 
   get(name: string): Readonly<Member> | undefined {
     return this.#records.get(name);
+  }
+
+  /** At most `count` members other than this node that `accept` takes, drawn evenly without looking at everybody. */
+  sample(count: number, accept: (member: Readonly<Member>) => boolean): Readonly<Member>[] {
+    const hat = this.#others;
+    const drawn: Readonly<Member>[] = [];
+    for (let at = 0; at < hat.length && drawn.length < count; at++) {
+      const other = at + Math.floor(this.#context.random() * (hat.length - at));
+      const member = hat[other]!;
+      hat[other] = hat[at]!;
+      hat[at] = member as Record;
+      if (accept(member)) drawn.push(member);
+    }
+    return drawn;
   }
 
   /** All members, this node too. */
@@ -87,17 +117,21 @@ export class Membership {
 
   alive(message: Omit<Alive, "kind">, nowMs: number): void {
     const { versions, node: name } = message;
-    // Without sound versions a record would make every later merge fail, here and wherever it is passed on.
-    if (versions === undefined || !sound(versions) || message.incarnation > incarnationMax || name === "") return;
-    if (name === this.#self.name) return this.#aliveSelf({ ...message, versions });
     const known = this.#records.get(name);
+    // Without sound versions a record would make every later merge fail, here and wherever it is passed on.
+    if (versions === undefined || !sound(versions) || !presentable(message) || leaps(message, known)) {
+      this.#context.metrics.refusedRecords++;
+      return;
+    }
+    if (name === this.#self.name) return this.#aliveSelf({ ...message, versions });
     if (known === undefined) {
-      if (message.incarnation < 1) return;
       if (this.#records.size >= this.#context.config.membersMax) {
-        return this.#note("warn", `there are ${this.#records.size} members already, a new one is ignored`, name);
+        this.#context.metrics.refusedRecords++;
+        return this.#note("full", `there are ${this.#records.size} members already, a new one is ignored`, "members");
       }
       const member: Record = { ...recordOf({ ...message, versions }), state: "alive", sinceMs: nowMs };
       this.#records.set(name, member);
+      this.#others.push(member);
       this.#context.metrics.joins++;
       this.#context.joined(name);
       this.#pass(message);
@@ -107,11 +141,10 @@ export class Membership {
     // Only a member that has left may come back elsewhere; a dead one is forgotten first, and then it is new.
     if (moved && known.state !== "left") return this.#conflict(known, message);
     if (!moved && message.incarnation <= known.incarnation) return;
-    if (message.incarnation < 1) return;
 
     const { state } = known;
     const metaChanged = !sameBytes(known.meta, message.meta);
-    delete known.suspicion;
+    this.#acquit(known);
     Object.assign(known, recordOf({ ...message, versions }));
     this.#pass(message);
     if (state !== "alive") {
@@ -129,13 +162,16 @@ export class Membership {
 
   suspect(message: Omit<Suspect, "kind">, nowMs: number): void {
     const known = this.#records.get(message.node);
-    if (known === undefined || message.incarnation < known.incarnation || message.incarnation > incarnationMax) return;
+    if (known === undefined || message.incarnation < known.incarnation || leaps(message, known)) return;
     if (known === this.#self) {
       if (!this.leaving) this.#refute(message.incarnation, message.from);
       return;
     }
     if (known.suspicion !== undefined) {
-      if (known.suspicion.confirm(message.from)) this.#passAccusation({ kind: "suspect", ...message });
+      if (known.suspicion.confirm(message.from)) {
+        this.#suspicionEndsMs = undefined;
+        this.#passAccusation({ kind: "suspect", ...message });
+      }
       return;
     }
     if (known.state !== "alive") return;
@@ -143,6 +179,8 @@ export class Membership {
     known.incarnation = message.incarnation;
     known.sinceMs = nowMs;
     known.suspicion = new Suspicion(suspicionTimes(this.#context.config, this.size), message.from, nowMs);
+    this.#suspects.add(known);
+    this.#suspicionEndsMs = undefined;
     this.#context.metrics.suspicions++;
     this.#passAccusation({ kind: "suspect", ...message });
     this.#tell("suspected", known);
@@ -150,15 +188,18 @@ export class Membership {
 
   dead(message: Omit<Dead, "kind">, nowMs: number): void {
     const known = this.#records.get(message.node);
-    if (known === undefined || message.incarnation < known.incarnation || message.incarnation > incarnationMax) return;
+    if (known === undefined || message.incarnation < known.incarnation || leaps(message, known)) return;
     if (known === this.#self && !this.leaving) return this.#refute(message.incarnation, message.from);
-    delete known.suspicion;
+    this.#acquit(known);
     if (known.state === "dead" || known.state === "left") return;
     known.state = message.from === message.node ? "left" : "dead";
     known.incarnation = message.incarnation;
     known.sinceMs = nowMs;
     this.#passAccusation({ kind: "dead", ...message });
-    if (known.state === "dead") this.#context.metrics.failures++;
+    if (known.state === "dead") {
+      this.#context.metrics.failures++;
+      this.#context.failed();
+    }
     this.#tell(known.state === "left" ? "left" : "failed", known);
   }
 
@@ -173,7 +214,7 @@ export class Membership {
     const misfit = this.#misfit(state.nodes);
     if (misfit !== undefined) {
       this.#context.metrics.refusedMerges++;
-      return this.#note("warn", `a peer's state is refused: the protocol versions of "${misfit}" do not fit`, misfit);
+      return this.#note("misfit", `a peer's state is refused: the protocol versions of "${misfit}" do not fit`, misfit);
     }
     for (const { name, ...node } of state.nodes) {
       switch (node.state) {
@@ -196,41 +237,55 @@ export class Membership {
 
   /** When the next suspicion is over. */
   suspicionEndsMs(): number {
-    let earliest = Infinity;
-    for (const { suspicion } of this.#records.values()) {
-      if (suspicion !== undefined) earliest = Math.min(earliest, suspicion.endsMs);
+    if (this.#suspicionEndsMs === undefined) {
+      this.#suspicionEndsMs = Infinity;
+      for (const { suspicion } of this.#suspects) {
+        this.#suspicionEndsMs = Math.min(this.#suspicionEndsMs, suspicion!.endsMs);
+      }
     }
-    return earliest;
+    return this.#suspicionEndsMs;
   }
 
   /** Declares the suspects dead that have not defended themselves in time. */
   expire(nowMs: number): void {
-    for (const { suspicion, name, incarnation } of [...this.#records.values()]) {
-      if (suspicion === undefined || suspicion.endsMs > nowMs) continue;
+    if (this.suspicionEndsMs() > nowMs) return;
+    for (const { suspicion, name, incarnation } of [...this.#suspects]) {
+      if (suspicion!.endsMs > nowMs) continue;
       this.dead({ node: name, incarnation, from: this.#self.name }, nowMs);
     }
   }
 
-  postpone(ms: number): void {
-    for (const { suspicion } of this.#records.values()) suspicion?.postpone(ms);
+  /** This process did not run for `byMs`: no suspicion runs out meanwhile, nor before `notBeforeMs`. */
+  postpone(byMs: number, notBeforeMs: number): void {
+    for (const { suspicion } of this.#suspects) suspicion!.postpone(byMs, notBeforeMs);
+    this.#suspicionEndsMs = undefined;
   }
 
   /** Drops the records of those that are dead or have left for long enough that nobody gossips of them any more. */
   forget(nowMs: number): Member[] {
-    const gone = [...this.#records.values()].filter(({ state, sinceMs }) =>
+    const forgotten = this.#others.filter(({ state, sinceMs }) =>
       (state === "dead" || state === "left") && nowMs - sinceMs > this.#context.config.gossipToTheDeadMs
     );
-    const forgotten = gone.filter((member) => member !== this.#self);
+    if (forgotten.length === 0) return forgotten;
     for (const member of forgotten) {
       this.#records.delete(member.name);
       this.#tell("forgotten", member);
     }
+    this.#others = this.#others.filter(({ name }) => this.#records.has(name));
     return forgotten;
   }
 
+  #acquit(known: Record): void {
+    if (known.suspicion === undefined) return;
+    delete known.suspicion;
+    this.#suspects.delete(known);
+    this.#suspicionEndsMs = undefined;
+  }
+
   #aliveSelf(message: Omit<Alive, "kind"> & { versions: Versions }): void {
-    if (this.leaving || message.incarnation < this.#self.incarnation) return;
+    if (this.leaving) return;
     if (!sameAddress(this.#self, message)) return this.#conflict(this.#self, message);
+    if (message.incarnation < this.#self.incarnation) return;
     const same = sameBytes(this.#self.meta, message.meta) && sameVersions(this.#self.versions, message.versions);
     if (message.incarnation === this.#self.incarnation && same) return;
     this.#refute(message.incarnation, undefined);
@@ -238,10 +293,10 @@ export class Membership {
 
   /** Objects to what is said of this node, with an incarnation above the one that was spoken of. */
   #refute(incarnation: number, accuser: string | undefined): void {
-    this.#self.incarnation = Math.max(this.#self.incarnation, incarnation) + 1;
+    this.#self.incarnation = Math.min(Math.max(this.#self.incarnation, incarnation) + 1, 0xffff_ffff);
     this.#context.awareness.change(1);
     this.#context.metrics.refutations++;
-    if (accuser !== undefined) this.#note("info", `this node was taken for gone and objects`, accuser);
+    if (accuser !== undefined) this.#note("refuted", "this node was taken for gone and objects", accuser);
     this.#announce();
   }
 
@@ -261,7 +316,7 @@ export class Membership {
     this.#context.metrics.conflicts++;
     const [ours, theirs] = [known, message].map(({ address, port }) => `${addressToText(address)}:${port}`);
     const who = known === this.#self ? "this node" : `the member "${known.name}"`;
-    this.#note("warn", `${who} is at ${ours}, but somebody of the same name is at ${theirs}`, known.name);
+    this.#note("conflict", `${who} is at ${ours}, but somebody of the same name is at ${theirs}`, known.name);
   }
 
   /** The name of the first record whose versions are outside of what everybody alive understands. */
@@ -286,8 +341,8 @@ export class Membership {
     this.#context.emit({ kind: "member", change, member });
   }
 
-  #note(level: "info" | "warn", text: string, about: string): void {
-    this.#context.emit({ kind: "note", level, text, about });
+  #note(code: "full" | "misfit" | "conflict" | "refuted", text: string, about: string): void {
+    this.#context.emit({ kind: "note", level: code === "refuted" ? "info" : "warn", code, text, about });
   }
 }
 
@@ -301,6 +356,15 @@ function sound({ protocolMin, protocolMax }: Versions): boolean {
   return protocolMin > 0 && protocolMax > 0 && protocolMin <= protocolMax;
 }
 
+/** What every later use of a record relies on. */
+function presentable({ node, port, meta, incarnation }: Omit<Alive, "kind">): boolean {
+  return node !== "" && node.length <= nameLengthMax && port > 0 && meta.length <= metaBytesMax && incarnation > 0;
+}
+
+function leaps({ incarnation }: { incarnation: number }, known: Readonly<Member> | undefined): boolean {
+  return incarnation > incarnationSoftMax && incarnation > (known?.incarnation ?? 0) + incarnationLeapMax;
+}
+
 /** Byte by byte, as all peers compare: the two forms of an IPv4 address are two addresses. */
 function sameAddress(a: Endpoint, b: Endpoint): boolean {
   return a.port === b.port && sameBytes(a.address, b.address);
@@ -312,8 +376,4 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 function sameVersions(a: Versions, b: Versions): boolean {
   return (Object.keys(a) as (keyof Versions)[]).every((key) => a[key] === b[key]);
-}
-
-export function isGone(state: MemberState): boolean {
-  return state === "dead" || state === "left";
 }

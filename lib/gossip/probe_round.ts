@@ -21,12 +21,18 @@ interface Round {
 interface Relay {
   requester: Endpoint;
   sequence: number;
-  nack: boolean;
+  /** Undefined: none is wanted, or it is said. */
+  nackAtMs: number | undefined;
   endsMs: number;
 }
 
 /** Probes for others that are under way at a time; a node asks for one a second at most. */
 const relaysMax = 512;
+/**
+ * When a helper says that it has no answer either, as a share of the probe timeout. The original says so at the end of
+ * it, when the round that asked is over already, and so is taken for a helper that says nothing at all.
+ */
+const nackShare = 0.8;
 
 export interface ProbeContext {
   config: SwimConfig;
@@ -38,7 +44,8 @@ export interface ProbeContext {
   get: (name: string) => Readonly<Member> | undefined;
   /** Called at each wrap of the list, before it is shuffled anew: who is to be probed. */
   candidates: () => string[];
-  helpers: (except: string) => Readonly<Member>[];
+  /** At most `count` living members other than this one, at random. */
+  helpers: (except: string, count: number) => Readonly<Member>[];
   ping: (target: Readonly<Member>, ping: Ping) => void;
   /** A ping for somebody else. */
   relayedPing: (to: Endpoint, ping: Ping) => void;
@@ -71,7 +78,7 @@ export class Prober {
       : this.#round.indirect
       ? this.#round.endsMs
       : this.#round.indirectAtMs;
-    for (const relay of this.#relays.values()) wake = Math.min(wake, relay.endsMs);
+    for (const { nackAtMs, endsMs } of this.#relays.values()) wake = Math.min(wake, nackAtMs ?? endsMs);
     return wake;
   }
 
@@ -84,9 +91,11 @@ export class Prober {
   step(nowMs: number): void {
     const { config } = this.#context;
     for (const [sequence, relay] of this.#relays) {
-      if (relay.endsMs > nowMs) continue;
-      this.#relays.delete(sequence);
-      if (relay.nack) this.#context.nack(relay.requester, relay.sequence);
+      if (relay.nackAtMs !== undefined && relay.nackAtMs <= nowMs) {
+        relay.nackAtMs = undefined;
+        this.#context.nack(relay.requester, relay.sequence);
+      }
+      if (relay.endsMs <= nowMs) this.#relays.delete(sequence);
     }
     if (this.#round !== undefined) {
       if (!this.#round.indirect && nowMs >= this.#round.indirectAtMs) this.#askOthers(this.#round, nowMs);
@@ -126,21 +135,30 @@ export class Prober {
     this.#relays.set(sequence, {
       requester,
       sequence: request.sequence,
-      nack: request.nack,
+      nackAtMs: request.nack ? nowMs + this.#context.config.probeTimeoutMs * nackShare : undefined,
       endsMs: nowMs + this.#context.config.probeTimeoutMs,
     });
     const to = { address: request.target, port: request.port };
     this.#context.relayedPing(to, { kind: "ping", sequence, node: request.node, source: this.#context.source() });
   }
 
-  /** Time in which this process did not run counts for nothing: answers may be waiting in the socket. */
-  postpone(ms: number): void {
-    this.#nextMs += ms;
+  /** This process did not run for `byMs`: nothing runs out meanwhile, nor before `notBeforeMs`. */
+  postpone(byMs: number, notBeforeMs: number): void {
+    this.#nextMs += byMs;
+    const { config } = this.#context;
     if (this.#round) {
-      this.#round.indirectAtMs += ms;
-      this.#round.endsMs += ms;
+      const round = this.#round;
+      if (!round.indirect) {
+        round.indirectAtMs = Math.max(round.indirectAtMs + byMs, notBeforeMs);
+        // The others must have their time to help after that.
+        notBeforeMs = round.indirectAtMs + config.probeTimeoutMs;
+      }
+      round.endsMs = Math.max(round.endsMs + byMs, notBeforeMs);
     }
-    for (const relay of this.#relays.values()) relay.endsMs += ms;
+    for (const relay of this.#relays.values()) {
+      relay.endsMs += byMs;
+      if (relay.nackAtMs !== undefined) relay.nackAtMs += byMs;
+    }
   }
 
   #begin(nowMs: number): void {
@@ -182,11 +200,10 @@ export class Prober {
   #askOthers(round: Round, nowMs: number): void {
     round.indirect = true;
     const { target, sequence } = round;
-    const { config, random, metrics } = this.#context;
+    const { config, metrics } = this.#context;
     metrics.indirectProbes++;
     const source = this.#context.source();
-    const helpers = shuffle(this.#context.helpers(target.name), random).slice(0, config.indirectChecks);
-    for (const helper of helpers) {
+    for (const helper of this.#context.helpers(target.name, config.indirectChecks)) {
       const nack = helper.versions.protocolMax >= 4;
       if (nack) round.nacksExpected++;
       this.#context.indirectPing(helper, {
@@ -208,12 +225,13 @@ export class Prober {
   #fail(round: Round): void {
     this.#round = undefined;
     const { awareness, metrics } = this.#context;
-    // Missing nacks speak against this node's own network; without helpers every failure does a little.
-    awareness.change(round.nacksExpected > 0 ? Math.max(0, round.nacksExpected - round.nacks) : 1);
     if (round.streamAnswered) {
       metrics.streamOnlyProbes++;
+      awareness.change(-1);
       return;
     }
+    // Missing nacks speak against this node's own network; without helpers every failure does a little.
+    awareness.change(round.nacksExpected > 0 ? Math.max(0, round.nacksExpected - round.nacks) : 1);
     metrics.probeFailures++;
     this.#context.failed(round.target, round.incarnation);
   }

@@ -22,9 +22,14 @@ export class Seeds {
   readonly #random: () => number;
   #seeds: HostPort[] = [];
   readonly #former = new Map<string, { at: HostPort; untilMs: number }>();
+  /** Exchanges that are under way. */
   readonly #asked = new Set<string>();
+  /** Somebody else has been heard of, through a seed or by coming to us. */
   #joined = false;
-  #turn = 0;
+  /** Turns since something changed: each doubles the time to the next. */
+  #fruitless = 0;
+  #seedTurn = 0;
+  #formerTurn = 0;
   #nextMs: number;
   #anyMs: number;
 
@@ -38,7 +43,9 @@ export class Seeds {
   set(seeds: readonly HostPort[], nowMs: number): void {
     const known = new Set(this.#seeds.map(textOf));
     this.#seeds = [...new Map(seeds.map((seed) => [textOf(seed), seed])).values()];
-    if (this.#seeds.some((seed) => !known.has(textOf(seed)))) this.#nextMs = Math.min(this.#nextMs, nowMs);
+    if (this.#seeds.every((seed) => known.has(textOf(seed)))) return;
+    this.#fruitless = 0;
+    this.#nextMs = Math.min(this.#nextMs, nowMs);
   }
 
   wakeAtMs(): number {
@@ -46,9 +53,14 @@ export class Seeds {
     return Math.min(this.#nextMs, this.#anyMs);
   }
 
-  /** Somebody else has been heard of, through a seed or by coming to us. */
   joined(): void {
     this.#joined = true;
+  }
+
+  /** A member was lost: from now on others may be missing, too, and soon be back. */
+  failed(nowMs: number): void {
+    this.#fruitless = 0;
+    this.#nextMs = Math.min(this.#nextMs, nowMs + this.#waitMs());
   }
 
   answered(seed: HostPort): void {
@@ -64,40 +76,62 @@ export class Seeds {
     if (this.#former.size > formerMax) this.#former.delete(this.#former.keys().next().value!);
   }
 
-  postpone(ms: number): void {
-    this.#nextMs += ms;
-    this.#anyMs += ms;
+  postpone(byMs: number): void {
+    this.#nextMs += byMs;
+    this.#anyMs += byMs;
   }
 
   /** Whom to ask now; each counts as asked until `answered`. */
   step(nowMs: number, self: Readonly<Member>, members: Iterable<Readonly<Member>>): HostPort[] {
     if (nowMs < this.wakeAtMs()) return [];
-    for (const [key, { untilMs }] of this.#former) if (untilMs <= nowMs) this.#former.delete(key);
     const reachable = new Set<string>([endpointText(self)]);
     for (const member of members) {
       if (member.state === "alive" || member.state === "suspect") reachable.add(endpointText(member));
     }
-    for (const key of this.#former.keys()) if (reachable.has(key)) this.#former.delete(key);
-
+    for (const [key, { untilMs }] of this.#former) {
+      if (untilMs <= nowMs || reachable.has(key)) this.#former.delete(key);
+    }
     const chosen: HostPort[] = [];
     if (nowMs >= this.#nextMs) {
-      this.#nextMs = nowMs + (this.#joined ? this.#config.rejoinIntervalMs : this.#config.joinIntervalMs);
-      // A host name says nothing about who is behind it: while there is company, such seeds have their turn below.
-      const company = this.#joined && reachable.size > 1;
-      const missing = [...this.#seeds, ...[...this.#former.values()].map(({ at }) => at)]
-        .filter((seed) => !reachable.has(ipTextOf(seed)) && !(company && isName(seed)));
-      const count = company ? 1 : turnMax;
-      for (let i = 0; i < Math.min(count, missing.length); i++) chosen.push(missing[this.#turn++ % missing.length]!);
+      this.#nextMs = nowMs + this.#waitMs();
+      this.#fruitless++;
+      chosen.push(...this.#missing(reachable));
     }
     if (nowMs >= this.#anyMs) {
-      this.#anyMs = nowMs + this.#config.seedIntervalMs * (0.75 + this.#random() / 2);
-      chosen.push(
-        ...shuffle(this.#seeds.filter((seed) => ipTextOf(seed) !== endpointText(self)), this.#random).slice(0, 1),
-      );
+      this.#anyMs = nowMs + this.#jittered(this.#config.seedIntervalMs);
+      const others = this.#seeds.filter((seed) => ipTextOf(seed) !== endpointText(self));
+      chosen.push(...shuffle(others, this.#random).slice(0, 1));
     }
-    const fresh = chosen.filter((seed) => !this.#asked.has(textOf(seed)));
-    for (const seed of fresh) this.#asked.add(textOf(seed));
-    return [...new Map(fresh.map((seed) => [textOf(seed), seed])).values()];
+    const fresh = new Map(chosen.map((seed) => [textOf(seed), seed]));
+    for (const key of fresh.keys()) {
+      if (this.#asked.has(key)) fresh.delete(key);
+      this.#asked.add(key);
+    }
+    return [...fresh.values()];
+  }
+
+  #missing(reachable: ReadonlySet<string>): HostPort[] {
+    // A host name says nothing about who is behind it: while there is company, such seeds have their turn in `#anyMs`.
+    const company = this.#joined && reachable.size > 1;
+    const seeds = this.#seeds.filter((seed) => !reachable.has(ipTextOf(seed)) && !(company && isName(seed)));
+    const former = [...this.#former.values()].map(({ at }) => at);
+    const chosen: HostPort[] = [];
+    for (let left = Math.min(company ? 1 : turnMax, seeds.length); left > 0; left--) {
+      chosen.push(seeds[this.#seedTurn++ % seeds.length]!);
+    }
+    if (former.length > 0) chosen.push(former[this.#formerTurn++ % former.length]!);
+    return chosen;
+  }
+
+  #waitMs(): number {
+    const { joinIntervalMs, rejoinIntervalMs, rejoinIntervalMaxMs } = this.#config;
+    if (!this.#joined) return this.#jittered(joinIntervalMs);
+    return this.#jittered(Math.min(rejoinIntervalMs * 2 ** Math.min(this.#fruitless, 16), rejoinIntervalMaxMs));
+  }
+
+  /** Nodes that started together, or were cut off together, do not dial together. */
+  #jittered(ms: number): number {
+    return ms * (0.75 + this.#random() / 2);
   }
 }
 

@@ -49,8 +49,9 @@ export class Suspicion {
     return true;
   }
 
-  /** Time in which this process did not run is nobody's fault. */
-  postpone(ms: number): void {
-    this.#startedMs += ms;
+  /** Time in which this process did not run is nobody's fault: the end comes `byMs` later, at `notBeforeMs` at least. */
+  postpone(byMs: number, notBeforeMs: number): void {
+    this.#startedMs += byMs;
+    this.#startedMs += Math.max(0, notBeforeMs - this.endsMs);
   }
 }

@@ -6,22 +6,25 @@ import { E2dError } from "../errors.ts";
 import { Awareness } from "./awareness.ts";
 import { BroadcastQueue } from "./broadcast_queue.ts";
 import { compoundHeaderBytes, compoundPartOverheadBytes, compoundPartsMax } from "./compound.ts";
-import { Membership } from "./membership.ts";
+import { Membership, metaBytesMax } from "./membership.ts";
 import type { Message, Ping, PushPull, Versions } from "./message.ts";
 import { encodeMessage } from "./message_codec.ts";
-import { Prober, shuffle } from "./probe_round.ts";
+import { NoteLimit } from "./note_limit.ts";
+import { Prober } from "./probe_round.ts";
 import { Seeds } from "./seeds.ts";
 import { ownVersions, pushPullScaledMs, retransmitLimit, type SwimConfig } from "./swim_config.ts";
 import type { Endpoint, Member, SwimEffect, SwimEvent, SwimMetrics } from "./swim_types.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** A wake-up that is later than this may be late for what waits in the sockets: nobody is judged before that is read. */
+const lateMs = 20;
+/** Time to read it. */
+const readingMs = 100;
 /** A wake-up that comes later than this tells of a pause of the whole process, not of a busy moment. */
 const pauseMs = 1000;
 /** User messages that wait to be gossiped. */
 const userMessagesMax = 256;
-/** Metadata beyond this is refused by its own node; peers take what they get. */
-const metaBytesMax = 512;
 
 export interface SwimOptions {
   name: string;
@@ -48,16 +51,17 @@ export class Swim {
     joins: 0,
     conflicts: 0,
     refusedMerges: 0,
+    refusedRecords: 0,
     pauses: 0,
   };
   readonly #config: SwimConfig;
-  readonly #random: () => number;
   readonly #awareness: Awareness;
   readonly #queue = new BroadcastQueue();
   readonly #users = new BroadcastQueue();
   readonly #members: Membership;
   readonly #prober: Prober;
   readonly #seeds: Seeds;
+  readonly #notes = new NoteLimit();
   #effects: SwimEffect[] = [];
   #gossipMs: number;
   #pushPullMs: number;
@@ -68,7 +72,6 @@ export class Swim {
   constructor({ name, advertise, meta, versions = ownVersions, config, random, nowMs }: SwimOptions) {
     checkMeta(meta);
     this.#config = config;
-    this.#random = random;
     this.#awareness = new Awareness(config.awarenessMax);
     this.#prober = new Prober(nowMs, {
       config,
@@ -78,7 +81,8 @@ export class Swim {
       source: () => ({ address: advertise.address, port: advertise.port, name }),
       get: (member) => this.#members.get(member),
       candidates: () => this.#candidates(),
-      helpers: (except) => [...this.#others("alive")].filter((member) => member.name !== except),
+      helpers: (except, count) =>
+        this.#members.sample(count, ({ state, name }) => state === "alive" && name !== except),
       ping: (target, ping) => this.#ping(target, ping),
       relayedPing: (to, ping) => this.#send(to, encodeMessage(ping)),
       indirectPing: (helper, request) => this.#send(helper, encodeMessage(request)),
@@ -94,11 +98,13 @@ export class Swim {
       queue: this.#queue,
       awareness: this.#awareness,
       metrics: this.metrics,
+      random,
       emit: (effect) => this.#emit(effect),
       joined: (member) => {
         this.#prober.add(member);
         this.#seeds.joined();
       },
+      failed: () => this.#seeds.failed(this.#nowMs),
     });
     this.#nowMs = nowMs;
     this.#gossipMs = nowMs + config.gossipIntervalMs * random();
@@ -139,9 +145,9 @@ export class Swim {
    */
   step(event: SwimEvent, nowMs: number): SwimEffect[] {
     this.#effects = [];
-    const lateMs = nowMs - this.#wakeMs;
-    if (lateMs > pauseMs) this.#postpone(lateMs);
-    this.#nowMs = nowMs;
+    this.#nowMs = Math.max(nowMs, this.#nowMs);
+    const byMs = this.#nowMs - this.#wakeMs;
+    if (byMs > lateMs) this.#postpone(byMs);
     this.#take(event);
     this.#due();
     this.#wakeMs = this.#nextWakeMs();
@@ -157,9 +163,8 @@ export class Swim {
         return;
       case "pushPull":
         if (event.seed) this.#seeds.answered(event.seed);
-        this.#members.merge(event.state, this.#nowMs);
-        if (event.state.userState.length > 0) return; // Of other programs; e2d sends none and reads none.
-        return;
+        // The user state is of other programs: e2d sends none and reads none.
+        return this.#members.merge(event.state, this.#nowMs);
       case "pushPullFailed":
         if (event.seed) this.#seeds.answered(event.seed);
         return;
@@ -217,7 +222,7 @@ export class Swim {
     if (this.#nowMs >= this.#pushPullMs) {
       const intervalMs = pushPullScaledMs(this.#config.pushPullIntervalMs, this.#members.size);
       this.#pushPullMs = nextBeat(this.#pushPullMs, intervalMs, this.#nowMs);
-      const [to] = shuffle([...this.#others("alive")], this.#random);
+      const [to] = this.#members.sample(1, ({ state }) => state === "alive");
       if (to !== undefined) this.#emit({ kind: "pushPull", to, join: false });
     }
     if (this.#members.leaving) this.#finishLeave();
@@ -229,8 +234,9 @@ export class Swim {
   }
 
   #nextWakeMs(): number {
-    // With nothing to gossip, the beat of five times a second need not be woken for.
-    const gossipMs = this.#queue.length + this.#users.length > 0 ? this.#gossipMs : Infinity;
+    // With nothing to gossip or nobody to tell, the beat of five times a second need not be woken for.
+    const gossips = this.#members.size > 1 && this.#queue.length + this.#users.length > 0;
+    const gossipMs = gossips ? this.#gossipMs : Infinity;
     return Math.min(
       gossipMs,
       this.#pushPullMs,
@@ -241,24 +247,23 @@ export class Swim {
   }
 
   #gossip(): void {
+    if (this.#queue.length + this.#users.length === 0) return;
     const { gossipToTheDeadMs, gossipNodes } = this.#config;
-    const targets = [...this.#members].filter((member) =>
-      member.name !== this.self.name && (
-        member.state === "alive" || member.state === "suspect" ||
-        (member.state === "dead" && this.#nowMs - member.sinceMs <= gossipToTheDeadMs)
-      )
+    const targets = this.#members.sample(
+      gossipNodes,
+      ({ state, sinceMs }) =>
+        state === "alive" || state === "suspect" || (state === "dead" && this.#nowMs - sinceMs <= gossipToTheDeadMs),
     );
-    for (const target of shuffle(targets, this.#random).slice(0, gossipNodes)) {
+    for (const to of targets) {
       const messages = this.#piggyback([]);
       if (messages.length === 0) return;
-      this.#emit({ kind: "send", to: target, messages });
+      this.#emit({ kind: "send", to, messages });
     }
   }
 
   #ping(target: Readonly<Member>, ping: Ping): void {
     const messages = [encodeMessage(ping)];
-    // A suspect hears of it with the ping, so that it can object at once.
-    if (target.state === "suspect") {
+    if (target.state === "suspect" && this.#config.suspicionWithPing) {
       const { name: node, incarnation } = target;
       messages.push(encodeMessage({ kind: "suspect", node, incarnation, from: this.self.name }));
     }
@@ -271,10 +276,9 @@ export class Swim {
 
   /** The messages and as much gossip as fits into one packet with them; memberlist's own before the application's. */
   #piggyback(messages: Bytes[]): Bytes[] {
+    if (this.#queue.length + this.#users.length === 0) return messages;
     const { packetBytesMax, packetOverheadBytes, retransmitMult, userRetransmitMult } = this.#config;
-    const cost = (list: readonly Bytes[]) =>
-      list.reduce((sum, { length }) => sum + length + compoundPartOverheadBytes, 0);
-    let left = packetBytesMax - packetOverheadBytes - compoundHeaderBytes - cost(messages);
+    let left = packetBytesMax - packetOverheadBytes - compoundHeaderBytes - costOf(messages);
     const all = [...messages];
     for (const [queue, mult] of [[this.#queue, retransmitMult], [this.#users, userRetransmitMult]] as const) {
       const taken = queue.take(left, {
@@ -282,7 +286,7 @@ export class Swim {
         transmitsMax: retransmitLimit(mult, this.#members.size),
         count: compoundPartsMax - all.length,
       });
-      left -= cost(taken);
+      left -= costOf(taken);
       all.push(...taken);
     }
     return all;
@@ -306,35 +310,43 @@ export class Swim {
     return [...this.#members].filter(({ name }) => name !== this.self.name).map(({ name }) => name);
   }
 
-  *#others(state: Member["state"]): Generator<Readonly<Member>> {
-    for (const member of this.#members) if (member.name !== this.self.name && member.state === state) yield member;
-  }
-
   #finishLeave(): void {
     if (this.#leaveTold) return;
-    const anybody = [...this.#others("alive"), ...this.#others("suspect")].length > 0;
-    if (anybody && this.#queue.has(this.self.name)) return;
+    const listens = ({ state }: Readonly<Member>) => state === "alive" || state === "suspect";
+    if (this.#queue.has(this.self.name) && this.#members.sample(1, listens).length > 0) return;
     this.#leaveTold = true;
     this.#emit({ kind: "leaveTold" });
   }
 
-  /** This process has not run for a while: what it waited for may lie in the socket unread. */
-  #postpone(ms: number): void {
+  /**
+   * This process has not run when it wanted to. What it waited for may lie in the sockets unread, and nobody else is to
+   * blame: all deadlines move by the time that is lost.
+   */
+  #postpone(byMs: number): void {
+    const notBeforeMs = this.#nowMs + readingMs;
+    this.#prober.postpone(byMs, notBeforeMs);
+    this.#members.postpone(byMs, notBeforeMs);
+    this.#seeds.postpone(byMs);
+    if (byMs <= pauseMs) return;
     this.metrics.pauses++;
-    this.#prober.postpone(ms);
-    this.#members.postpone(ms);
-    this.#seeds.postpone(ms);
-    this.#emit({
-      kind: "note",
-      level: "warn",
-      text: `this process was paused for ${Math.round(ms)} ms`,
-      about: "pause",
-    });
+    // A node that was away doubts itself, and asks what it has missed; the others may hold it for dead.
+    this.#awareness.change(1);
+    this.#pushPullMs = this.#nowMs;
+    const text = `this process was paused for ${Math.round(byMs)} ms`;
+    this.#emit({ kind: "note", level: "warn", code: "paused", text, about: this.self.name });
   }
 
   #emit(effect: SwimEffect): void {
+    if (effect.kind === "note" && !this.#notes.admits(`${effect.code} ${effect.about}`, this.#nowMs)) return;
     this.#effects.push(effect);
   }
+}
+
+/** Bytes of messages within a compound. */
+function costOf(messages: readonly Bytes[]): number {
+  let bytes = 0;
+  for (const { length } of messages) bytes += length + compoundPartOverheadBytes;
+  return bytes;
 }
 
 /** The next beat of an interval after `nowMs`; beats that were missed are not made up for. */

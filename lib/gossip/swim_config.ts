@@ -14,18 +14,24 @@ export interface SwimConfig {
   userRetransmitMult: number;
   suspicionMult: number;
   suspicionMaxTimeoutMult: number;
-  /** Health scores run from 0 to one below this. 1 turns Lifeguard's slowing down off. */
+  /** Health scores run from 0 to one below this. */
   awarenessMax: number;
+  /** Suspects are told of it with each ping, so that they can object at once. */
+  suspicionWithPing: boolean;
   /** Bytes of a packet before compression, all of label and seal included. */
   packetBytesMax: number;
   /** Bytes that label and seal take of that. */
   packetOverheadBytes: number;
   /** Members that are kept at most; more are a mistake or an attack. */
   membersMax: number;
-  /** How often seeds are asked while no seed has ever answered. */
+  /** How often seeds are asked while nobody else has ever been heard of. */
   joinIntervalMs: number;
-  /** How often a seed is asked that is not among the living members. */
+  /**
+   * How often one is asked of the seeds and lost members that are not among the living: at first, and at last, after the
+   * time has doubled with each turn that changed nothing.
+   */
   rejoinIntervalMs: number;
+  rejoinIntervalMaxMs: number;
   /** How often any seed is asked, so that a partition of hours heals even where addresses have changed. */
   seedIntervalMs: number;
 }
@@ -43,12 +49,21 @@ export const lanConfig: SwimConfig = {
   suspicionMult: 4,
   suspicionMaxTimeoutMult: 6,
   awarenessMax: 8,
+  suspicionWithPing: true,
   packetBytesMax: 1400,
   packetOverheadBytes: 0,
   membersMax: 5000,
   joinIntervalMs: 1000,
-  rejoinIntervalMs: 5000,
+  rejoinIntervalMs: 2000,
+  rejoinIntervalMaxMs: 30_000,
   seedIntervalMs: 30_000,
+};
+
+/** Plain SWIM, to be measured against: this node never doubts itself, and suspicions last as long whoever confirms them. */
+export const withoutLifeguard: Partial<SwimConfig> = {
+  awarenessMax: 1,
+  suspicionMaxTimeoutMult: 1,
+  suspicionWithPing: false,
 };
 
 /** Protocol 2 of 1 to 5, as every memberlist node of the last ten years speaks; no delegate versions. */

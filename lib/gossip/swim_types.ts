@@ -44,8 +44,8 @@ export type SwimEffect =
   | { kind: "streamPing"; to: Endpoint; ping: Ping; timeoutMs: number }
   | { kind: "member"; change: MemberChange; member: Member }
   | { kind: "user"; data: Bytes }
-  /** Something an operator may have to look at. */
-  | { kind: "note"; level: "debug" | "info" | "warn"; text: string; about: string }
+  /** Something an operator may have to look at; of one code about one thing, one a minute. */
+  | { kind: "note"; level: "debug" | "info" | "warn"; code: string; text: string; about: string }
   /** The own leave has gone out as often as it has to, or there is nobody to tell. */
   | { kind: "leaveTold" };
 
@@ -76,6 +76,8 @@ export interface SwimMetrics {
   joins: number;
   conflicts: number;
   refusedMerges: number;
+  /** Records of members that were ignored: without sound versions, too large, one too many. */
+  refusedRecords: number;
   /** Times this process was late by more than a second: it was paused or starved. */
   pauses: number;
 }
