@@ -136,6 +136,19 @@ export interface Processes {
     /** Ask the system to end the child when this process dies, where it can. Default false. */
     dieWithParent?: boolean;
   }): Promise<Process>;
+  /** Who runs under this number now; undefined when nobody does, or the system does not tell. */
+  identify(pid: number): Promise<ProcessIdentity | undefined>;
+  /** To a process that this one did not start. No error when it is gone. Throws E2dError `process_kill`. */
+  kill(pid: number, signal: "SIGTERM" | "SIGKILL"): void;
+}
+
+/** Numbers of processes come again; number and start together do not. */
+export interface ProcessIdentity {
+  pid: number;
+  /** Equal text: the same process. */
+  started: string;
+  /** The program and its arguments. */
+  args: readonly string[];
 }
 
 /** `fetch` as the platform has it; tests hand in their own. */

@@ -1,5 +1,6 @@
-import { E2dError } from "../errors.ts";
 import type { AppendFile, Staging } from "../ports.ts";
+import { failure } from "./failure.ts";
+import { syncFolder } from "./files.ts";
 
 /** Reads of a file come in pieces of this size, so a big one never stands in memory. */
 const chunkBytes = 65_536;
@@ -122,16 +123,6 @@ class SystemAppendFile implements AppendFile {
   }
 }
 
-/** A rename lasts through a power cut only once its folder is on the disk, too. */
-async function syncFolder(path: string): Promise<void> {
-  try {
-    using folder = await Deno.open(path, { read: true });
-    await folder.sync();
-  } catch {
-    // Some file systems cannot sync a folder; the rename stands all the same.
-  }
-}
-
 /** Signal 0 reaches nobody; it only asks whether there is somebody to reach. */
 function processRuns(pid: number): boolean {
   try {
@@ -140,12 +131,4 @@ function processRuns(pid: number): boolean {
   } catch (error) {
     return !(error instanceof Deno.errors.NotFound);
   }
-}
-
-/** ENOSPC (28) and EDQUOT (122) get a code of their own: the way out is another one. */
-function failure(code: string, action: string, cause: unknown): E2dError {
-  if (/os error (28|122)\b/.test(String(cause))) {
-    return new E2dError("disk_full", `${action}: the disk is full`, { cause, hint: "make room, then run it again" });
-  }
-  return new E2dError(code, `${action}: the system refused`, { cause });
 }

@@ -1,0 +1,146 @@
+import { E2dError } from "../errors.ts";
+import type { FileInfo, Files } from "../ports.ts";
+import { failure, osError } from "./failure.ts";
+
+/** The machine's own disk. Absent is `undefined`; whatever else goes wrong throws. */
+export const systemFiles: Files = {
+  async info(path) {
+    let info: Deno.FileInfo;
+    try {
+      info = await Deno.lstat(path);
+    } catch (error) {
+      if (absent(error)) return undefined;
+      throw failure("file_read", `Cannot look at "${path}"`, error);
+    }
+    return {
+      kind: kindOf(info),
+      size: info.size,
+      modifiedMs: info.mtime?.getTime() ?? 0,
+      mode: (info.mode ?? 0) & 0o7777,
+    };
+  },
+
+  async read(path) {
+    try {
+      return await Deno.readFile(path);
+    } catch (error) {
+      if (absent(error)) return undefined;
+      throw failure("file_read", `Cannot read "${path}"`, error);
+    }
+  },
+
+  async readText(path) {
+    const data = await systemFiles.read(path);
+    return data === undefined ? undefined : new TextDecoder().decode(data);
+  },
+
+  async list(path) {
+    try {
+      const names: string[] = [];
+      for await (const { name } of Deno.readDir(path)) names.push(name);
+      return names.sort();
+    } catch (error) {
+      if (absent(error)) return undefined;
+      throw failure("file_read", `Cannot list "${path}"`, error);
+    }
+  },
+
+  async writeAtomic(path, data, options) {
+    const temporary = await writeTemporary(path, data, options?.mode);
+    try {
+      await Deno.rename(temporary, path);
+    } catch (error) {
+      await removeQuietly(temporary);
+      throw failure("file_write", `Cannot write "${path}"`, error);
+    }
+    await syncFolder(folderOf(path));
+  },
+
+  async writeNew(path, data, options) {
+    const temporary = await writeTemporary(path, data, options?.mode);
+    try {
+      // Unlike a rename a link never takes the place of what is there.
+      await Deno.link(temporary, path);
+    } catch (error) {
+      if (error instanceof Deno.errors.AlreadyExists) throw exists(`Cannot write "${path}"`, path, error);
+      throw failure("file_write", `Cannot write "${path}"`, error);
+    } finally {
+      await removeQuietly(temporary);
+    }
+    await syncFolder(folderOf(path));
+  },
+
+  async makeDirectory(path, options) {
+    try {
+      await Deno.mkdir(path, { recursive: true, mode: options?.mode ?? 0o755 });
+    } catch (error) {
+      throw failure("file_write", `Cannot make the folder "${path}"`, error);
+    }
+  },
+
+  async rename(from, to) {
+    const action = `Cannot rename "${from}" to "${to}"`;
+    // rename(2) replaces files and empty folders; there is a moment between look and deed, which a name with the time
+    // of day in it makes harmless.
+    if (await systemFiles.info(to) !== undefined) throw exists(action, to);
+    try {
+      await Deno.rename(from, to);
+    } catch (error) {
+      if (osError(error, 17) || osError(error, 39)) throw exists(action, to, error);
+      throw failure("file_write", action, error);
+    }
+    await syncFolder(folderOf(to));
+  },
+};
+
+/** ENOTDIR counts as absent only for the file itself: a path through a file leads nowhere. */
+function absent(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound;
+}
+
+function exists(action: string, path: string, cause?: unknown): E2dError {
+  return new E2dError("file_exists", `${action}: "${path}" is there already`, { cause });
+}
+
+function kindOf(info: Deno.FileInfo): FileInfo["kind"] {
+  if (info.isSymlink) return "symlink";
+  if (info.isFile) return "file";
+  return info.isDirectory ? "directory" : "other";
+}
+
+function folderOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : path.slice(0, slash) || "/";
+}
+
+async function writeTemporary(path: string, data: Uint8Array | string, mode = 0o644): Promise<string> {
+  const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  try {
+    using file = await Deno.open(temporary, { write: true, createNew: true, mode });
+    for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+    await file.sync();
+  } catch (error) {
+    await removeQuietly(temporary);
+    throw failure("file_write", `Cannot write "${path}"`, error);
+  }
+  return temporary;
+}
+
+async function removeQuietly(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch {
+    // It was never made, or the disk that refused the file refuses this, too.
+  }
+}
+
+/** A rename lasts through a power cut only once its folder is on the disk, too. */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    using folder = await Deno.open(path, { read: true });
+    await folder.sync();
+  } catch {
+    // Some file systems cannot sync a folder; the rename stands all the same.
+  }
+}

@@ -1,0 +1,118 @@
+import { E2dError } from "../errors.ts";
+import type { Process, Processes, ProcessIdentity } from "../ports.ts";
+
+/** Programs on this machine. */
+export const systemProcesses: Processes = {
+  async start(program, args, options = {}) {
+    const setpriv = options.dieWithParent ? await findSetpriv() : undefined;
+    const [command, commandArgs] = setpriv === undefined
+      ? [program, [...args]]
+      : [setpriv, ["--pdeathsig", "SIGTERM", "--", program, ...args]];
+    // Behind setpriv a missing program would only show as an exit; asked for here it is an error of the start.
+    if (setpriv !== undefined) await requireRunnable(program);
+    let child: Deno.ChildProcess;
+    try {
+      child = new Deno.Command(command, {
+        args: commandArgs,
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+        ...(options.environment === undefined ? {} : { env: { ...options.environment } }),
+      }).spawn();
+    } catch (error) {
+      throw new E2dError("process_start", `Cannot start "${program}": the system refused`, { cause: error });
+    }
+    return systemProcess(child);
+  },
+
+  async identify(pid) {
+    // The files of other processes under /proc are closed to a program without all permissions; `cat` may read them.
+    const [stat, commandLine] = await Promise.all([catProc(`/proc/${pid}/stat`), catProc(`/proc/${pid}/cmdline`)]);
+    if (stat === undefined || commandLine === undefined) return undefined;
+    // The name in brackets may hold anything; the fields are counted from behind its last bracket: state is the third,
+    // the start time in clock ticks since boot the 22nd.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    if (fields[0] === "Z" || fields[19] === undefined) return undefined;
+    const args = commandLine.split("\0").filter((arg) => arg !== "");
+    return { pid, started: `${await bootId()}-${fields[19]}`, args } satisfies ProcessIdentity;
+  },
+
+  kill(pid, signal) {
+    try {
+      Deno.kill(pid, signal);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) {
+        throw new E2dError("process_kill", `Cannot send ${signal} to process ${pid}: the system refused`, {
+          cause: error,
+        });
+      }
+    }
+  },
+};
+
+function systemProcess(child: Deno.ChildProcess): Process {
+  return {
+    pid: child.pid,
+    stdout: child.stdout,
+    stderr: child.stderr,
+    exited: child.status.then(({ code, signal }) => ({ code, signal: signal ?? undefined })),
+    kill(signal) {
+      try {
+        child.kill(signal);
+      } catch {
+        // It has ended by itself, which is what was wanted.
+      }
+    },
+  };
+}
+
+let setprivPath: Promise<string | undefined> | undefined;
+
+/**
+ * setpriv of util-linux, which every systemd distribution has, sets the parent-death signal and then becomes the
+ * program itself. Busybox has one without that option.
+ */
+function findSetpriv(): Promise<string | undefined> {
+  setprivPath ??= (async () => {
+    if (Deno.build.os !== "linux") return undefined;
+    try {
+      const { success } = await new Deno.Command("setpriv", {
+        args: ["--pdeathsig", "SIGTERM", "--", "true"],
+        stdin: "null",
+        stdout: "null",
+        stderr: "null",
+      }).output();
+      return success ? "setpriv" : undefined;
+    } catch {
+      return undefined;
+    }
+  })();
+  return setprivPath;
+}
+
+async function requireRunnable(program: string): Promise<void> {
+  if (!program.includes("/")) return;
+  const refuse = (cause: unknown) =>
+    new E2dError("process_start", `Cannot start "${program}": the system refused`, { cause });
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.stat(program);
+  } catch (cause) {
+    throw refuse(cause);
+  }
+  if (!info.isFile || ((info.mode ?? 0o111) & 0o111) === 0) throw refuse(new Error("permission denied (os error 13)"));
+}
+
+async function catProc(path: string): Promise<string | undefined> {
+  try {
+    const { success, stdout } = await new Deno.Command("cat", { args: [path], stdin: "null", stderr: "null" }).output();
+    return success ? new TextDecoder().decode(stdout) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Tells one boot of the machine from another: start times count from it. */
+async function bootId(): Promise<string> {
+  return (await catProc("/proc/sys/kernel/random/boot_id"))?.trim() ?? "";
+}
