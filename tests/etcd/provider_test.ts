@@ -38,7 +38,7 @@ class World {
       const body = this.served.get(String(url));
       return Promise.resolve(body === undefined ? new Response(null, { status: 404 }) : new Response(body));
     }) as Http,
-    processes: { start: (program: string) => this.#start(program) } as Processes,
+    processes: { start: (program: string) => this.#start(program) } as unknown as Processes,
     log: this.#logger(),
   };
 

@@ -1,9 +1,13 @@
 /** node:assert under the names the tests use; strict, with a diff in its message. */
-import assert from "node:assert/strict";
+import strict from "node:assert/strict";
 import { type E2dError, isE2dError } from "../../lib/errors.ts";
 
-export { assert };
-export const assertEquals: typeof assert.deepStrictEqual = assert.deepStrictEqual;
+/** The types of node:assert take no message that may be undefined. */
+type Assert = typeof strict & ((value: unknown, message?: string | Error) => asserts value);
+type AssertEquals = <T>(actual: unknown, expected: T, message?: string | Error) => asserts actual is T;
+
+export const assert: Assert = strict as Assert;
+export const assertEquals: AssertEquals = strict.deepStrictEqual as AssertEquals;
 
 /** Runs `action` and returns the E2dError of this code that it must throw. */
 export async function assertE2dError(code: string, action: () => unknown): Promise<E2dError> {
