@@ -116,6 +116,23 @@ export interface Staging {
   remove(path: string): Promise<void>;
 }
 
+/** A lock that the system takes back when its holder ends, however it ends. */
+export interface FileLock {
+  /** What the holder before wrote, be it long dead; at most 64 KiB. */
+  readonly found: string;
+  /** Replaces the text; readers may see half of it. */
+  write(text: string): Promise<void>;
+  release(): void;
+}
+
+export interface Locks {
+  /**
+   * Makes the file when there is none. Undefined when another process holds it for all of `waitMs`. Throws E2dError
+   * `file_read` or `file_write`.
+   */
+  take(path: string, waitMs: number): Promise<FileLock | undefined>;
+}
+
 export interface ProcessExit {
   code: number;
   signal: string | undefined;
@@ -133,6 +150,8 @@ export interface Processes {
   /** Throws E2dError `process_start` when the program is missing or not executable. */
   start(program: string, args: readonly string[], options?: {
     environment?: Readonly<Record<string, string>>;
+    /** Variables of this process that the child is not to have. Default: none. */
+    withhold?: RegExp;
     /** Ask the system to end the child when this process dies, where it can. Default false. */
     dieWithParent?: boolean;
   }): Promise<Process>;

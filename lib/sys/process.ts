@@ -17,7 +17,7 @@ export const systemProcesses: Processes = {
         stdin: "null",
         stdout: "piped",
         stderr: "piped",
-        ...(options.environment === undefined ? {} : { env: { ...options.environment } }),
+        ...environmentFor(options.environment, options.withhold),
       }).spawn();
     } catch (error) {
       throw new E2dError("process_start", `Cannot start "${program}": the system refused`, { cause: error });
@@ -64,6 +64,15 @@ function systemProcess(child: Deno.ChildProcess): Process {
       }
     },
   };
+}
+
+function environmentFor(
+  added: Readonly<Record<string, string>> = {},
+  withhold: RegExp | undefined,
+): { clearEnv?: boolean; env: Record<string, string> } {
+  if (withhold === undefined) return { env: { ...added } };
+  const kept = Object.entries(Deno.env.toObject()).filter(([name]) => !withhold.test(name));
+  return { clearEnv: true, env: { ...Object.fromEntries(kept), ...added } };
 }
 
 let setprivPath: Promise<string | undefined> | undefined;
