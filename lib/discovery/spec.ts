@@ -1,0 +1,199 @@
+/**
+ * What `--peer-discovery` asks for, as a value. Parsed at the border, before anything of a cloud is loaded: a wrong
+ * method or option is refused at start. The Go original took any text and found nobody. Pure.
+ */
+import { E2dError } from "../errors.ts";
+
+export interface Tag {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** Empty `tags`: those of the instance this node runs on. */
+export type DiscoverySpec =
+  | { readonly method: "aws-autoscaling-group" }
+  | { readonly method: "ec2-tags" | LabelMethod; readonly tags: readonly Tag[] }
+  | { readonly method: "do-tags"; readonly tags: readonly string[] }
+  | { readonly method: "dns"; readonly name: string }
+  | { readonly method: "file"; readonly path: string }
+  | { readonly method: "exec"; readonly command: string };
+
+type LabelMethod = "k8s-labels" | "gce-labels" | "azure-tags" | "hetzner-labels";
+export type DiscoveryMethodName = DiscoverySpec["method"];
+
+/** Each method with the form of its option, in the order of the help text. */
+export const discoveryForms: Readonly<Record<DiscoveryMethodName, string>> = {
+  "aws-autoscaling-group": "aws-autoscaling-group",
+  "ec2-tags": "ec2-tags[:k=v,…]",
+  "do-tags": "do-tags[:v,…]",
+  "k8s-labels": "k8s-labels[:k=v,…]",
+  "dns": "dns:NAME",
+  "gce-labels": "gce-labels[:k=v,…]",
+  "azure-tags": "azure-tags[:k=v,…]",
+  "hetzner-labels": "hetzner-labels[:k=v,…]",
+  "file": "file:PATH",
+  "exec": "exec:COMMAND",
+};
+
+const names = Object.keys(discoveryForms) as DiscoveryMethodName[];
+const specLengthMax = 4096;
+/** As many as an EC2 instance can have. */
+const tagsMax = 50;
+
+/** Name and value of a Kubernetes label; Hetzner took the same rules. */
+const labelValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
+const labelKey =
+  /^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+
+/** What a provider lets a tag be made of; whatever it would never have stored cannot match anything. */
+const tagRules: Readonly<Record<"ec2-tags" | LabelMethod, { key: RegExp; value: RegExp }>> = {
+  "ec2-tags": { key: /^.{1,128}$/su, value: /^.{0,256}$/su },
+  "k8s-labels": { key: labelKey, value: labelValue },
+  "hetzner-labels": { key: labelKey, value: labelValue },
+  "gce-labels": { key: /^[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,62}$/u, value: /^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$/u },
+  // deno-lint-ignore no-control-regex
+  "azure-tags": { key: /^[^<>%&\\?/\x00-\x1f]{1,512}$/u, value: /^.{0,256}$/su },
+};
+const digitalOceanTag = /^[A-Za-z0-9:_-]{1,255}$/;
+const dnsName = /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*$/;
+
+/** Reads `METHOD[:OPTION]`; the method in any case, as in the original. Throws E2dError `discovery_spec`. */
+export function parseDiscovery(text: string): DiscoverySpec {
+  if (text.length > specLengthMax) {
+    throw new E2dError("discovery_spec", `Cannot use --peer-discovery: it is longer than ${specLengthMax} characters`);
+  }
+  const trimmed = text.trim();
+  const colon = trimmed.indexOf(":");
+  const given = (colon < 0 ? trimmed : trimmed.slice(0, colon)).toLowerCase();
+  const option = colon < 0 ? undefined : trimmed.slice(colon + 1);
+  const method = names.find((name) => name === given);
+  if (method === undefined) throw unknownMethod(given);
+  switch (method) {
+    case "aws-autoscaling-group":
+      if (option !== undefined) {
+        throw refuse(trimmed, "the method takes no option", "leave away the colon and what follows");
+      }
+      return { method };
+    case "ec2-tags":
+    case "k8s-labels":
+    case "gce-labels":
+    case "azure-tags":
+    case "hetzner-labels":
+      return { method, tags: entriesOf(trimmed, option).map((entry) => parseTag(trimmed, method, entry)).filter(once) };
+    case "do-tags":
+      return { method, tags: entriesOf(trimmed, option).map((entry) => parseDigitalOceanTag(trimmed, entry)) };
+    case "dns": {
+      const name = (option ?? "").trim().replace(/\.$/, "");
+      if (!dnsName.test(name)) {
+        throw refuse(trimmed, `"${name}" is no DNS name`, "name what the records are kept under: dns:etcd.example.com");
+      }
+      return { method, name };
+    }
+    case "file": {
+      const path = (option ?? "").trim();
+      if (path === "") throw refuse(trimmed, "the path is missing", "write file:/etc/e2d/peers");
+      return { method, path };
+    }
+    case "exec": {
+      const command = (option ?? "").trim();
+      if (command === "") {
+        throw refuse(trimmed, "the command is missing", "write exec:/usr/local/bin/peers; its lines are addresses");
+      }
+      return { method, command };
+    }
+    default:
+      return method satisfies never;
+  }
+
+  function once(tag: Tag, at: number, all: readonly Tag[]): boolean {
+    const first = all.find(({ key }) => key === tag.key)!;
+    if (first.value !== tag.value) {
+      throw refuse(
+        trimmed,
+        `"${tag.key}" has two values`,
+        "an instance must have all of the tags, and none has both of these",
+      );
+    }
+    return all.indexOf(first) === at;
+  }
+}
+
+function entriesOf(text: string, option: string | undefined): string[] {
+  if (option === undefined) return [];
+  const entries = option.split(",");
+  if (entries.length > tagsMax) throw refuse(text, `more than ${tagsMax} tags are named`, "name fewer");
+  for (const entry of entries) {
+    if (entry.trim() === "") {
+      throw refuse(
+        text,
+        "a tag is empty",
+        "separate tags by one comma; without a colon the instance's own tags are used",
+      );
+    }
+    if (entry !== entry.trim()) {
+      throw refuse(text, `"${entry}" begins or ends with a space`, "write no spaces around the comma");
+    }
+  }
+  return entries;
+}
+
+function parseTag(text: string, method: "ec2-tags" | LabelMethod, entry: string): Tag {
+  const equals = entry.indexOf("=");
+  // A name alone stands for the empty value, as in the original, which knew this for EC2 only.
+  if (equals < 0 && method !== "ec2-tags") {
+    throw refuse(text, `"${entry}" has no value`, `write ${entry}=VALUE, or ${entry}= for the empty one`);
+  }
+  const key = equals < 0 ? entry : entry.slice(0, equals);
+  const value = equals < 0 ? "" : entry.slice(equals + 1);
+  const rules = tagRules[method];
+  if (!rules.key.test(key)) throw refuse(text, `"${key}" cannot be the name of a tag there`, "check its spelling");
+  if (!rules.value.test(value)) {
+    throw refuse(text, `"${value}" cannot be the value of a tag there`, "check its spelling");
+  }
+  return { key, value };
+}
+
+function parseDigitalOceanTag(text: string, entry: string): string {
+  if (digitalOceanTag.test(entry)) return entry;
+  throw refuse(
+    text,
+    `"${entry}" cannot be a tag there`,
+    "DigitalOcean's tags are letters, digits, colons, dashes and underscores, without a value",
+  );
+}
+
+function refuse(text: string, state: string, hint: string): E2dError {
+  return new E2dError("discovery_spec", `Cannot use --peer-discovery "${shown(text)}": ${state}`, { hint });
+}
+
+function unknownMethod(given: string): E2dError {
+  const [closest] = names
+    .map((name) => ({ name, distance: editDistance(given, name) }))
+    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(name.length / 3)))
+    .sort((a, b) => a.distance - b.distance);
+  const near = closest?.name ?? names.find((name) => given.length > 1 && name.startsWith(given));
+  const list = Object.values(discoveryForms).join(", ");
+  return new E2dError("discovery_spec", `Cannot use --peer-discovery "${shown(given)}": there is no such method`, {
+    hint: near === undefined ? `one of ${list}` : `did you mean "${near}"? The methods: ${list}`,
+  });
+}
+
+/** A command line may hold a secret, and a long text helps nobody. */
+function shown(text: string): string {
+  const plain = text.toLowerCase().startsWith("exec:") ? "exec:…" : text;
+  return plain.length > 120 ? `${plain.slice(0, 119)}…` : plain;
+}
+
+/** Levenshtein's distance: single letters added, left out or changed. */
+function editDistance(a: string, b: string): number {
+  if (a.length > 64) return Infinity;
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
