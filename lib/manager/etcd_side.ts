@@ -1,0 +1,133 @@
+/**
+ * The node's own etcd: started, watched until it answers, stopped. Says what happens; whether it is started again, and
+ * how, lib/core decides.
+ */
+import { E2dError } from "../errors.ts";
+import type { Clock, Logger, Processes } from "../ports.ts";
+import type { EtcdStart } from "../core/effect.ts";
+import type { Event } from "../core/event.ts";
+import { etcdArgs, type EtcdSettings } from "../etcd/args.ts";
+import { exitHint } from "../etcd/exit_cause.ts";
+import { type EtcdExit, type EtcdProcess, startEtcdProcess } from "../etcd/process.ts";
+import type { EtcdPrograms } from "../etcd/provider.ts";
+import type { Hold } from "./hold.ts";
+
+export interface EtcdSideOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly processes: Processes;
+  readonly hold: Hold;
+  /** The etcd to run now. */
+  readonly programs: EtcdPrograms;
+  /** All but the version. */
+  readonly settings: Omit<EtcdSettings, "version">;
+  /** True when the own etcd answers and knows a leader. Bounded in time by its maker; never throws. */
+  readonly hasLeader: () => Promise<boolean>;
+  readonly deliver: (event: Extract<Event, { kind: "etcd" | "etcdExited" }>) => void;
+}
+
+/** A big database takes its time to close, and a leader to hand over. */
+const stopTimeoutMs = 60_000;
+const eagerMs = 3_000;
+const eagerEveryMs = 20;
+const everyMs = 200;
+
+export class EtcdSide {
+  readonly #options: EtcdSideOptions;
+  #programs: EtcdPrograms;
+  #process: EtcdProcess | undefined;
+  #stopping = false;
+  #lastExit: EtcdExit | undefined;
+
+  constructor(options: EtcdSideOptions) {
+    this.#options = options;
+    this.#programs = options.programs;
+  }
+
+  get running(): boolean {
+    return this.#process !== undefined;
+  }
+
+  get programs(): EtcdPrograms {
+    return this.#programs;
+  }
+
+  /** How it last ended by itself. */
+  get lastExit(): EtcdExit | undefined {
+    return this.#lastExit;
+  }
+
+  /** Resolves when the process runs, which says nothing of its health. Throws E2dError `process_start`. */
+  async start(start: EtcdStart): Promise<void> {
+    if (this.#process !== undefined) return;
+    const { clock, log, processes, hold, settings } = this.#options;
+    const args = etcdArgs({ ...settings, version: this.#programs.version }, start);
+    log.info("starting etcd", { version: this.#programs.version, state: start.state, program: this.#programs.etcd });
+    log.debug("etcd arguments", { args });
+    const child = await startEtcdProcess(this.#programs.etcd, args, {
+      processes,
+      clock,
+      log: log.with({ from: "etcd" }),
+    });
+    this.#process = child;
+    this.#stopping = false;
+    void hold.noteEtcd(child.pid);
+    void child.exited.then((exit) => this.#ended(child, exit));
+    void this.#awaitLeader(child);
+  }
+
+  /** Resolves when no etcd runs. */
+  async stop(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined) return;
+    this.#stopping = true;
+    this.#options.log.info("stopping etcd", { pid: child.pid });
+    await child.stop(stopTimeoutMs);
+  }
+
+  /** Stops and starts it again with other programs on the same data-dir; the end in between is no news. */
+  async change(programs: EtcdPrograms): Promise<void> {
+    if (this.#process === undefined) throw new E2dError("etcd_not_running", "Cannot change etcd's version: it is down");
+    await this.stop();
+    this.#programs = programs;
+    await this.start({ state: "restart" });
+  }
+
+  /** Ends it now. */
+  hurry(): void {
+    this.#process?.hurry();
+  }
+
+  #ended(child: EtcdProcess, exit: EtcdExit): void {
+    const { log, hold, deliver } = this.#options;
+    this.#process = undefined;
+    void hold.noteEtcd(undefined);
+    if (this.#stopping) {
+      log.info("etcd has stopped", { pid: child.pid, code: exit.code });
+      return;
+    }
+    this.#lastExit = exit;
+    const hint = exitHint(exit.cause);
+    log.error("etcd ended by itself", {
+      pid: child.pid,
+      code: exit.code,
+      cause: exit.cause,
+      ...(exit.signal === undefined ? {} : { signal: exit.signal }),
+      ...(hint === undefined ? {} : { hint }),
+      lastLines: exit.tail.slice(-5),
+    });
+    deliver({ kind: "etcdExited", code: exit.code, cause: exit.cause });
+  }
+
+  async #awaitLeader(child: EtcdProcess): Promise<void> {
+    const { clock, hasLeader, deliver } = this.#options;
+    const sinceMs = clock.monotonicMs();
+    while (this.#process === child && !this.#stopping) {
+      if (await hasLeader()) {
+        if (this.#process === child && !this.#stopping) deliver({ kind: "etcd", state: "ready" });
+        return;
+      }
+      await clock.sleep(clock.monotonicMs() - sinceMs < eagerMs ? eagerEveryMs : everyMs);
+    }
+  }
+}
