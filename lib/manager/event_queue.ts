@@ -1,0 +1,30 @@
+/** Events in the order they came, for one reader. Never loses one; ends when it is closed. */
+export class EventQueue<T> {
+  readonly #waiting: T[] = [];
+  #wake: (() => void) | undefined;
+  #closed = false;
+
+  push(event: T): void {
+    if (this.#closed) return;
+    this.#waiting.push(event);
+    this.#wake?.();
+  }
+
+  /** What still waits is not read any more. */
+  close(): void {
+    this.#closed = true;
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T> {
+    while (!this.#closed) {
+      const event = this.#waiting.shift();
+      if (event !== undefined) {
+        yield event;
+        continue;
+      }
+      await new Promise<void>((resolve) => this.#wake = resolve);
+      this.#wake = undefined;
+    }
+  }
+}
