@@ -1,0 +1,295 @@
+/**
+ * One node from its configuration to its end: puts the sides together around the core, in an order in which nothing is
+ * touched before everything that can be checked was checked.
+ */
+import { describeError, E2dError } from "../errors.ts";
+import type { Clock, Connections, Datagrams, Files, HostPort, Locks, Logger, Processes, Random } from "../ports.ts";
+import type { Event } from "../core/event.ts";
+import { createNode } from "../core/node.ts";
+import type { DataDir, Identity, Settings } from "../core/view.ts";
+import { type EtcdClient, type EtcdClientOptions, openEtcd } from "../etcd/client.ts";
+import type { EtcdPrograms } from "../etcd/provider.ts";
+import { hostText, isLoopback, needsHost, type NodeAddresses, nodeAddresses } from "./addresses.ts";
+import { EtcdCluster } from "./cluster_side.ts";
+import { EtcdSide } from "./etcd_side.ts";
+import { EventQueue } from "./event_queue.ts";
+import { type GossipSide, startGossipSide } from "./gossip_side.ts";
+import { type Hold, holdDataDir } from "./hold.ts";
+import { Journal } from "./journal.ts";
+import type { NodeConfig } from "./node_config.ts";
+import { run } from "./run.ts";
+import { clientTls, etcdTls, prepareSecurity, renewalOptions, type Security } from "./security.ts";
+import { namedSeeds, type SeedSource } from "./seed_source.ts";
+import { Shell } from "./shell.ts";
+import { noSnapshots } from "./snapshot_side.ts";
+
+export interface System {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly locks: Locks;
+  readonly processes: Processes;
+  readonly connections: Connections;
+  readonly bindDatagrams: (at: HostPort) => Promise<Datagrams>;
+  readonly log: Logger;
+  readonly inspectDataDir: (path: string) => Promise<DataDir>;
+  /** The etcd to run; `minor` asks for the newest of "3.7". */
+  readonly provideEtcd: (wanted: { minor?: string }) => Promise<EtcdPrograms>;
+  /** An address of this machine that its peers can reach. */
+  readonly ownAddress: (alone: boolean) => Promise<string>;
+  readonly resolve: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
+  readonly absolutePath: (path: string) => string;
+  /** For certificates of e2d's own gRPC client: must have run before it dials. */
+  readonly enableTls: () => Promise<void>;
+}
+
+export interface Stopping {
+  /** Aborts at the first request to stop. */
+  readonly stop: AbortSignal;
+  /** Aborts at the second one. */
+  readonly hurry: AbortSignal;
+}
+
+/** A learner that stands still for longer than this makes way for another. */
+const learnerStallTimeoutMs = 120_000;
+
+/** Runs until the node ends; returns the exit status. Throws E2dError for what must be mended before it can start. */
+export async function startNode(config: NodeConfig, system: System, stopping: Stopping): Promise<number> {
+  const { files, log, clock } = system;
+  const dataDir = system.absolutePath(config.dataDir).replace(/(?<=.)\/+$/, "");
+  const alone = config.requiredSize === 1 && config.bootstrapAddrs.length === 0 && config.peerDiscovery === undefined;
+  const host = config.host ?? (needsHost(config) ? await system.ownAddress(alone) : "");
+  const addresses = nodeAddresses(config, host);
+  const security = await prepareSecurity(config.tls, {
+    nowMs: clock.wallMs(),
+    clientHost: addresses.client.host,
+    peerHost: addresses.peer.host,
+  }, system);
+  const programs = system.provideEtcd({});
+  programs.catch(() => {}); // It is thrown where it is awaited.
+  await system.enableTls();
+
+  const parent = dataDir.slice(0, dataDir.lastIndexOf("/")) || "/";
+  if (await files.info(parent) === undefined) await files.makeDirectory(parent);
+  const hold = await holdDataDir(dataDir, system);
+  try {
+    const data = await system.inspectDataDir(dataDir);
+    const identity: Identity = {
+      name: nameOf(config.name, data, system),
+      peerUrl: `${security.scheme}://${hostText(addresses.peer)}`,
+      clientUrl: `${security.scheme}://${hostText(addresses.client)}`,
+      gossipAddr: hostText(addresses.gossip),
+    };
+    log.info("this node", { ...identity, dataDir, requiredSize: config.requiredSize });
+    return await live({ config, dataDir, alone, addresses, identity, security, hold, programs: await programs }, {
+      system,
+      stopping,
+    });
+  } finally {
+    hold.release();
+  }
+}
+
+interface Prepared {
+  readonly config: NodeConfig;
+  readonly dataDir: string;
+  readonly alone: boolean;
+  readonly addresses: NodeAddresses;
+  readonly identity: Identity;
+  readonly security: Security;
+  readonly hold: Hold;
+  readonly programs: EtcdPrograms;
+}
+
+async function live(
+  prepared: Prepared,
+  { system, stopping }: { system: System; stopping: Stopping },
+): Promise<number> {
+  const { config, dataDir, alone, addresses, identity, security, hold } = prepared;
+  const { clock, random, log, files } = system;
+  const events = new EventQueue<Event>();
+  const deliver = (event: Event) => events.push(event);
+  const closing = new AbortController();
+  const life = hex(random.bytes(16));
+
+  const client = await openClient({ endpoints: [identity.clientUrl], clock }, security, files);
+  const cluster = new EtcdCluster(client, { clientUrl: identity.clientUrl, clock });
+  const etcd = new EtcdSide({
+    clock,
+    log,
+    processes: system.processes,
+    hold,
+    programs: prepared.programs,
+    settings: {
+      name: identity.name,
+      dataDir,
+      peerUrl: identity.peerUrl,
+      clientUrl: identity.clientUrl,
+      clientListenUrls: await localListener(addresses.client, security, system),
+      alone,
+      verbose: config.verbose,
+      ...(security.set.kind === "plain" ? {} : { tls: etcdTls(security.set)! }),
+      ...(config.etcd.quotaBytes === undefined ? {} : { quotaBytes: config.etcd.quotaBytes }),
+    },
+    hasLeader: () => cluster.hasLeader(),
+    deliver,
+  });
+
+  let seeds: SeedSource | undefined;
+  let gossip: GossipSide | undefined;
+  try {
+    if (!alone) {
+      seeds = await namedSeeds({
+        addresses: config.bootstrapAddrs,
+        resolve: system.resolve,
+        clock,
+        log,
+        onChange: () => deliver({ kind: "settings", settings: settings() }),
+      });
+      gossip = await startGossipSide({
+        name: identity.name,
+        clientUrl: identity.clientUrl,
+        peerUrl: identity.peerUrl,
+        life,
+        bind: addresses.gossip,
+        advertise: addresses.gossip,
+        ...(security.secret === undefined ? {} : { keys: [security.secret] }),
+        seeds: () => seeds!.current(),
+        bindDatagrams: system.bindDatagrams,
+        connections: system.connections,
+        clock,
+        random,
+        log,
+        deliver,
+      });
+    }
+    const settings = (): Settings => settingsOf(config, { alone, seeds: seeds?.current() ?? [] });
+    const shell = new Shell({
+      dataDir,
+      clock,
+      files,
+      log,
+      journal: new Journal(),
+      inspectDataDir: () => system.inspectDataDir(dataDir),
+      etcd,
+      cluster,
+      gossip,
+      snapshots: noSnapshots,
+      upgradeEtcd: async (minor) => await etcd.change(await system.provideEtcd({ minor })),
+    }, events);
+    onAbort(stopping.stop, () => deliver({ kind: "stop" }));
+    onAbort(stopping.hurry, () => etcd.hurry());
+    void watchOwnCertificates(config, security, client, system, closing.signal);
+    deliver({ kind: "boot" });
+    const code = await run(createNode(identity, settings(), life, shell.now()), shell);
+    if (code !== 0 && etcd.lastExit !== undefined) {
+      log.error("the last words of etcd", { lines: etcd.lastExit.tail });
+    }
+    return code;
+  } finally {
+    closing.abort();
+    await etcd.stop();
+    await gossip?.close();
+    await seeds?.close();
+    client.close();
+  }
+}
+
+/** The data-dir's own name stands, whatever is configured: members are who their data says they are. */
+function nameOf(configured: string | undefined, data: DataDir, { random, log }: System): string {
+  if (data.kind === "valid" && data.name !== "") {
+    if (configured !== undefined && configured !== data.name) {
+      log.warn("the data-dir belongs to another name, which is kept", { configured, kept: data.name });
+    }
+    return data.name;
+  }
+  // The original's form.
+  return configured ?? hex(random.bytes(8)).toUpperCase();
+}
+
+export function settingsOf(
+  config: NodeConfig,
+  { alone, seeds }: { alone: boolean; seeds: readonly HostPort[] },
+): Settings {
+  const { snapshots } = config;
+  return {
+    requiredSize: config.requiredSize,
+    gossip: !alone,
+    seeds: seeds.map(hostText),
+    healthCheckTimeoutMs: config.healthCheckTimeoutMs,
+    quorumLossTimeoutMs: config.quorumLossTimeoutMs,
+    learnerStallTimeoutMs,
+    restore: snapshots.restore,
+    ...(snapshots.restoreMaxAgeMs === undefined ? {} : { restoreMaxAgeMs: snapshots.restoreMaxAgeMs }),
+    ...(snapshots.newCluster === undefined ? {} : { newCluster: snapshots.newCluster }),
+    approved: [],
+    paused: false,
+    snapshots: snapshots.url !== undefined,
+    snapshotIntervalMs: snapshots.intervalMs,
+  };
+}
+
+async function openClient(
+  options: Omit<EtcdClientOptions, "tls">,
+  security: Security,
+  files: Files,
+): Promise<EtcdClient> {
+  return await openEtcd({ ...options, tls: await clientTls(security.set, files) });
+}
+
+/** The original also serves this machine's own clients at 127.0.0.1; a second node on the machine cannot have it, too. */
+async function localListener(client: HostPort, { scheme }: Security, system: System): Promise<string[]> {
+  if (isLoopback(client.host)) return [];
+  const local = { host: "127.0.0.1", port: client.port };
+  try {
+    (await system.connections.listen(local)).close();
+    return [`${scheme}://${hostText(local)}`];
+  } catch (error) {
+    if (!(error instanceof E2dError)) throw error;
+    system.log.warn("etcd will not listen on the loopback address", { error: describeError(error) });
+    return [];
+  }
+}
+
+async function watchOwnCertificates(
+  config: NodeConfig,
+  security: Security,
+  client: EtcdClient,
+  { files, clock, random, log }: System,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = renewalOptions(security.set, config.tls.autoRenew);
+  if (options === undefined) return;
+  const { watchCertificates } = await import("../pki/renewal_loop.ts");
+  try {
+    await watchCertificates({ files, clock, random }, options, {
+      signal,
+      onRound: (round) => {
+        for (const { role, path, notAfterMs } of round.renewed) {
+          log.info("renewed a certificate", { role, path, until: new Date(notAfterMs).toISOString() });
+        }
+        for (const { role, path, error } of round.failures) {
+          log.error("a certificate cannot be renewed", { role, path, error: describeError(error) });
+        }
+        for (const { role, path, warning } of round.certificates) {
+          if (warning !== undefined) log.warn("a certificate is about to end", { role, path, ...warning });
+        }
+        if (round.renewed.length === 0) return;
+        clientTls(security.set, files).then((tls) => client.useTls(tls), (error) => {
+          log.error("cannot read the renewed certificate for e2d's own client", { error: describeError(error) });
+        });
+      },
+    });
+  } catch (error) {
+    if (!signal.aborted) log.error("certificates are not watched any more", { error: describeError(error) });
+  }
+}
+
+function onAbort(signal: AbortSignal, act: () => void): void {
+  if (signal.aborted) act();
+  else signal.addEventListener("abort", act, { once: true });
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
