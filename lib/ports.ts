@@ -88,6 +88,20 @@ export interface Files {
   rename(from: string, to: string): Promise<void>;
 }
 
+/** A file to be read anywhere in it. It is not locked: others may write to it meanwhile. */
+export interface OpenFile {
+  /** Bytes when it was opened. */
+  readonly size: number;
+  /** Fewer bytes than `length` only where the file ends. Throws E2dError `file_read`. */
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  close(): void;
+}
+
+export interface FileReader {
+  /** Follows links. Undefined when there is no such file. Throws E2dError `file_read`. */
+  open(path: string): Promise<OpenFile | undefined>;
+}
+
 /** A file that only grows, until it is emptied. */
 export interface AppendFile {
   /** Bytes in the file. */
@@ -202,3 +216,33 @@ export type TlsProbe = (
   credentials: { trusted: string; certificate: string; key: string },
   signal: AbortSignal,
 ) => Promise<TlsProbeResult>;
+
+export interface ServiceRecord extends HostPort {
+  priority: number;
+  weight: number;
+}
+
+/**
+ * Questions to the domain name system. `undefined`: a name server says that there is no such name, or none of these
+ * records under it. Throws E2dError `dns_failed` when the servers refuse, fail, stay silent or answer nonsense.
+ */
+export interface Resolver {
+  /** SRV. Targets without their last dot. */
+  services(name: string, signal: AbortSignal): Promise<readonly ServiceRecord[] | undefined>;
+  /** A and AAAA. */
+  addresses(name: string, signal: AbortSignal): Promise<readonly string[] | undefined>;
+}
+
+export interface NetworkAddress {
+  /** Name of the interface. */
+  device: string;
+  /** Without zone and prefix length. */
+  address: string;
+}
+
+/** Where this machine stands in its networks. */
+export interface Network {
+  addresses(): readonly NetworkAddress[];
+  /** Interfaces of the default routes, the preferred one first; empty where there is none or the system does not tell. */
+  defaultDevices(): Promise<readonly string[]>;
+}

@@ -1,0 +1,40 @@
+/** What every way of finding peers is to the rest of e2d: one interface, one file a method, loaded when chosen. */
+import type { Clock, Files, Http, Logger, Processes, Random, Resolver } from "../ports.ts";
+
+export interface PeerAddress {
+  /** An IP address without brackets, or a host name. */
+  readonly host: string;
+  /** Gossip port; undefined: the one of this node. */
+  readonly port?: number;
+}
+
+export interface DiscoveryMethod {
+  /** As on the command line: `do-tags`. */
+  readonly name: string;
+  /**
+   * All peers there are now, each once; this node may be among them. Empty: the place answered that there are none.
+   * Throws E2dError when it did not answer, refused, or answered nonsense; the signal's reason when aborted.
+   */
+  peers(signal: AbortSignal): Promise<readonly PeerAddress[]>;
+  /**
+   * Whole answers as they change, where the place tells of changes by itself. Ends or throws when it stops telling;
+   * asking by `peers` goes on beside it.
+   */
+  changes?(signal: AbortSignal): AsyncIterable<readonly PeerAddress[]>;
+  /**
+   * The private address of this machine, where the place knows it: `--host` unset. Undefined: it does not say.
+   * Throws as `peers` does.
+   */
+  ownAddress?(signal: AbortSignal): Promise<string | undefined>;
+}
+
+/** What the methods are made of; each takes what it needs. */
+export interface DiscoveryPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly http: Http;
+  readonly files: Files;
+  readonly processes: Processes;
+  readonly resolver: Resolver;
+  readonly log: Logger;
+}
