@@ -42,6 +42,7 @@ const recordTypes = { metadata: 1, entry: 2, state: 3, crc: 4, snapshot: 5 } as 
 const entryConfChange = 1;
 const confChangeKinds = ["add", "remove", "update", "addLearner"] as const;
 
+const attemptsMax = 5;
 const chunkBytes = 256 * 1024;
 /** etcd takes requests of a few MiB; a record is one of them, or several. */
 const recordBytesMax = 256 * 1024 * 1024;
@@ -55,12 +56,13 @@ interface WalPorts {
 
 /** Undefined when there is no log. Throws E2dError `data_damaged` or `file_read`. */
 export async function readWal(folder: string, ports: WalPorts): Promise<WalFacts | undefined> {
-  for (let before: string | undefined;;) {
+  let before: string | undefined;
+  for (let attempt = 1;; attempt++) {
     try {
       return await readOnce(folder, ports);
     } catch (error) {
       // A record that is just being written may be seen half; damage is there the next time, too.
-      if (!isE2dError(error, "data_damaged") || error.message === before) throw error;
+      if (!isE2dError(error, "data_damaged") || error.message === before || attempt === attemptsMax) throw error;
       before = error.message;
     }
   }
