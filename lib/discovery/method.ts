@@ -38,3 +38,13 @@ export interface DiscoveryPorts {
   readonly resolver: Resolver;
   readonly log: Logger;
 }
+
+/** What the command line and the environment say beside the method. */
+export interface DiscoveryConfig {
+  /** `--do-access-token`, E2D_DO_ACCESS_TOKEN. */
+  readonly digitalOceanToken?: string | undefined;
+  /** One variable of the environment: HCLOUD_TOKEN and the like are read where they are needed. */
+  environment(name: string): string | undefined;
+  /** Other places to ask than the provider's own; for tests and for endpoints inside a private network. */
+  readonly endpoints?: { readonly apiUrl?: string; readonly metadataUrl?: string };
+}

@@ -55,7 +55,7 @@ const tagRules: Readonly<Record<"ec2-tags" | LabelMethod, { key: RegExp; value: 
   "azure-tags": { key: /^[^<>%&\\?/\x00-\x1f]{1,512}$/u, value: /^.{0,256}$/su },
 };
 const digitalOceanTag = /^[A-Za-z0-9:_-]{1,255}$/;
-const dnsName = /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*$/;
+const dnsName = /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*\.?$/;
 
 /** Reads `METHOD[:OPTION]`; the method in any case, as in the original. Throws E2dError `discovery_spec`. */
 export function parseDiscovery(text: string): DiscoverySpec {
@@ -83,7 +83,7 @@ export function parseDiscovery(text: string): DiscoverySpec {
     case "do-tags":
       return { method, tags: entriesOf(trimmed, option).map((entry) => parseDigitalOceanTag(trimmed, entry)) };
     case "dns": {
-      const name = (option ?? "").trim().replace(/\.$/, "");
+      const name = (option ?? "").trim();
       if (!dnsName.test(name)) {
         throw refuse(trimmed, `"${name}" is no DNS name`, "name what the records are kept under: dns:etcd.example.com");
       }

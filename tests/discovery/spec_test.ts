@@ -27,7 +27,7 @@ const accepted: Record<string, DiscoverySpec> = {
   "gce-labels:role=": { method: "gce-labels", tags: [{ key: "role", value: "" }] },
   "azure-tags:Cost center=ops 7": { method: "azure-tags", tags: [{ key: "Cost center", value: "ops 7" }] },
   "hetzner-labels:env=prod": { method: "hetzner-labels", tags: [{ key: "env", value: "prod" }] },
-  "dns:etcd.example.com.": { method: "dns", name: "etcd.example.com" },
+  "dns:etcd.example.com.": { method: "dns", name: "etcd.example.com." },
   "file:/etc/e2d/peers": { method: "file", path: "/etc/e2d/peers" },
   "exec:curl -s http://x/a,b | jq -r .[]": { method: "exec", command: "curl -s http://x/a,b | jq -r .[]" },
 };

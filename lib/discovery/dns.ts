@@ -1,0 +1,58 @@
+import { E2dError } from "../errors.ts";
+import type { DiscoveryMethod, DiscoveryPorts, PeerAddress } from "./method.ts";
+
+/** Targets looked up at the same time. */
+const lookupsMax = 16;
+const targetsMax = 1_000;
+
+/**
+ * SRV records under `_e2d._tcp.NAME`, with the port of the record; where there are none, A and AAAA of NAME. A name that
+ * does not exist is nobody; a server that does not answer is an error.
+ */
+export function dnsName(name: string, ports: Pick<DiscoveryPorts, "resolver" | "log">): DiscoveryMethod {
+  const { resolver, log } = ports;
+  let unresolved = "";
+  let missing = false;
+
+  async function addressesOf(targets: readonly { host: string; port: number }[], signal: AbortSignal) {
+    const peers: PeerAddress[] = [];
+    const without: string[] = [];
+    for (let at = 0; at < targets.length; at += lookupsMax) {
+      await Promise.all(
+        targets.slice(at, at + lookupsMax).map(async ({ host, port }) => {
+          const addresses = await resolver.addresses(`${host}.`, signal);
+          if (addresses === undefined) without.push(host);
+          for (const address of addresses ?? []) peers.push({ host: address, port });
+        }),
+      );
+    }
+    const text = without.sort().join();
+    if (text !== unresolved && text !== "") {
+      log.warn("Targets of SRV records have no address", { name, targets: without });
+    }
+    unresolved = text;
+    return peers;
+  }
+
+  return {
+    name: "dns",
+    async peers(signal) {
+      const records = await resolver.services(`_e2d._tcp.${name}`, signal);
+      // RFC 2782: a record whose target is the root says that the service is not there.
+      const targets = records?.filter(({ host, port }) => host !== "" && port > 0);
+      if (targets !== undefined && targets.length > targetsMax) {
+        throw new E2dError(
+          "discovery_too_many",
+          `Cannot use the SRV records of "${name}": there are ${targets.length}`,
+        );
+      }
+      if (targets !== undefined) return await addressesOf(targets, signal);
+      const addresses = await resolver.addresses(name, signal);
+      if (addresses === undefined && !missing) {
+        log.warn("The name has neither SRV records nor addresses", { srv: `_e2d._tcp.${name}`, name });
+      }
+      missing = addresses === undefined;
+      return (addresses ?? []).map((host) => ({ host }));
+    },
+  };
+}

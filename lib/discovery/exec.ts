@@ -1,0 +1,73 @@
+import { withDeadline } from "../cloud/with_deadline.ts";
+import { E2dError } from "../errors.ts";
+import type { DiscoveryMethod, DiscoveryPorts, PeerAddress } from "./method.ts";
+import { parsePeerList, peerListBytesMax } from "./peer_list.ts";
+
+export const commandTimeoutMs = 15_000;
+const stderrBytesMax = 64 * 1024;
+const stderrShownMax = 300;
+
+/**
+ * The lines a command writes. It is given to `sh -c`, as it would be in a unit file or a crontab: quotes, pipes and
+ * variables mean there what they mean everywhere. Exit code 0 and no lines: there are no peers.
+ */
+export function execCommand(command: string, ports: Pick<DiscoveryPorts, "clock" | "processes">): DiscoveryMethod {
+  const failed = (state: string) =>
+    new E2dError("discovery_exec", `Cannot find peers by "exec": the command ${state}`, {
+      hint: "run the command by hand as the user of e2d",
+    });
+  return {
+    name: "exec",
+    async peers(signal): Promise<readonly PeerAddress[]> {
+      const process = await ports.processes.start("sh", ["-c", command], { dieWithParent: true });
+      const late = () => failed(`did not end within ${commandTimeoutMs} ms`);
+      try {
+        return await withDeadline({ ms: commandTimeoutMs, clock: ports.clock, signal, late }, async (limited) => {
+          const [stdout, stderr, exit] = await Promise.all([
+            readBounded(process.stdout, peerListBytesMax, limited),
+            readBounded(process.stderr, stderrBytesMax, limited),
+            process.exited,
+          ]);
+          if (exit.code !== 0) {
+            throw failed(`ended with ${exit.signal ?? `exit code ${exit.code}`}${said(stderr.text)}`);
+          }
+          if (!stdout.whole) throw failed(`wrote more than ${peerListBytesMax} bytes`);
+          return parsePeerList(stdout.text, "the command");
+        });
+      } finally {
+        process.kill("SIGKILL");
+      }
+    },
+  };
+}
+
+/** Reads to the end, so that the writer is never stopped, and keeps the first `bytesMax`. */
+async function readBounded(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  bytesMax: number,
+  signal: AbortSignal,
+): Promise<{ text: string; whole: boolean }> {
+  const decoder = new TextDecoder();
+  const reader = stream.getReader();
+  // A child of the command may hold the pipe open for ever.
+  const cancel = () => void reader.cancel().catch(() => {});
+  signal.addEventListener("abort", cancel, { once: true });
+  let text = "";
+  let bytes = 0;
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      if (bytes < bytesMax) text += decoder.decode(next.value.subarray(0, bytesMax - bytes), { stream: true });
+      bytes += next.value.length;
+    }
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+  return { text, whole: bytes <= bytesMax };
+}
+
+function said(stderr: string): string {
+  // deno-lint-ignore no-control-regex
+  const plain = stderr.replace(/[\x00-\x1f\x7f]+/g, " ").trim();
+  if (plain === "") return "";
+  return `: ${plain.length > stderrShownMax ? `…${plain.slice(-stderrShownMax)}` : plain}`;
+}

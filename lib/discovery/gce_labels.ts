@@ -1,0 +1,24 @@
+import { Gce } from "../cloud/gce.ts";
+import { InstancePeers, tagsOrOwn } from "./instance_peers.ts";
+import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.ts";
+import type { Tag } from "./spec.ts";
+
+/** Instances of the own project with all these labels, or all of the own ones. */
+export function gceLabels(labels: readonly Tag[], config: DiscoveryConfig, ports: DiscoveryPorts): DiscoveryMethod {
+  const cloud = new Gce({ ...config.endpoints }, ports);
+  const name = "gce-labels";
+  const peers = new InstancePeers(name, ports.log);
+  return {
+    name,
+    async peers(signal) {
+      const own = async () => Object.entries(await cloud.ownLabels(signal)).map(([key, value]) => ({ key, value }));
+      const instances = await cloud.instances(await tagsOrOwn(name, labels, own, ["goog-"]), signal);
+      return peers.of(instances.map(({ name, status, privateAddress }) => ({
+        name,
+        running: ["RUNNING", "STAGING", "PROVISIONING", "REPAIRING"].includes(status),
+        address: privateAddress,
+      })));
+    },
+    ownAddress: (signal) => cloud.ownPrivateAddress(signal),
+  };
+}
