@@ -67,7 +67,13 @@ export class EtcdClient {
   // One member.
 
   async status(endpoint: string, options: CallOptions = {}): Promise<EtcdStatus> {
-    return statusOf(await this.#channels.unary(endpoint, methods.status, {}, { ...options, action: "ask the status" }));
+    return statusOf(
+      await this.#channels.unary(endpoint, methods.status, {}, {
+        ...options,
+        readOnly: true,
+        action: "ask the status",
+      }),
+    );
   }
 
   /** One answer within `timeoutMs` (default 1,000), also when there is none. */
@@ -82,7 +88,7 @@ export class EtcdClient {
   /** Resolves when the member has served one linearizable read: it runs, and there is a quorum. */
   async ready(endpoint: string, options: CallOptions = {}): Promise<void> {
     const request = rawRange("health", { keysOnly: true, limit: 1 });
-    const call = { ...options, action: "read", requireLeader: true };
+    const call = { ...options, action: "read", requireLeader: true, readOnly: true };
     await this.#channels.unary(endpoint, methods.range, request, call);
   }
 
@@ -91,7 +97,7 @@ export class EtcdClient {
     endpoint: string,
     { linearizable = true, ...options }: CallOptions & { linearizable?: boolean } = {},
   ): Promise<EtcdMemberInfo[]> {
-    const call = { ...options, action: "list members" };
+    const call = { ...options, action: "list members", readOnly: true };
     return (await this.#channels.unary(endpoint, methods.memberList, { linearizable }, call)).members;
   }
 
@@ -101,7 +107,7 @@ export class EtcdClient {
     revision: number,
     options: CallOptions = {},
   ): Promise<{ hash: number; compactRevision: number; revision: number }> {
-    const call = { ...options, action: "hash the keys" };
+    const call = { ...options, action: "hash the keys", readOnly: true };
     const { hash, compactRevision, header } = await this.#channels.unary(endpoint, methods.hashKv, { revision }, call);
     return { hash, compactRevision, revision: header?.revision ?? 0 };
   }
@@ -197,7 +203,7 @@ export class EtcdClient {
   }
 
   alarms(options: AnywhereOptions = {}): Promise<{ memberId: string; alarm: string }[]> {
-    const call = { ...options, action: "list alarms" };
+    const call = { ...options, action: "list alarms", readOnly: true };
     return this.#anywhere(options, "repeatable", async (endpoint) => {
       const { alarms } = await this.#channels.unary(endpoint, methods.alarm, { action: 0 }, call);
       return alarms.map(({ memberId, alarm }) => ({ memberId, alarm: alarmNames[alarm] ?? String(alarm) }));
@@ -219,7 +225,7 @@ export class EtcdClient {
   }
 
   range(key: Data, range: RangeOptions = {}, options: AnywhereOptions = {}): Promise<RangeResult> {
-    const call = { ...options, action: "read keys" };
+    const call = { ...options, action: "read keys", readOnly: true };
     return this.#anywhere(options, "repeatable", async (endpoint) => {
       return rangeResult(await this.#channels.unary(endpoint, methods.range, rawRange(key, range), call));
     });

@@ -1,12 +1,12 @@
 /**
- * One gRPC connection to each endpoint, and calls over it: to exactly the endpoint that was named, once, within a time
- * of their own. Nothing is repeated here; whether a call may be made again is known to who made it.
+ * One gRPC connection to each endpoint, and calls over it: to exactly the endpoint that was named, within a time of their
+ * own. Nothing that may change anything is repeated; whether it may be made again is known to who made the call.
  *
  * Needs the mends of lib/sys/grpc_tls.ts on Deno (`enableGrpcTls()`), once before the first call.
  */
 import type { ChannelCredentials, Client, ServiceError } from "@grpc/grpc-js";
 import { Buffer } from "node:buffer";
-import { E2dError } from "../errors.ts";
+import { E2dError, isE2dError } from "../errors.ts";
 import type { Clock } from "../ports.ts";
 import { callError, timeoutError } from "./client_errors.ts";
 import type { Method } from "./client_messages.ts";
@@ -31,12 +31,18 @@ export interface UnaryOptions extends CallOptions {
   readonly action: string;
   /** A member without a leader refuses at once instead of waiting for one. */
   readonly requireLeader?: boolean;
+  /** The call changes nothing: a connection that proves dead is replaced, and the question asked again. */
+  readonly readOnly?: boolean;
 }
 
 interface Channel {
   readonly client: Client;
   /** When the server last answered anything; Clock.monotonicMs. */
   heardMs: number;
+  /** Calls under way. */
+  calls: number;
+  /** No further call goes here; closed when the last one is over, as on Deno closing would break them. */
+  dropped: boolean;
 }
 
 const channelOptions = {
@@ -86,7 +92,18 @@ export class EtcdChannels {
    * Throws what `callError` makes of the failure, E2dError `etcd_timeout`, `etcd_endpoint_invalid`,
    * `etcd_client_closed`, or the signal's reason.
    */
-  unary<Q, A>(endpoint: string, method: Method<Q, A>, request: Q, options: UnaryOptions): Promise<A> {
+  async unary<Q, A>(endpoint: string, method: Method<Q, A>, request: Q, options: UnaryOptions): Promise<A> {
+    try {
+      return await this.#unaryOnce(endpoint, method, request, options);
+    } catch (error) {
+      // Deno notices that a server has closed an idle connection only at the next question.
+      if (!options.readOnly || !isE2dError(error, "etcd_connection_lost")) throw error;
+      this.#drop(endpoint);
+      return await this.#unaryOnce(endpoint, method, request, options);
+    }
+  }
+
+  #unaryOnce<Q, A>(endpoint: string, method: Method<Q, A>, request: Q, options: UnaryOptions): Promise<A> {
     return this.#timely(endpoint, options, (channel, settle) => {
       const call = channel.client.makeUnaryRequest(
         method.path,
@@ -132,6 +149,7 @@ export class EtcdChannels {
   async *stream<Q, A>(endpoint: string, method: Method<Q, A>, request: Q, options: UnaryOptions): AsyncGenerator<A> {
     options.signal?.throwIfAborted();
     const channel = this.#channel(endpoint);
+    channel.calls++;
     const call = channel.client.makeServerStreamRequest(
       method.path,
       asBuffer,
@@ -154,6 +172,7 @@ export class EtcdChannels {
       }
     } finally {
       call.cancel();
+      this.#leave(channel);
     }
   }
 
@@ -171,6 +190,7 @@ export class EtcdChannels {
     const { promise, resolve, reject } = Promise.withResolvers<A>();
     const done = new AbortController();
     const startedMs = this.#clock.monotonicMs();
+    channel.calls++;
     const cancel = start(channel, {
       answer: (decode) => {
         channel.heardMs = this.#clock.monotonicMs();
@@ -204,6 +224,7 @@ export class EtcdChannels {
     try {
       return await promise;
     } finally {
+      this.#leave(channel);
       done.abort();
       signal?.removeEventListener("abort", onAbort);
     }
@@ -225,7 +246,12 @@ export class EtcdChannels {
     if (present !== undefined) return present;
     const { address, secure } = parseEndpoint(endpoint);
     const credentials = secure ? this.#sslCredentials() : this.#grpc.credentials.createInsecure();
-    const channel = { client: new this.#grpc.Client(address, credentials, channelOptions), heardMs: -Infinity };
+    const channel = {
+      client: new this.#grpc.Client(address, credentials, channelOptions),
+      heardMs: -Infinity,
+      calls: 0,
+      dropped: false,
+    };
     this.#channels.set(endpoint, channel);
     return channel;
   }
@@ -238,8 +264,16 @@ export class EtcdChannels {
   }
 
   #drop(endpoint: string): void {
-    this.#channels.get(endpoint)?.client.close();
+    const channel = this.#channels.get(endpoint);
+    if (channel === undefined) return;
     this.#channels.delete(endpoint);
+    channel.dropped = true;
+    if (channel.calls === 0) channel.client.close();
+  }
+
+  #leave(channel: Channel): void {
+    channel.calls--;
+    if (channel.calls === 0 && channel.dropped) channel.client.close();
   }
 }
 

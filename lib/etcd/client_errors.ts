@@ -110,10 +110,10 @@ function sort({ code, details }: GrpcFailure): { code: string; hint?: string } {
   if (code === grpc.unimplemented) return { code: "etcd_unsupported" };
   if (details.startsWith("etcdserver:") || details.startsWith("mvcc:")) return { code: "etcd_refused" };
   if (code === grpc.deadlineExceeded) return { code: "etcd_timeout" };
-  if (code !== grpc.unavailable) return { code: "etcd_connection_lost" };
   if (tlsWords.test(details)) {
     return { code: "etcd_tls", hint: "check that both sides have certificates of the same authority, still valid" };
   }
+  if (code !== grpc.unavailable) return { code: "etcd_connection_lost" };
   const unsent = /^No connection established|^Name resolution|^Channel closed before call|ECONNREFUSED/;
   return { code: unsent.test(details) ? "etcd_unreachable" : "etcd_connection_lost" };
 }

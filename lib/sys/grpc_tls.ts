@@ -14,6 +14,7 @@
  */
 import { isIP, type Socket } from "node:net";
 import type { SecureContext, TLSSocket } from "node:tls";
+import { mendGrpcStreams } from "./grpc_streams.ts";
 
 interface ConnectionOptions {
   secureContext?: SecureContext;
@@ -27,7 +28,7 @@ interface ChannelCredentialsPrototype {
 
 let enabled: Promise<void> | undefined;
 
-/** For every channel opened from now on, those of libraries built on grpc-js too. May be called again. */
+/** All the mends that grpc-js needs on Deno, for every channel opened from now on, those of libraries built on grpc-js too. May be called again. */
 export function enableGrpcTls(): Promise<void> {
   enabled ??= enable();
   return enabled;
@@ -40,6 +41,7 @@ async function enable(): Promise<void> {
     import("node:net"),
   ]);
   sendWithoutDelay(net.Socket.prototype);
+  await mendGrpcStreams();
   const prototype = Object.getPrototypeOf(credentials.createSsl()) as ChannelCredentialsPrototype;
   const original = prototype._getConnectionOptions;
   prototype._getConnectionOptions = function () {
