@@ -67,7 +67,7 @@ export class EtcdSide {
     const child = await startEtcdProcess(this.#programs.etcd, args, {
       processes,
       clock,
-      log: log.with({ from: "etcd" }),
+      log: log.with({ part: "etcd" }),
     });
     this.#process = child;
     this.#stopping = false;

@@ -34,7 +34,8 @@ export interface GossipSide {
 export async function startGossipSide(options: GossipSideOptions): Promise<GossipSide> {
   const { name, clock, log, deliver } = options;
   const closing = new AbortController();
-  let gossip: E2dGossip | undefined;
+  // It may call back before it is handed over.
+  let gossip: E2dGossip | undefined = undefined as E2dGossip | undefined;
   let said = "";
 
   const others = () => (gossip?.members() ?? []).filter((member) => member.name !== name);

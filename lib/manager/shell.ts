@@ -10,7 +10,7 @@ import type { Node } from "../core/node.ts";
 import type { DataDir } from "../core/view.ts";
 import type { ClusterSide } from "./cluster_side.ts";
 import type { EtcdSide } from "./etcd_side.ts";
-import { EventQueue } from "./event_queue.ts";
+import type { EventQueue } from "./event_queue.ts";
 import type { GossipSide } from "./gossip_side.ts";
 import type { Journal } from "./journal.ts";
 import { moveAside } from "./move_aside.ts";

@@ -1,0 +1,209 @@
+/** Every command of e2d: its flags here, its work in a module that is loaded when it is called for. */
+import { type Command, command, usageError } from "./command.ts";
+import { caFlags, globalFlags } from "./common_flags.ts";
+import { choice, listOf, path, text, toggle, whole } from "./flag.ts";
+import { contradictions, runFlags, toNodeConfig } from "./run_flags.ts";
+import { shells } from "./completion.ts";
+
+const pkiMakeFlags = {
+  keyType: choice(["rsa-2048", "ecdsa-p256"], "kind of the new key; the Go e2d reads RSA alone"),
+  days: whole("DAYS", "length of the new life; default: five years", { min: 1, max: 36_500 }),
+  force: toggle("replace what is there; the old files are kept beside the new ones"),
+} as const;
+
+const dirFlag = {
+  dir: path("folder of the client, peer and server pairs; default: that of the CA certificate"),
+} as const;
+
+async function pkiPorts() {
+  const [{ systemFiles }, { systemClock }, { systemRandom }, { systemTerminal }] = await Promise.all([
+    import("../sys/files.ts"),
+    import("../sys/clock.ts"),
+    import("../sys/random.ts"),
+    import("./etcd.ts"),
+  ]);
+  return { files: systemFiles, clock: systemClock, random: systemRandom, terminal: systemTerminal };
+}
+
+const logOf = async (values: { logFormat: "auto" | "text" | "json"; verbose: boolean }) => {
+  const { systemLogger } = await import("../sys/log.ts");
+  return systemLogger(values.logFormat, values.verbose);
+};
+
+/** What a later version brings: named here, so that nobody takes its name, and never pretended. */
+function planned(path: string, summary: string): Command {
+  return command({
+    path,
+    summary,
+    details: "Not available in this version.",
+    flags: globalFlags,
+    run: () => {
+      throw usageError([`"e2d ${path}" is not available in this version`], "see docs/ for what is");
+    },
+  });
+}
+
+export const commands: readonly Command[] = [
+  command({
+    path: "run",
+    summary: "run and look after one node of an etcd cluster",
+    flags: runFlags,
+    check: contradictions,
+    async run(values) {
+      const { run } = await import("./run.ts");
+      return await run(toNodeConfig(values), await logOf(values));
+    },
+  }),
+  command({
+    path: "pki init",
+    summary: "make a certificate authority",
+    flags: { ...globalFlags, ...caFlags, ...pkiMakeFlags },
+    async run(values) {
+      const { pkiInit } = await import("./pki.ts");
+      await pkiInit(values, await pkiPorts());
+      return 0;
+    },
+  }),
+  command({
+    path: "pki gencerts",
+    summary: "make client, peer and server certificates",
+    flags: {
+      ...globalFlags,
+      ...caFlags,
+      ...pkiMakeFlags,
+      hosts: text("HOSTS", "names and addresses, separated by commas; default: this machine's"),
+      outputDir: path("folder for them; default: the working directory"),
+    },
+    async run(values) {
+      const { pkiGencerts } = await import("./pki.ts");
+      await pkiGencerts(values, await pkiPorts());
+      return 0;
+    },
+  }),
+  command({
+    path: "pki renew",
+    summary: "reissue certificates that have used two thirds of their life",
+    flags: {
+      ...globalFlags,
+      ...caFlags,
+      ...dirFlag,
+      rekey: toggle("with new keys, at any age"),
+      force: toggle("at any age"),
+      days: whole("DAYS", "length of the new lives; default: as they have it", { min: 1, max: 36_500 }),
+    },
+    async run(values) {
+      const { pkiRenew } = await import("./pki.ts");
+      return await pkiRenew(values, await pkiPorts());
+    },
+  }),
+  command({
+    path: "pki inspect",
+    summary: "show certificates, their ends and what is wrong with them",
+    flags: {
+      ...globalFlags,
+      ...caFlags,
+      ...dirFlag,
+      json: toggle("print JSON"),
+      warnDays: whole("DAYS", "exit with 1 when something ends within these days", {
+        default: "30",
+        min: 0,
+        max: 36_500,
+      }),
+    },
+    async run(values) {
+      const { pkiInspect } = await import("./pki.ts");
+      return await pkiInspect(values, await pkiPorts());
+    },
+  }),
+  command({
+    path: "pki rollover",
+    summary: "replace the certificate authority in three phases without downtime",
+    flags: {
+      ...globalFlags,
+      ...caFlags,
+      ...dirFlag,
+      endpoints: listOf("URLS", "client URLs of members, separated by commas", (url) => url),
+      keyType: pkiMakeFlags.keyType,
+      days: pkiMakeFlags.days,
+    },
+    operands: [{
+      name: "PHASE",
+      help: "status, prepare, trust, reissue or drop",
+      required: true,
+      choices: ["status", "prepare", "trust", "reissue", "drop"],
+    }],
+    async run(values, [phase]) {
+      const [{ listEtcdMembers, pkiRollover }, { systemStaging }, { systemTlsProbe }] = await Promise.all([
+        import("./pki_rollover.ts"),
+        import("../sys/staging.ts"),
+        import("../sys/tls_probe.ts"),
+      ]);
+      return await pkiRollover(phase as Parameters<typeof pkiRollover>[0], values, {
+        ...await pkiPorts(),
+        remove: systemStaging.remove,
+        probe: systemTlsProbe,
+        listMembers: listEtcdMembers,
+      });
+    },
+  }),
+  planned("snapshot save", "take a snapshot now"),
+  planned("snapshot list", "list the snapshots of a store"),
+  planned("snapshot verify", "read a snapshot whole and check it"),
+  planned("snapshot inspect", "show what a snapshot says of itself"),
+  planned("snapshot restore", "make a data-dir from a snapshot"),
+  planned("snapshot prune", "remove snapshots that are not to be kept"),
+  command({
+    path: "etcd install",
+    summary: "download an official etcd release",
+    flags: {
+      ...globalFlags,
+      version: text("VERSION", "which one; default: the newest with a pinned sum"),
+      to: text("DIR", "folder to install to; default: the cache", { path: true }),
+    },
+    async run(values) {
+      const { etcdInstall } = await import("./etcd.ts");
+      await etcdInstall({ version: values.version, to: values.to }, await logOf(values));
+      return 0;
+    },
+  }),
+  command({
+    path: "etcd list",
+    summary: "list the etcds that can be run here",
+    flags: {
+      ...globalFlags,
+      etcdDir: text("DIR", "folder with the etcd to run", { path: true }),
+      json: toggle("print JSON"),
+    },
+    async run(values) {
+      const { etcdList } = await import("./etcd.ts");
+      await etcdList({ etcdDir: values.etcdDir, json: values.json }, await logOf(values));
+      return 0;
+    },
+  }),
+  planned("status", "show the cluster as a node sees it"),
+  planned("why", "show the last decisions of a node and their reasons"),
+  planned("plan", "show what a command would do"),
+  planned("scale", "change the number of members"),
+  planned("upgrade", "change the version of etcd, one member at a time"),
+  planned("pause", "stop all automatic action"),
+  planned("resume", "take automatic action up again"),
+  planned("restore approve", "approve a restore that waits for it"),
+  command({
+    path: "completion",
+    summary: "print completions for a shell",
+    flags: { help: globalFlags.help },
+    operands: [{ name: "SHELL", help: "bash, zsh or fish", required: true, choices: shells }],
+    async run(_values, [shell]) {
+      const { completionScript } = await import("./completion.ts");
+      const { systemTerminal } = await import("./etcd.ts");
+      systemTerminal.out(completionScript(shell as (typeof shells)[number], commands));
+      return 0;
+    },
+  }),
+  command({
+    path: "version",
+    summary: "print the versions of e2d and of the etcd it runs",
+    flags: { help: globalFlags.help },
+    run: () => Promise.reject(new Error("main.ts answers this itself")),
+  }),
+];

@@ -1,0 +1,105 @@
+/** The log of this process, on standard error: for people on a terminal, one JSON object a line elsewhere. */
+import { describeError, E2dError } from "../errors.ts";
+import type { LogFields, Logger, LogLevel } from "../ports.ts";
+
+export interface LogOptions {
+  format: "text" | "json";
+  /** Debug lines, too. */
+  verbose: boolean;
+  colour: boolean;
+  wallMs: () => number;
+  write: (line: string) => void;
+}
+
+const valueMaxChars = 8_192;
+const depthMax = 6;
+/** Whole words of a field's name. A path to a key is no secret, and an etcd key is none either. */
+const secretName =
+  /(^|_)(secret|token|password|passphrase|authorization|cookie|credential|private)(_|$)|(^|_)(access|secret|api)_key$/;
+
+export function createLogger(options: LogOptions, fields: LogFields = {}): Logger {
+  const line = (level: LogLevel) => (message: string, more: LogFields = {}) => {
+    if (level === "debug" && !options.verbose) return;
+    try {
+      options.write(format(options, level, message, { ...fields, ...more }));
+    } catch {
+      // A log that cannot be written must not take the database's keeper down.
+    }
+  };
+  return {
+    debug: line("debug"),
+    info: line("info"),
+    warn: line("warn"),
+    error: line("error"),
+    with: (more) => createLogger(options, { ...fields, ...more }),
+  };
+}
+
+/** `auto`: people read terminals. NO_COLOR as https://no-color.org has it. */
+export function systemLogger(format: "auto" | "text" | "json", verbose: boolean): Logger {
+  const terminal = Deno.stderr.isTerminal();
+  const chosen = format === "auto" ? terminal ? "text" : "json" : format;
+  const encoder = new TextEncoder();
+  return createLogger({
+    format: chosen,
+    verbose,
+    colour: terminal && !Deno.env.get("NO_COLOR"),
+    wallMs: () => Date.now(),
+    write(line) {
+      const data = encoder.encode(line);
+      for (let at = 0; at < data.length;) at += Deno.stderr.writeSync(data.subarray(at));
+    },
+  });
+}
+
+function format(options: LogOptions, level: LogLevel, message: string, fields: LogFields): string {
+  const time = new Date(options.wallMs()).toISOString();
+  const shown = masked(fields, 0) as Record<string, unknown>;
+  if (options.format === "json") {
+    // What e2d says of a line comes first and is never replaced by a field of the same name.
+    const own: Record<string, unknown> = { time, level, message };
+    for (const [name, value] of Object.entries(shown)) own[name in own ? `${name}_` : name] = value;
+    return `${JSON.stringify(own)}\n`;
+  }
+  const paint = (code: number, text: string) => options.colour ? `\x1b[${code}m${text}\x1b[0m` : text;
+  const colours: Record<LogLevel, number> = { debug: 90, info: 36, warn: 33, error: 31 };
+  const parts = Object.entries(shown).map(([name, value]) => `${paint(90, `${name}=`)}${plain(value)}`);
+  const head = `${paint(90, time.slice(11, 23))} ${paint(colours[level], level.toUpperCase().padEnd(5))}`;
+  return `${[head, oneLine(message), ...parts].join(" ")}\n`;
+}
+
+function plain(value: unknown): string {
+  if (typeof value === "string") return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
+  return JSON.stringify(value) ?? String(value);
+}
+
+const oneLine = (text: string) => text.replaceAll("\n", " ");
+
+/** A copy for the log: secrets masked, errors worded, long texts cut, nothing that JSON cannot say. */
+function masked(value: unknown, depth: number): unknown {
+  switch (typeof value) {
+    case "string":
+      return value.length > valueMaxChars ? `${value.slice(0, valueMaxChars)}…` : value;
+    case "bigint":
+    case "symbol":
+    case "function":
+      return String(value);
+    case "object":
+      break;
+    default:
+      return value;
+  }
+  if (value === null) return null;
+  if (value instanceof E2dError) return { code: value.code, error: describeError(value) };
+  if (value instanceof Error) return describeError(value);
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (depth >= depthMax) return "…";
+  if (Array.isArray(value)) return value.slice(0, 256).map((each) => masked(each, depth + 1));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => [name, isSecret(name) ? "(secret)" : masked(each, depth + 1)]),
+  );
+}
+
+function isSecret(name: string): boolean {
+  return secretName.test(name.replace(/[A-Z]/g, (letter) => `_${letter}`).replaceAll("-", "_").toLowerCase());
+}
