@@ -25,6 +25,8 @@ export class GossipReferee {
   /** "observer subject": the highest incarnation that the observer has shown. */
   readonly #incarnations = new Map<string, number>();
   readonly #leaving = new Set<string>();
+  /** With which incarnation a name has left, in this life or an earlier one, of which news may still go round. */
+  readonly #leftWith = new Map<string, number>();
 
   constructor(world: GossipWorld) {
     this.#world = world;
@@ -54,8 +56,9 @@ export class GossipReferee {
     }
   }
 
-  left(name: string): void {
+  left(name: string, incarnation: number): void {
     this.#leaving.add(name);
+    this.#leftWith.set(name, Math.max(incarnation, this.#leftWith.get(name) ?? 0));
   }
 
   /** The own incarnation after a step. */
@@ -75,13 +78,15 @@ export class GossipReferee {
     }
     this.#incarnations.set(key, member.incarnation);
     if (change === "failed") this.#declaredDead(observer, member);
-    if (change === "left" && !this.#leaving.has(member.name)) {
+    if (change === "left" && member.incarnation > (this.#leftWith.get(member.name) ?? 0)) {
       this.fail(`"${observer.name}" believes that "${member.name}" has left, which it has not`);
     }
   }
 
-  #declaredDead(observer: Process, { name }: Member): void {
+  #declaredDead(observer: Process, { name, address }: Member): void {
     this.deaths++;
+    // At its old address a machine that has moved is dead indeed.
+    if (!sameBytes(address, this.#world.machines.get(name)!.endpoint.address)) return;
     const { trouble, untroubledSinceMs, cut } = this.#of(name);
     if (trouble !== undefined || cut || this.#leaving.has(name)) return;
     this.falseDeaths++;

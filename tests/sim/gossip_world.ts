@@ -64,6 +64,7 @@ export class GossipWorld {
   readonly received = new Map<string, number>();
   readonly #trace: ((line: string) => void) | undefined;
   readonly #byEndpoint = new Map<string, string>();
+  #nextAddress = 1;
   /** Wake-ups come a little late, as on any machine. */
   readonly #lateness: Prng;
 
@@ -90,7 +91,7 @@ export class GossipWorld {
   }
 
   addMachine(name: string): Machine {
-    const at = this.machines.size + 1;
+    const at = this.#nextAddress++;
     const machine: Machine = {
       name,
       endpoint: { address: Uint8Array.of(10, 0, at >> 8, at & 255), port: 7980 },
@@ -101,6 +102,18 @@ export class GossipWorld {
     this.machines.set(name, machine);
     this.#byEndpoint.set(keyOf(machine.endpoint), name);
     return machine;
+  }
+
+  /** Another address for a machine whose process does not run; what is known as a seed follows, as names in DNS do. */
+  move(machine: Machine): void {
+    const old = this.hostPort(machine);
+    this.#byEndpoint.delete(keyOf(machine.endpoint));
+    const at = this.#nextAddress++;
+    machine.endpoint = { address: Uint8Array.of(10, 0, at >> 8, at & 255), port: 7980 };
+    this.#byEndpoint.set(keyOf(machine.endpoint), machine.name);
+    this.seeds = this.seeds.map((seed) => seed.host === old.host ? this.hostPort(machine) : seed);
+    this.trace(`${machine.name} moves from ${old.host} to ${machine.endpoint.address.join(".")}`);
+    for (const { process } of this.live()) this.#inside(process!, { kind: "setSeeds", seeds: this.seeds });
   }
 
   hostPort({ endpoint: { address, port } }: Machine): HostPort {
@@ -150,7 +163,7 @@ export class GossipWorld {
   leave(machine: Machine): void {
     if (machine.process === undefined || machine.process.paused) return;
     this.trace(`${machine.name} leaves`);
-    this.referee.left(machine.name);
+    this.referee.left(machine.name, machine.process.swim.self.incarnation);
     this.#feed(machine.process, { kind: "leave" });
   }
 
@@ -183,13 +196,11 @@ export class GossipWorld {
 
   setMeta(machine: Machine, meta: Bytes): void {
     machine.meta = meta;
-    if (machine.process !== undefined && !machine.process.paused) {
-      this.#feed(machine.process, { kind: "setMeta", meta });
-    }
+    if (machine.process !== undefined) this.#inside(machine.process, { kind: "setMeta", meta });
   }
 
   broadcast({ process }: Machine, data: Bytes, key: string): void {
-    if (process !== undefined && !process.paused) this.#feed(process, { kind: "broadcast", data, key });
+    if (process !== undefined) this.#inside(process, { kind: "broadcast", data, key });
   }
 
   /** Nothing passes between the two sides, or with `oneWay` nothing from the first to the second. */

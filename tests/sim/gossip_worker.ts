@@ -1,0 +1,5 @@
+/** Runs the seeds it is told in a thread of its own. */
+import { runSeed } from "./gossip.ts";
+import { serveSeeds } from "./seeds.ts";
+
+serveSeeds(runSeed);
