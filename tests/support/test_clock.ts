@@ -1,0 +1,55 @@
+import { setImmediate } from "node:timers";
+import type { Clock } from "../../lib/ports.ts";
+import { VirtualClock } from "../sim/clock.ts";
+
+/** Virtual time as a Clock: it stands still but for `advance` and `settle`. */
+export class TestClock implements Clock {
+  readonly #virtual = new VirtualClock();
+  /** Added to the wall time: a clock that is set wrong. */
+  skewMs = 0;
+
+  wallMs = () => Date.UTC(2026, 0, 1) + this.#virtual.nowMs + this.skewMs;
+  monotonicMs = () => this.#virtual.nowMs;
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const onAbort = () => {
+        timer.cancel();
+        reject(signal!.reason);
+      };
+      const timer = this.#virtual.after(ms, () => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      });
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  /** Lets `ms` pass, and after each step of it all that can go on without more time. */
+  async advance(ms: number, stepMs = 250): Promise<void> {
+    await flush();
+    for (let left = ms; left > 0; left -= stepMs) {
+      this.#virtual.runFor(Math.min(left, stepMs));
+      await flush();
+    }
+  }
+
+  /** Lets time pass until the promise is settled; gives its outcome and how long it took. */
+  async settle<T>(promise: Promise<T>, maxMs = 600_000): Promise<PromiseSettledResult<T> & { tookMs: number }> {
+    const startMs = this.#virtual.nowMs;
+    let settled = false;
+    const outcome = Promise.allSettled([promise]).then(([result]) => (settled = true, result!));
+    await flush();
+    while (!settled) {
+      if (this.#virtual.nowMs - startMs > maxMs) throw new Error(`nothing settled within ${maxMs} ms of virtual time`);
+      await this.advance(50, 50);
+    }
+    return { ...await outcome, tookMs: this.#virtual.nowMs - startMs };
+  }
+}
+
+/** All that waits for no time has its turn; streams need several. */
+export async function flush(): Promise<void> {
+  for (let turn = 0; turn < 8; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+}
