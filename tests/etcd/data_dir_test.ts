@@ -1,0 +1,278 @@
+import fc from "fast-check";
+import { E2dError } from "../../lib/errors.ts";
+import { type DataDirFacts, inspectDataDir } from "../../lib/etcd/data_dir.ts";
+import { assert, assertEquals } from "../support/assert.ts";
+import {
+  big8,
+  clusterId,
+  databaseImage,
+  type Disk,
+  diskPorts,
+  memberJson,
+  ownId,
+  pageBytes,
+  revisionKey,
+  walEntry,
+  walImage,
+  walMetadata,
+  walRecords,
+  walState,
+  wholeDatabase,
+  wholeDisk,
+} from "./data_dir_image.ts";
+
+const database = "/d/member/snap/db";
+const log = "/d/member/wal/0000000000000000-0000000000000000.wal";
+
+function inspect(change: (disk: Disk) => void = () => {}, etcdVersion?: string): Promise<DataDirFacts> {
+  const disk = wholeDisk();
+  change(disk);
+  return inspectDataDir("/d", diskPorts(disk), etcdVersion === undefined ? {} : { etcdVersion });
+}
+
+/** The kind, and the words that say what is wrong. */
+async function verdict(change: (disk: Disk) => void, etcdVersion?: string): Promise<[string, string]> {
+  const found = await inspect(change, etcdVersion);
+  return [found.kind, found.kind === "damaged" ? found.what : found.kind === "unreadable" ? found.why : ""];
+}
+
+Deno.test("inspectDataDir() tells who the member is, whom it knows and how far it came", async () => {
+  assertEquals(await inspect(), {
+    kind: "valid",
+    name: "n0",
+    memberId: ownId,
+    clusterId,
+    peerUrls: ["http://127.0.0.1:2380"],
+    members: [
+      {
+        id: ownId,
+        name: "n0",
+        peerUrls: ["http://127.0.0.1:2380"],
+        clientUrls: ["http://127.0.0.1:2379"],
+        isLearner: false,
+      },
+      { id: "ff", name: "", peerUrls: ["http://127.0.0.2:2380"], clientUrls: [], isLearner: true },
+    ],
+    revision: 4,
+    raftTerm: 3,
+    raftIndex: 8,
+    removedIds: ["abc"],
+    clusterVersion: "3.6.0",
+    storageVersion: "3.6.0",
+  });
+});
+
+Deno.test("inspectDataDir() takes the revision of a compaction when the keys before it are gone", async () => {
+  const meta = [["consistent_index", big8(8)], ["finishedCompactRev", revisionKey(99)]] as const;
+  const found = await inspect((disk) =>
+    disk.set(database, databaseImage({ buckets: { ...wholeDatabase.buckets, meta } }))
+  );
+  assertEquals(found.kind === "valid" && found.revision, 99);
+});
+
+Deno.test("inspectDataDir() calls empty only what holds nothing", async () => {
+  const kinds: Record<string, string> = {};
+  const of = async (what: string, ...paths: [string, "folder" | Uint8Array<ArrayBuffer>][]) => {
+    kinds[what] = (await inspectDataDir("/d", diskPorts(new Map(paths)))).kind;
+  };
+  const file = new Uint8Array(3);
+  await of("nothing there");
+  await of("a folder", ["/d", "folder"]);
+  await of("a fresh disk", ["/d", "folder"], ["/d/lost+found", "folder"]);
+  await of("folders alone", ["/d", "folder"], ["/d/member", "folder"], ["/d/member/snap", "folder"]);
+  await of("a file in its place", ["/d", file]);
+  await of("something else", ["/d", "folder"], ["/d/postgres", "folder"]);
+  await of("a file for member", ["/d", "folder"], ["/d/member", file]);
+  await of("an empty database", ["/d", "folder"], ["/d/member", "folder"], ["/d/member/snap", "folder"], [
+    database,
+    new Uint8Array(0),
+  ]);
+  const unused = databaseImage({ buckets: { meta: [], members: [] }, revisions: [] });
+  await of("a database never used", ["/d", "folder"], ["/d/member", "folder"], ["/d/member/snap", "folder"], [
+    database,
+    unused,
+  ]);
+  assertEquals(kinds, {
+    "nothing there": "absent",
+    "a folder": "empty",
+    "a fresh disk": "empty",
+    "folders alone": "empty",
+    "a file in its place": "damaged",
+    "something else": "damaged",
+    "a file for member": "unreadable",
+    "an empty database": "damaged",
+    "a database never used": "empty",
+  });
+});
+
+Deno.test("inspectDataDir() names what is damaged", async () => {
+  const flip = (path: string, offset: number) => (disk: Disk) => {
+    const data = (disk.get(path) as Uint8Array<ArrayBuffer>).slice();
+    data[offset]! ^= 0xff;
+    disk.set(path, data);
+  };
+  const both = (...changes: ((disk: Disk) => void)[]) => (disk: Disk) => changes.forEach((change) => change(disk));
+  const cut = (path: string, length: number) => (disk: Disk) => {
+    disk.set(path, (disk.get(path) as Uint8Array<ArrayBuffer>).slice(0, length));
+  };
+  const without = (path: string) => (disk: Disk) => void disk.delete(path);
+  const said = async (change: (disk: Disk) => void) => (await verdict(change)).join(": ");
+
+  assertEquals(await said(without(database)), "damaged: there is no member/snap/db");
+  assertEquals(await said(without(log)), "damaged: there is no log in member/wal");
+  assertEquals(await said(cut(database, 0)), "damaged: member/snap/db: it has no valid meta page");
+  assertEquals(
+    await said(cut(database, 5 * pageBytes)),
+    `damaged: member/snap/db: it is cut: ${5 * pageBytes} bytes of at least ${8 * pageBytes}`,
+  );
+  assertEquals(
+    await said(both(flip(database, 40), flip(database, pageBytes + 40))),
+    "damaged: member/snap/db: it has no valid meta page",
+  );
+  assertEquals(
+    await said(flip(database, 3 * pageBytes)),
+    "damaged: member/snap/db: page 3 says it is another one",
+  );
+  assertEquals(
+    await said(flip(database, 4 * pageBytes + 8)),
+    "damaged: member/snap/db: page 4 is neither branch nor leaf",
+  );
+  assertEquals(await said(cut(log, 0)), "damaged: member/wal/0000000000000000-0000000000000000.wal names no member");
+  assertEquals(
+    await said(flip(log, 24)),
+    "damaged: member/wal/0000000000000000-0000000000000000.wal: record at 24 fails its checksum",
+  );
+  const gap = (disk: Disk) => disk.set("/d/member/wal/0000000000000002-0000000000000009.wal", walImage(walRecords));
+  assertEquals(await said(gap), "damaged: member/wal: file 1 is missing");
+});
+
+Deno.test("inspectDataDir() is content with one valid meta page, and with a record never finished", async () => {
+  const oneMeta = await inspect((disk) => {
+    const data = (disk.get(database) as Uint8Array<ArrayBuffer>).slice();
+    data.fill(0, 0, pageBytes);
+    disk.set(database, data);
+  });
+  assertEquals(oneMeta.kind, "valid");
+  const last = walEntry.encode({ term: 3, index: 9, data: new Uint8Array(3_000).fill(5) });
+  const whole = walImage([...walRecords, [2, last]], 8_192);
+  // Its second half never came to the disk.
+  const torn = whole.slice();
+  torn.fill(0, 2_048, 4_096);
+  assertEquals((await inspect((disk) => disk.set(log, torn))).kind, "valid");
+  assertEquals((await inspect((disk) => disk.set(log, whole.slice(0, 2_048)))).kind, "valid");
+  // The same with a byte changed where all was written.
+  const changed = whole.slice();
+  changed[2_500]! ^= 1;
+  assertEquals((await inspect((disk) => disk.set(log, changed))).kind, "damaged");
+});
+
+Deno.test("inspectDataDir() never calls unreadable data absent, empty or damaged", async () => {
+  const forbidden = new E2dError("file_read", "Cannot open: permission denied");
+  const broken = new E2dError("file_read", "Cannot read: input/output error");
+  const paths = ["/d", "/d/member", "/d/member/wal", database, log];
+  for (const error of [forbidden, broken]) {
+    for (const path of paths) {
+      assertEquals(await verdict((disk) => disk.set(path, error)), ["unreadable", error.message], path);
+    }
+  }
+  const disk = wholeDisk();
+  const ports = diskPorts(disk);
+  const link = { kind: "symlink", size: 0, modifiedMs: 0, mode: 0o777 } as const;
+  const dangling = await inspectDataDir("/gone", {
+    ...ports,
+    files: { ...ports.files, info: () => Promise.resolve(link) },
+  });
+  assertEquals(dangling, { kind: "unreadable", why: '"/gone" is a link that leads nowhere' });
+});
+
+Deno.test("inspectDataDir() keeps an older etcd off newer data, but for a downgrade under way", async () => {
+  const with36 = "its format is that of etcd 3.6.0, newer than etcd 3.5.33";
+  assertEquals(await verdict(() => {}, "3.5.33"), ["unreadable", with36]);
+  assertEquals(await verdict(() => {}, "3.6.1"), ["valid", ""]);
+  assertEquals(await verdict(() => {}, "3.7.3"), ["valid", ""]);
+  const meta = [["consistent_index", big8(8)]] as const;
+  const older = (cluster: readonly (readonly [string, string])[]) => (disk: Disk) =>
+    disk.set(database, databaseImage({ buckets: { ...wholeDatabase.buckets, meta, cluster } }));
+  const running = "its cluster runs as etcd 3.6.0, newer than etcd 3.5.33";
+  const version = ["clusterVersion", "3.6.0"] as const;
+  assertEquals(await verdict(older([version]), "3.5.33"), ["unreadable", running]);
+  const downgrade = ["downgrade", `{"target-version":"3.5.0","enabled":true}`] as const;
+  assertEquals(await verdict(older([version, downgrade]), "3.5.33"), ["valid", ""]);
+});
+
+Deno.test("inspectDataDir() finds the members of one killed in its first moments in the log", async () => {
+  const change = (memberId: string, kind: number, json: string) =>
+    // ConfChange: type 2, node id 3, context 4.
+    new Uint8Array([
+      ...walEntryField(2, kind),
+      ...walMetadataField(3, memberId),
+      0x22,
+      ...varint(json.length),
+      ...new TextEncoder().encode(json),
+    ]);
+  const found = await inspect((disk) => {
+    disk.set(database, databaseImage({ buckets: { meta: [], members: [] }, revisions: [] }));
+    disk.set(
+      log,
+      walImage([
+        ...walRecords.slice(0, 2),
+        [2, walEntry.encode({ type: 1, term: 1, index: 1, data: change(ownId, 0, memberJson("n0")) })],
+        [2, walEntry.encode({ type: 1, term: 1, index: 2, data: change("ff", 0, memberJson("n1")) })],
+        [3, walState.encode({ term: 1, commit: 1 })],
+      ]),
+    );
+  });
+  assert(found.kind === "valid", JSON.stringify(found));
+  assertEquals([found.name, found.members.map(({ id }) => id), found.revision, found.raftIndex], ["n0", [ownId], 1, 0]);
+});
+
+const varint = (value: number) => value < 128 ? [value] : [value % 128 + 128, Math.floor(value / 128)];
+const walEntryField = (number: number, value: number) => value === 0 ? [] : [number * 8, value];
+/** The metadata message has ids as fields 1 and 2; the tag is moved to where it is wanted. */
+const walMetadataField = (
+  number: number,
+  id: string,
+) => [number * 8, ...walMetadata.encode({ nodeId: id }).subarray(1)];
+
+const seed = 20_261_123;
+
+Deno.test(`inspectDataDir() survives any bytes: random changes never look like nothing there (seed ${seed})`, async () => {
+  const image = wholeDisk();
+  const changes = fc.array(
+    fc.record({
+      path: fc.constantFrom(database, log),
+      at: fc.nat(40_000),
+      bytes: fc.uint8Array({ minLength: 1, maxLength: 12 }),
+      cut: fc.boolean(),
+    }),
+    { minLength: 1, maxLength: 6 },
+  );
+  await fc.assert(
+    fc.asyncProperty(changes, async (list) => {
+      const disk: Disk = new Map(image);
+      for (const { path, at, bytes, cut } of list) {
+        let data = (disk.get(path) as Uint8Array<ArrayBuffer>).slice();
+        const offset = at % Math.max(1, data.length);
+        if (cut && at % 5 === 0) data = data.slice(0, offset);
+        else data.set(bytes.subarray(0, data.length - offset), offset);
+        disk.set(path, data);
+      }
+      const { kind } = await inspectDataDir("/d", diskPorts(disk));
+      assert(kind === "valid" || kind === "damaged", kind);
+    }),
+    { seed, numRuns: 1_500 },
+  );
+});
+
+Deno.test(`inspectDataDir() survives files of noise (seed ${seed})`, async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 9_000 }), fc.uint8Array({ maxLength: 600 }), async (db, wal) => {
+      const disk = wholeDisk();
+      disk.set(database, new Uint8Array(db));
+      assertEquals((await inspectDataDir("/d", diskPorts(disk))).kind, "damaged");
+      disk.set(log, new Uint8Array(wal));
+      assertEquals((await inspectDataDir("/d", diskPorts(disk))).kind, "damaged");
+    }),
+    { seed, numRuns: 300 },
+  );
+});
