@@ -154,7 +154,8 @@ export class Azure {
       const path = `${group}/Microsoft.Network/networkInterfaces`;
       const query = { "api-version": networkVersion };
       const interfaces = await this.#list("networkInterfaces", path, query, interfaceSchema, signal);
-      for (const machine of matching) found.push(machineOf(machine, addressesOf(interfaces), {}));
+      const addresses = addressesOf(interfaces);
+      for (const machine of matching) found.push(machineOf(machine, addresses, {}));
     }
     for (const { name, tags, properties } of sets) {
       // The machines of a flexible set are among the virtual machines.
@@ -177,7 +178,8 @@ export class Azure {
           signal,
         ),
       ]);
-      for (const member of members) found.push(machineOf(member, addressesOf(interfaces), tags ?? {}));
+      const addresses = addressesOf(interfaces);
+      for (const member of members) found.push(machineOf(member, addresses, tags ?? {}));
     }
     return found;
   }

@@ -22,8 +22,10 @@ export class InstancePeers {
 
   of(instances: readonly Instance[]): PeerAddress[] {
     const running = instances.filter((instance) => instance.running);
-    const usable = running.filter(({ address }) => address !== undefined && isUsable(address));
-    const leftOut = running.filter((instance) => !usable.includes(instance)).map(({ name }) => name).sort();
+    const isPeer = ({ address }: Instance) => address !== undefined && isUsable(address);
+    const usable = running.filter(isPeer);
+    // An instance may be found by each of several tags.
+    const leftOut = [...new Set(running.filter((one) => !isPeer(one)).map(({ name }) => name))].sort();
     if (leftOut.join() !== this.#leftOut) {
       this.#leftOut = leftOut.join();
       if (leftOut.length > 0) {

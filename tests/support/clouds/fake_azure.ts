@@ -66,9 +66,9 @@ export class FakeAzure extends FakeCloud {
     const members = this.instances.filter(inSet);
     switch (path) {
       case "Microsoft.Compute/virtualMachines":
-        return this.#page(url, single.map((one) => this.#machine(one, url)));
+        return this.#page(url, single, (one) => [this.#machine(one, url)]);
       case "Microsoft.Network/networkInterfaces":
-        return this.#page(url, single.flatMap((one) => this.#interfaces(one)));
+        return this.#page(url, single, (one) => this.#interfaces(one));
       case "Microsoft.Compute/virtualMachineScaleSets":
         return this.#page(
           url,
@@ -81,9 +81,9 @@ export class FakeAzure extends FakeCloud {
           }],
         );
       case `Microsoft.Compute/virtualMachineScaleSets/${this.scaleSet}/virtualMachines`:
-        return this.#page(url, members.map((one) => this.#machine(one, url)));
+        return this.#page(url, members, (one) => [this.#machine(one, url)]);
       case `Microsoft.Compute/virtualMachineScaleSets/${this.scaleSet}/networkInterfaces`:
-        return this.#page(url, members.flatMap((one) => this.#interfaces(one)));
+        return this.#page(url, members, (one) => this.#interfaces(one));
     }
     return undefined;
   }
@@ -92,13 +92,13 @@ export class FakeAzure extends FakeCloud {
     return { error: { code: status === 401 ? "InvalidAuthenticationToken" : "AuthorizationFailed", message } };
   }
 
-  #page(url: URL, all: unknown[]): Response {
+  #page(url: URL, all: FakeInstance[], show: (instance: FakeInstance) => unknown[]): Response {
     const start = Number(url.searchParams.get("$skiptoken") ?? 0);
     const next = new URL(url);
     next.searchParams.set("$skiptoken", `${start + pageSize}`);
     if (this.nextHost !== undefined) next.host = this.nextHost;
     return Response.json({
-      value: all.slice(start, start + pageSize),
+      value: all.slice(start, start + pageSize).flatMap(show),
       ...start + pageSize < all.length ? { nextLink: next.href } : {},
     });
   }
