@@ -29,6 +29,14 @@ export function accompany(turn: Turn): void {
     return turn.waitFor({ code: "catching_up", text: "the learner is catching up; then it is promoted" });
   }
   if (!me.peerUrls.includes(node.self.peerUrl)) correctAddress(turn, memberId);
+  // The record of the cluster that the snapshot was taken from says nothing of this one.
+  if (node.record.started?.how === "restored" && !node.cleared) {
+    turn.ask("record", { kind: "clearVolatile", lineage: node.record.started.lineage });
+    return turn.waitFor({
+      code: "clearing_volatile",
+      text: "clearing what belonged to the cluster before the restore",
+    });
+  }
   if (!node.recordChecked) {
     turn.ask("record", { kind: "checkRecord", requiredSize: node.settings.requiredSize });
     return turn.waitFor({ code: "record_check", text: "comparing -n with the cluster's record" });

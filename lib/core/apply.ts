@@ -9,6 +9,8 @@ import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
 const endpointsMax = 64;
 const formerNoncesMax = 8;
 const exitRestMaxMs = 30_000;
+/** Half a minute of starts that come to nothing. */
+const exitsMax = 6;
 
 export function apply(turn: Turn, event: Event): void {
   const { node, now } = turn;
@@ -49,6 +51,7 @@ export function apply(turn: Turn, event: Event): void {
         code: "etcd_exited",
         text: `etcd ended by itself with ${event.code} (${event.cause})`,
       });
+      if (node.exits >= exitsMax) giveUp(turn, event.cause);
       return;
     case "done":
       return answered(turn, event.id, event.value);
@@ -171,13 +174,14 @@ function noteMembers(turn: Turn, answer: EtcdAnswer): void {
 
 function ownAnswer(turn: Turn, answer: EtcdAnswer): void {
   const { node } = turn;
+  const members = answer.members.length > 0 ? answer.members : membersByOthers(turn, answer);
   node.data = {
     kind: "valid",
     name: node.self.name,
     memberId: answer.memberId,
     clusterId: answer.clusterId,
-    peerUrls: answer.members.find((member) => member.id === answer.memberId)?.peerUrls ?? [node.self.peerUrl],
-    members: answer.members,
+    peerUrls: members.find((member) => member.id === answer.memberId)?.peerUrls ?? [node.self.peerUrl],
+    members,
     revision: answer.revision,
     raftTerm: answer.raftTerm,
     raftIndex: answer.raftIndex,
@@ -189,6 +193,16 @@ function ownAnswer(turn: Turn, answer: EtcdAnswer): void {
   if (recordedSize !== undefined && formerSizes.includes(node.settings.requiredSize)) {
     checkSize(turn, recordedSize, formerSizes);
   }
+}
+
+/** A learner does not list members: another member of its cluster does. */
+function membersByOthers(turn: Turn, own: EtcdAnswer): EtcdAnswer["members"] {
+  const { node } = turn;
+  for (const { last } of node.endpoints.values()) {
+    if (last.kind !== "answer" || last.clusterId !== own.clusterId || !last.linearizable) continue;
+    if (last.members.some((member) => member.id === own.memberId)) return last.members;
+  }
+  return [];
 }
 
 function leaderless(turn: Turn): void {
@@ -216,6 +230,20 @@ function etcdChanged(turn: Turn, state: "starting" | "ready" | "stopped"): void 
     default:
       return state satisfies never;
   }
+}
+
+/** A service manager may start this process again, and a human sees that it does not stay up. */
+function giveUp(turn: Turn, cause: string): void {
+  const { node } = turn;
+  node.ending = {
+    code: 1,
+    reason: {
+      code: "etcd_dies",
+      text: `etcd ended ${node.exits} times in a row before it was ready (${cause})`,
+      hint: "its last lines say why; the data-dir was not touched",
+    },
+  };
+  turn.enter("leaving", node.ending.reason);
 }
 
 /** Etcd does not run any more: what it said of itself is void, and the data-dir is to be looked at again. */

@@ -62,10 +62,22 @@ const wait = (code: string, text: string, hint?: string): StartOutcome => ({
   reason: { code, text, ...(hint === undefined ? {} : { hint }) },
 });
 
+/** A node without peers has nobody to wait for: an operator must look. */
+const refuseData = (code: string, state: string): StartOutcome => ({
+  kind: "refuse",
+  reason: {
+    code,
+    text: `the data-dir ${state}; nothing was touched`,
+    hint:
+      "mend the disk or the permissions, or move the data-dir and its .e2d.json aside by hand and restore a snapshot",
+  },
+});
+
 export function decideStart(view: View): StartOutcome {
   const { data } = view;
   if (data.kind === "unknown") return wait("inspecting", "looking at the own data-dir");
   if (data.kind === "unreadable") {
+    if (!view.settings.gossip) return refuseData("data_unreadable", `cannot be read: ${data.why}`);
     return wait(
       "data_unreadable",
       `the data-dir cannot be read (${data.why}), and what cannot be read is never taken for empty`,
@@ -91,6 +103,7 @@ export function decideStart(view: View): StartOutcome {
     }
   }
   if (data.kind === "damaged") {
+    if (!view.settings.gossip) return refuseData("data_damaged", `is damaged: ${data.what}`);
     if (cluster === undefined) {
       return wait(
         "data_damaged",

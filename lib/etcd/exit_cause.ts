@@ -1,3 +1,5 @@
+import { parseLogLine } from "./log_line.ts";
+
 /** Why an etcd ended, as far as its own last words tell. */
 export type ExitCause =
   | "member_removed"
@@ -36,8 +38,13 @@ const hints: Readonly<Record<ExitCause, string | undefined>> = {
 
 /** `lines` are the last ones, oldest first. */
 export function exitCause(lines: readonly string[]): ExitCause {
+  // What goes well is told in the same words: "initial corruption checking passed".
+  const grave = lines.filter((line) => {
+    const { level } = parseLogLine(line);
+    return level === "warn" || level === "error";
+  });
   for (const [cause, pattern] of tells) {
-    if (lines.some((line) => pattern.test(line))) return cause;
+    if (grave.some((line) => pattern.test(line))) return cause;
   }
   return "unknown";
 }

@@ -202,9 +202,14 @@ function deed(world: World, machine: Machine, effect: AnsweredEffect): DoneValue
       else world.plans.set(member.data.clusterId, effect.plan);
       return nothing;
     }
-    case "clearVolatile":
-      world.cleared.add(own(world, machine).data.clusterId);
+    case "clearVolatile": {
+      const { clusterId } = own(world, machine).data;
+      if (world.cleared.has(clusterId)) return nothing;
+      world.cleared.add(clusterId);
+      world.record.delete(clusterId);
+      world.plans.delete(clusterId);
       return nothing;
+    }
     case "compareHashes":
       return { kind: "hashesCompared", equal: true, detail: "" };
     case "takeSnapshot": {
@@ -386,15 +391,17 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
   if (member === undefined) return { kind: "unreachable", code: "refused" };
   if (member.frozen || !world.connected(machine.name, member.node)) return { kind: "unreachable", code: "timeout" };
   const leader = world.etcds.leaderOf(member);
-  const linearizable = leader !== undefined && world.etcds.linearizable(member);
   const config = configOf(member.data);
+  const isLearner = config.find((each) => each.id === member.data.memberId)?.isLearner ?? true;
+  // A learner refuses reads that need a quorum, and lists no members.
+  const linearizable = leader !== undefined && !isLearner && world.etcds.linearizable(member);
   const record = world.record.get(member.data.clusterId);
   return {
     kind: "answer",
     clusterId: member.data.clusterId,
     memberId: member.data.memberId,
     ...(leader === undefined ? {} : { leaderId: leader.data.memberId }),
-    isLearner: config.find((each) => each.id === member.data.memberId)?.isLearner ?? true,
+    isLearner,
     raftTerm: member.data.term,
     raftIndex: member.data.log.length,
     raftAppliedIndex: member.data.commit,
@@ -404,7 +411,7 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
     dbInUseBytes: 20_480,
     alarms: [],
     linearizable,
-    members: config.map((each) => ({
+    members: isLearner ? [] : config.map((each) => ({
       id: each.id,
       name: each.name,
       peerUrls: [each.peerUrl],
