@@ -70,16 +70,13 @@ export class FakeAzure extends FakeCloud {
       case "Microsoft.Network/networkInterfaces":
         return this.#page(url, single, (one) => this.#interfaces(one));
       case "Microsoft.Compute/virtualMachineScaleSets":
-        return this.#page(
-          url,
-          members.length === 0 ? [] : [{
-            id: `${prefix}Microsoft.Compute/virtualMachineScaleSets/${this.scaleSet}`,
-            name: this.scaleSet,
-            location: "westeurope",
-            tags: members[0]!.tags,
-            properties: { orchestrationMode: "Uniform" },
-          }],
-        );
+        return this.#page(url, members.slice(0, 1), ({ tags }) => [{
+          id: `${prefix}Microsoft.Compute/virtualMachineScaleSets/${this.scaleSet}`,
+          name: this.scaleSet,
+          location: "westeurope",
+          tags,
+          properties: { orchestrationMode: "Uniform" },
+        }]);
       case `Microsoft.Compute/virtualMachineScaleSets/${this.scaleSet}/virtualMachines`:
         return this.#page(url, members, (one) => [this.#machine(one, url)]);
       case `Microsoft.Compute/virtualMachineScaleSets/${this.scaleSet}/networkInterfaces`:

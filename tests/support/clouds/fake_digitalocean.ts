@@ -59,7 +59,8 @@ export class FakeDigitalOcean extends FakeCloud {
     return { id: ids[status] ?? "server_error", message, request_id: "4d9d8375-3c56-4925-a3e7-eb137fed17e9" };
   }
 
-  #idOf = (name: string) => 1_000 + Math.max(0, this.instances.findIndex((one) => one.name === name));
+  /** By name, which an instance keeps. */
+  #idOf = (name: string) => 1_000 + Number(/\d+$/.exec(name)?.[0] ?? 0);
 
   #droplet({ name, address, publicAddress, stopped, tags }: FakeInstance): unknown {
     const v4 = (ip: string, type: string) => ({ ip_address: ip, netmask: "255.255.0.0", gateway: "10.0.0.1", type });

@@ -58,7 +58,8 @@ export class FakeHetzner extends FakeCloud {
     return { error: { code: codes[status] ?? "service_error", message, details: null } };
   }
 
-  #idOf = (name: string) => 100_000 + Math.max(0, this.instances.findIndex((one) => one.name === name));
+  /** By name, which an instance keeps. */
+  #idOf = (name: string) => 100_000 + Number(/\d+$/.exec(name)?.[0] ?? 0);
 
   #server({ name, address, otherAddress, publicAddress, stopped, tags }: FakeInstance): unknown {
     const net = (ip: string, id: number) => ({ network: id, ip, alias_ips: [], mac_address: "86:00:00:00:00:01" });
