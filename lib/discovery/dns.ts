@@ -37,6 +37,7 @@ export function dnsName(name: string, ports: Pick<DiscoveryPorts, "resolver" | "
   return {
     name: "dns",
     async peers(signal) {
+      signal.throwIfAborted();
       const records = await resolver.services(`_e2d._tcp.${name}`, signal);
       // RFC 2782: a record whose target is the root says that the service is not there.
       const targets = records?.filter(({ host, port }) => host !== "" && port > 0);

@@ -27,7 +27,10 @@ export function peersFile(path: string, ports: Pick<DiscoveryPorts, "clock" | "f
   }
   return {
     name: "file",
-    peers: async () => parsePeerList(await read(), `"${path}"`),
+    async peers(signal) {
+      signal.throwIfAborted();
+      return parsePeerList(await read(), `"${path}"`);
+    },
     async *changes(signal) {
       let before: string | undefined;
       while (true) {
