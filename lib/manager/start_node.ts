@@ -7,6 +7,7 @@ import type { Clock, Connections, Datagrams, Files, HostPort, Locks, Logger, Pro
 import type { Event } from "../core/event.ts";
 import { createNode } from "../core/node.ts";
 import type { DataDir, Identity, Settings } from "../core/view.ts";
+import { exitCause } from "../etcd/exit_cause.ts";
 import { type EtcdClient, type EtcdClientOptions, openEtcd } from "../etcd/client.ts";
 import type { EtcdPrograms } from "../etcd/provider.ts";
 import { hostText, isLoopback, needsHost, type NodeAddresses, nodeAddresses } from "./addresses.ts";
@@ -73,6 +74,7 @@ export async function startNode(config: NodeConfig, system: System, stopping: St
   if (await files.info(parent) === undefined) await files.makeDirectory(parent);
   const hold = await holdDataDir(dataDir, system);
   try {
+    await requireFree({ peer: addresses.peer, client: addresses.client }, system);
     const data = await system.inspectDataDir(dataDir);
     const identity: Identity = {
       name: nameOf(config.name, data, system),
@@ -170,7 +172,7 @@ async function live(
       files,
       log,
       journal: new Journal(),
-      inspectDataDir: () => system.inspectDataDir(dataDir),
+      inspectDataDir: async () => asEtcdSaw(await system.inspectDataDir(dataDir), etcd),
       etcd,
       cluster,
       gossip,
@@ -192,6 +194,29 @@ async function live(
     await gossip?.close();
     await seeds?.close();
     client.close();
+  }
+}
+
+/** What etcd itself found broken is damaged, however well it looked from outside. */
+function asEtcdSaw(data: DataDir, { lastExit }: EtcdSide): DataDir {
+  if (data.kind !== "valid" || lastExit?.cause !== "data_corrupt") return data;
+  const words = lastExit.tail.findLast((line) => exitCause([line]) === "data_corrupt") ?? "";
+  return { kind: "damaged", what: `etcd refuses it: ${words.slice(0, 300)}` };
+}
+
+/** Told before anything is written: etcd would find out only after it has made its data-dir. */
+async function requireFree(
+  addresses: Readonly<Record<"peer" | "client", HostPort>>,
+  { connections }: System,
+): Promise<void> {
+  for (const [name, address] of Object.entries(addresses)) {
+    try {
+      (await connections.listen(address)).close();
+    } catch (cause) {
+      throw new E2dError("address_unusable", `Cannot listen on ${hostText(address)}: ${describeError(cause)}`, {
+        hint: `find what listens there (ss -ltnp), or give another --${name}-addr`,
+      });
+    }
   }
 }
 

@@ -1,0 +1,198 @@
+/** e2d as operators run it: a process of its own, from the sources or, with E2D_EXECUTABLE, the executable. */
+import { fileURLToPath } from "node:url";
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
+import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
+import { systemClock } from "../../lib/sys/clock.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { etcdDir, type EtcdVersion } from "../support/parts.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const executable = Deno.env.get("E2D_EXECUTABLE");
+const command = executable === undefined
+  ? [Deno.execPath(), "run", "--allow-all", "--no-check", "--quiet", `${root}main.ts`]
+  : [executable];
+
+/** Addresses that no other suite uses, one range a process: tests of several files may run side by side. */
+let nextHost = 0;
+export function freshHost(): string {
+  const range = Deno.pid % 200;
+  return `127.${40 + Math.floor(nextHost / 250)}.${range}.${1 + nextHost++ % 250}`;
+}
+
+export interface NodeOptions {
+  host?: string;
+  dataDir: string;
+  etcd?: EtcdVersion;
+  args?: readonly string[];
+  environment?: Record<string, string>;
+  tls?: EtcdTls;
+}
+
+/** One JSON line of the log. */
+export interface LogEntry {
+  level: string;
+  message: string;
+  [field: string]: unknown;
+}
+
+/** Runs e2d to its end. */
+export async function e2d(
+  args: readonly string[],
+  options: { cwd?: string; environment?: Record<string, string>; timeoutMs?: number } = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(command[0]!, {
+    args: [...command.slice(1), ...args],
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    env: options.environment ?? {},
+    signal: AbortSignal.timeout(options.timeoutMs ?? 60_000),
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+export class NodeProcess implements AsyncDisposable {
+  readonly host: string;
+  readonly clientUrl: string;
+  readonly lines: string[] = [];
+  readonly log: LogEntry[] = [];
+  readonly #child: Deno.ChildProcess;
+  readonly #read: Promise<void>;
+  readonly #tls: EtcdTls | undefined;
+  #waiting: (() => void)[] = [];
+  #ended = false;
+  #client: EtcdClient | undefined;
+
+  constructor(options: NodeOptions) {
+    this.host = options.host ?? freshHost();
+    this.#tls = options.tls;
+    this.clientUrl = `${options.tls === undefined ? "http" : "https"}://${this.host}:2379`;
+    this.#child = new Deno.Command(command[0]!, {
+      args: [
+        ...command.slice(1),
+        "run",
+        `--host=${this.host}`,
+        `--data-dir=${options.dataDir}`,
+        `--etcd-dir=${etcdDir(options.etcd)}`,
+        "--log-format=json",
+        ...(options.args ?? []),
+      ],
+      env: options.environment ?? {},
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    this.#read = this.#readLog();
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** The etcd that runs now, as its log line says. */
+  async etcdPid(): Promise<number> {
+    const { stdout } = await new Deno.Command("pgrep", { args: ["-P", String(this.pid), "-x", "etcd"] }).output();
+    return Number(new TextDecoder().decode(stdout).trim().split("\n")[0]);
+  }
+
+  async client(): Promise<EtcdClient> {
+    await enableGrpcTls();
+    this.#client ??= await openEtcd({ endpoints: [this.clientUrl], tls: this.#tls, clock: systemClock });
+    return this.#client;
+  }
+
+  /** Resolves when a linearizable read has succeeded. */
+  async healthy(timeoutMs = 30_000): Promise<void> {
+    const client = await this.client();
+    await this.eventually("healthy", () => client.ready(this.clientUrl, { timeoutMs: 1_000 }), timeoutMs);
+  }
+
+  /** Resolves with the first log line that fits, from `since` on; throws the log when none comes. */
+  async logged(fits: (entry: LogEntry) => boolean, { timeoutMs = 30_000, since = 0 } = {}): Promise<LogEntry> {
+    const endMs = performance.now() + timeoutMs;
+    for (let at = since;; at++) {
+      while (at >= this.log.length) {
+        const leftMs = endMs - performance.now();
+        if (leftMs <= 0 || this.#ended) throw new Error(`no such log line:\n${this.lines.slice(-40).join("\n")}`);
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, Math.min(leftMs, 1_000));
+          this.#waiting.push(() => {
+            clearTimeout(timer);
+            resolve();
+          });
+        });
+      }
+      if (fits(this.log[at]!)) return this.log[at]!;
+    }
+  }
+
+  async eventually<T>(what: string, attempt: () => Promise<T>, timeoutMs = 30_000): Promise<T> {
+    const endMs = performance.now() + timeoutMs;
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (performance.now() > endMs || this.#ended) {
+          throw new Error(`not ${what} in ${timeoutMs} ms: ${error}\n${this.lines.slice(-40).join("\n")}`);
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  kill(signal: Deno.Signal): void {
+    try {
+      this.#child.kill(signal);
+    } catch {
+      // It has ended.
+    }
+  }
+
+  /** Ends as it ends; SIGKILL after `timeoutMs`. */
+  async exit(timeoutMs = 60_000): Promise<number> {
+    const timer = setTimeout(() => this.kill("SIGKILL"), timeoutMs);
+    const { code } = await this.#child.status;
+    clearTimeout(timer);
+    await this.#read;
+    return code;
+  }
+
+  async stop(): Promise<number> {
+    this.kill("SIGTERM");
+    return await this.exit();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client?.close();
+    if (!this.#ended) this.kill("SIGTERM");
+    await this.exit(20_000);
+  }
+
+  async #readLog(): Promise<void> {
+    let rest = "";
+    for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) {
+      const parts = (rest + text).split("\n");
+      rest = parts.pop()!;
+      for (const line of parts) {
+        this.lines.push(line);
+        try {
+          this.log.push(JSON.parse(line) as LogEntry);
+        } catch {
+          this.log.push({ level: "", message: line });
+        }
+      }
+      for (const wake of this.#waiting.splice(0)) wake();
+    }
+    this.#ended = true;
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+}
+
+/** True while a process runs; a zombie does not. */
+export async function runs(pid: number): Promise<boolean> {
+  try {
+    const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+    return stat.slice(stat.lastIndexOf(")") + 2)[0] !== "Z";
+  } catch {
+    return false;
+  }
+}
