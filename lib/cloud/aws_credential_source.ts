@@ -24,3 +24,11 @@ export interface AwsPorts {
   readonly log: Logger;
   readonly environment: (name: string) => string | undefined;
 }
+
+/** What a place gave, or in a few words why it has nothing. */
+export type CredentialFind = AwsCredentials | { absent: string };
+
+/** The region that the environment names, for services that have to be asked in some region. */
+export function awsRegion(environment: AwsPorts["environment"], other = "us-east-1"): string {
+  return environment("AWS_REGION") || environment("AWS_DEFAULT_REGION") || other;
+}

@@ -1,0 +1,135 @@
+/**
+ * Credentials for AWS, from the first place that has them: flags, environment, web identity, profile files, container,
+ * instance role. A place that is empty is passed over and named when nobody has any; one that is there but broken ends
+ * the search, since the next one may speak for somebody else.
+ */
+import { E2dError, isE2dError } from "../errors.ts";
+import { containerCredentials } from "./aws_container_credentials.ts";
+import type { AwsCredentials, AwsCredentialSource, AwsPorts, CredentialFind } from "./aws_credential_source.ts";
+import { instanceRoleCredentials } from "./aws_instance_role.ts";
+import { AwsMetadata } from "./aws_metadata.ts";
+import { keptCredentials } from "./aws_kept_credentials.ts";
+import { profileCredentials } from "./aws_profile_credentials.ts";
+import { ThrottledError } from "./throttled_error.ts";
+import { webIdentityCredentials } from "./aws_web_identity.ts";
+import { withDeadline } from "./with_deadline.ts";
+
+export type { AwsCredentials, AwsCredentialSource, AwsPorts } from "./aws_credential_source.ts";
+
+export interface AwsCredentialConfig {
+  /** `--aws-access-key` and `--aws-secret-key`: both or none. */
+  readonly accessKey?: string | undefined;
+  readonly secretKey?: string | undefined;
+  /** `--aws-role-session-name`: names the session of an assumed role; the instance's role is assumed under it, too. */
+  readonly roleSessionName?: string | undefined;
+  /** Where the metadata service is, when not where AWS documents it. */
+  readonly metadataUrl?: string | undefined;
+}
+
+const searchMaxMs = 60_000;
+const sessionNameDefault = "e2d";
+
+/** Asks nobody before its first call. Throws E2dError `aws_credentials` for half a pair of flags or a bad name. */
+export function awsCredentials(config: AwsCredentialConfig, ports: AwsPorts): AwsCredentialSource {
+  const { accessKey, secretKey, roleSessionName } = config;
+  if (!accessKey !== !secretKey) {
+    const missing = accessKey ? "--aws-secret-key" : "--aws-access-key";
+    throw new E2dError("aws_credentials", `Cannot use the AWS key given by flag: ${missing} is missing`, {
+      hint: "give both or none",
+    });
+  }
+  if (roleSessionName && !/^[\w+=,.@-]{2,64}$/.test(roleSessionName)) {
+    throw new E2dError("aws_credentials", `Cannot use --aws-role-session-name "${roleSessionName}": no such name`, {
+      hint: "2 to 64 letters, digits and + = , . @ - _",
+    });
+  }
+  const search = new Search(config, ports);
+  const late = () =>
+    new E2dError("aws_credentials", `Cannot find AWS credentials: the search took longer than ${searchMaxMs} ms`);
+  return keptCredentials(
+    (signal) => withDeadline({ ms: searchMaxMs, clock: ports.clock, signal, late }, (limited) => search.run(limited)),
+    ports,
+  );
+}
+
+class Search {
+  readonly #config: AwsCredentialConfig;
+  readonly #ports: AwsPorts;
+  readonly #metadata: AwsMetadata;
+
+  constructor(config: AwsCredentialConfig, ports: AwsPorts) {
+    this.#config = config;
+    this.#ports = ports;
+    this.#metadata = new AwsMetadata(config.metadataUrl, ports);
+  }
+
+  async run(signal: AbortSignal): Promise<AwsCredentials> {
+    const instance = () =>
+      instanceRoleCredentials(this.#metadata, { sessionName: this.#config.roleSessionName }, this.#ports, signal);
+    const container = () => containerCredentials(this.#ports, signal);
+    const environment = () => environmentCredentials(this.#ports.environment);
+    const sessionName = this.#config.roleSessionName || this.#ports.environment("AWS_ROLE_SESSION_NAME") ||
+      sessionNameDefault;
+    const places: readonly [string, () => Promise<CredentialFind> | CredentialFind][] = [
+      ["flags", () => this.#flags()],
+      ["environment", environment],
+      ["web identity", () => webIdentityCredentials({ sessionName }, this.#ports, signal)],
+      ["profile", () =>
+        profileCredentials(
+          {
+            sessionName,
+            sources: { Environment: environment, EcsContainer: container, Ec2InstanceMetadata: instance },
+          },
+          this.#ports,
+          signal,
+        )],
+      ["container", container],
+      ["instance role", instance],
+    ];
+    const tried: string[] = [];
+    for (const [place, ask] of places) {
+      const found = await this.#ask(place, ask, signal);
+      if (!("absent" in found)) return found;
+      tried.push(`${place}: ${found.absent}`);
+    }
+    throw new E2dError("aws_no_credentials", `Cannot find AWS credentials: ${tried.join("; ")}`, {
+      hint: "attach a role to the instance, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    });
+  }
+
+  async #ask(
+    place: string,
+    ask: () => Promise<CredentialFind> | CredentialFind,
+    signal: AbortSignal,
+  ): Promise<CredentialFind> {
+    try {
+      return await ask();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isE2dError(error) || error.code === "aws_credentials" || error instanceof ThrottledError) throw error;
+      // The code stays, so that who asks again can tell what passes.
+      throw new E2dError(error.code, `Cannot get AWS credentials from "${place}": ${error.message}`, {
+        ...error.hint === undefined ? {} : { hint: error.hint },
+        cause: error,
+      });
+    }
+  }
+
+  #flags(): CredentialFind {
+    const { accessKey, secretKey } = this.#config;
+    if (!accessKey || !secretKey) return { absent: "--aws-access-key is not given" };
+    return { accessKeyId: accessKey, secretAccessKey: secretKey };
+  }
+}
+
+function environmentCredentials(environment: AwsPorts["environment"]): CredentialFind {
+  const accessKeyId = environment("AWS_ACCESS_KEY_ID");
+  const secretAccessKey = environment("AWS_SECRET_ACCESS_KEY");
+  if (!accessKeyId && !secretAccessKey) return { absent: "AWS_ACCESS_KEY_ID is not set" };
+  if (!accessKeyId || !secretAccessKey) {
+    const missing = accessKeyId ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID";
+    throw new E2dError("aws_credentials", `Cannot use the AWS key in the environment: ${missing} is not set`);
+  }
+  const sessionToken = environment("AWS_SESSION_TOKEN");
+  return { accessKeyId, secretAccessKey, ...sessionToken ? { sessionToken } : {} };
+}
