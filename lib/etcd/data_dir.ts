@@ -33,6 +33,7 @@ export interface ValidDataDir {
   readonly members: readonly EtcdMemberInfo[];
   readonly revision: number;
   readonly raftTerm: number;
+  /** Applied last. etcd 3.4 writes it with changes of keys alone, so that `members` may be newer. */
   readonly raftIndex: number;
   /** Ids of members that were removed, as far as this one has heard of it; it may be among them. */
   readonly removedIds: readonly string[];

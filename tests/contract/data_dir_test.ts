@@ -102,7 +102,10 @@ for (const version of etcdVersions) {
         // The compaction took the last key away, and the revision stays.
         assertEquals([stopped.revision, stopped.members.length], [after.revision, 2]);
         assertEquals(stopped.removedIds, [killed.memberId]);
-        assert(stopped.raftIndex >= after.raftAppliedIndex && stopped.raftTerm >= after.raftTerm);
+        assert(stopped.raftTerm >= after.raftTerm, `${stopped.raftTerm} < ${after.raftTerm}`);
+        // The removal and what follows change no key, with which alone 3.4 writes its index.
+        const least = version.startsWith("3.4") ? killed.raftIndex : after.raftAppliedIndex;
+        assert(stopped.raftIndex >= least, `${stopped.raftIndex} < ${least}`);
       } finally {
         etcd.close();
       }
