@@ -1,0 +1,136 @@
+/** Several nodes as processes on addresses of 127.0.0.0/8, as operators start them: the same line on each machine. */
+import { assert } from "../support/assert.ts";
+import { temporaryDirectory } from "../support/fixtures.ts";
+import type { EtcdMemberInfo } from "../../lib/etcd/client_status.ts";
+import { freshHost, NodeProcess } from "./node_process.ts";
+
+export interface ClusterOptions {
+  size: number;
+  /** More of them than `size` are spares. */
+  nodes?: number;
+  healthCheckTimeout?: string;
+  args?: readonly string[];
+}
+
+export class Cluster implements AsyncDisposable {
+  readonly hosts: string[];
+  readonly nodes = new Map<string, NodeProcess>();
+  readonly #folder: { path: string } & AsyncDisposable;
+  readonly #options: ClusterOptions;
+
+  private constructor(folder: { path: string } & AsyncDisposable, options: ClusterOptions) {
+    this.#folder = folder;
+    this.#options = options;
+    this.hosts = Array.from({ length: options.nodes ?? options.size }, () => freshHost());
+  }
+
+  /** Starts all nodes at once; waits for nothing. */
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const cluster = new Cluster(await temporaryDirectory(), options);
+    cluster.hosts.forEach((host, at) => cluster.startNode(names[at]!, { host }));
+    return cluster;
+  }
+
+  get path(): string {
+    return this.#folder.path;
+  }
+
+  dataDir(name: string): string {
+    return `${this.#folder.path}/${name}`;
+  }
+
+  node(name: string): NodeProcess {
+    return this.nodes.get(name)!;
+  }
+
+  startNode(name: string, { host, args = [] }: { host?: string; args?: readonly string[] } = {}): NodeProcess {
+    const { size, healthCheckTimeout = "3s" } = this.#options;
+    const node = new NodeProcess({
+      ...((host ?? this.nodes.get(name)?.host) === undefined ? {} : { host: host ?? this.nodes.get(name)!.host }),
+      dataDir: this.dataDir(name),
+      args: [
+        `--name=${name}`,
+        `-n=${size}`,
+        `--bootstrap-addrs=${this.hosts.join(",")}`,
+        `--health-check-timeout=${healthCheckTimeout}`,
+        ...(this.#options.args ?? []),
+        ...args,
+      ],
+    });
+    this.nodes.set(name, node);
+    return node;
+  }
+
+  /** As a power cut does it: e2d and etcd at once. */
+  async kill(name: string): Promise<void> {
+    const node = this.node(name);
+    const etcd = await node.etcdPid();
+    node.kill("SIGKILL");
+    if (etcd > 0) {
+      try {
+        Deno.kill(etcd, "SIGKILL");
+      } catch {
+        // It went with its parent.
+      }
+    }
+    await node[Symbol.asyncDispose]();
+  }
+
+  async healthy(names_ = [...this.nodes.keys()], timeoutMs = 60_000): Promise<void> {
+    await Promise.all(names_.map((name) => this.node(name).healthy(timeoutMs)));
+  }
+
+  /** Resolves when the members are exactly these, all voters, as one of them tells it. */
+  async members(names_: readonly string[], timeoutMs = 60_000): Promise<EtcdMemberInfo[]> {
+    const asked = this.node(names_[0]!);
+    const client = await asked.client();
+    const wanted = [...names_].sort().join();
+    return await asked.eventually(`with members ${wanted}`, async () => {
+      await client.ready(asked.clientUrl, { timeoutMs: 1_000 });
+      const members = await client.memberList(asked.clientUrl, { timeoutMs: 1_000 });
+      const now = members.map(({ name, isLearner }) => isLearner ? `${name} (learner)` : name).sort().join();
+      assert(now === wanted, `members are ${now}`);
+      return members;
+    }, timeoutMs);
+  }
+
+  async clusterId(name: string): Promise<string> {
+    const node = this.node(name);
+    return (await (await node.client()).status(node.clientUrl)).clusterId;
+  }
+
+  async leader(): Promise<string> {
+    for (const [name, node] of this.nodes) {
+      const status = await (await node.client()).status(node.clientUrl, { timeoutMs: 1_000 }).catch(() => undefined);
+      if (status?.leaderId === undefined) continue;
+      const members = await (await node.client()).memberList(node.clientUrl);
+      return members.find(({ id }) => id === status.leaderId)?.name ?? name;
+    }
+    throw new Error("no node knows a leader");
+  }
+
+  async put(name: string, key: string, value: string): Promise<void> {
+    await (await this.node(name).client()).put(key, value, { timeoutMs: 10_000 });
+  }
+
+  async get(name: string, key: string): Promise<string | undefined> {
+    const kv = await (await this.node(name).client()).get(key, { timeoutMs: 10_000 });
+    return kv === undefined ? undefined : new TextDecoder().decode(kv.value);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.nodes.values()].map((node) => node[Symbol.asyncDispose]()));
+    await this.#folder[Symbol.asyncDispose]();
+  }
+}
+
+export const names = ["a", "b", "c", "d", "e", "f", "g"];
+
+/** Names of what was moved aside beside a data-dir. */
+export async function asideOf(cluster: Cluster, name: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const entry of Deno.readDir(cluster.path)) {
+    if (entry.isDirectory && entry.name.startsWith(`${name}.`)) found.push(entry.name);
+  }
+  return found.sort();
+}
