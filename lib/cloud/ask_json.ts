@@ -5,8 +5,8 @@
 import * as v from "valibot";
 import { E2dError } from "../errors.ts";
 import type { Clock, Http } from "../ports.ts";
+import { type Answer, exchange, shownDetail } from "./exchange.ts";
 import { ThrottledError } from "./throttled_error.ts";
-import { withDeadline } from "./with_deadline.ts";
 
 export interface CloudPorts {
   readonly http: Http;
@@ -31,8 +31,6 @@ export interface CloudQuestion<Schema extends v.GenericSchema> {
 }
 
 const timeoutMs = 10_000;
-const answerBytesMax = 16 * 1024 * 1024;
-const detailLengthMax = 200;
 const retryAfterMaxMs = 300_000;
 
 /**
@@ -42,79 +40,33 @@ const retryAfterMaxMs = 300_000;
  */
 export async function askJson<Schema extends v.GenericSchema>(
   question: CloudQuestion<Schema>,
-  { http, clock }: CloudPorts,
+  ports: CloudPorts,
   signal: AbortSignal,
 ): Promise<v.InferOutput<Schema>> {
-  const { action, url } = question;
+  const { action, url, headers = {} } = question;
+  const asked = { action, url, headers, timeoutMs: question.timeoutMs ?? timeoutMs };
+  const answer = await exchange(asked, ports, signal);
+  if (answer.status !== 200) throw refused(question, answer);
   const at = `${url.origin}${url.pathname}`;
-  const ms = question.timeoutMs ?? timeoutMs;
-  const late = () => new E2dError("cloud_timeout", `Cannot ${action} at "${at}": no answer within ${ms} ms`);
-  return await withDeadline({ ms, clock, signal, late }, async (limited) => {
-    let response: Response;
-    try {
-      // A redirect would carry the credential to whoever it names.
-      response = await http(url, { headers: { ...question.headers }, redirect: "manual", signal: limited });
-    } catch (cause) {
-      limited.throwIfAborted();
-      throw new E2dError("cloud_unreachable", `Cannot ${action} at "${at}": ${connectionState(cause)}`, {
-        hint: "check the network of this machine, its proxy settings and its firewall",
-      });
-    }
-    const text = await readText(response, action, limited);
-    if (response.status !== 200) throw refused(question, response, text);
-    let value: unknown;
-    try {
-      value = (question.parse ?? JSON.parse)(text);
-    } catch {
-      throw new E2dError("cloud_answer", `Cannot ${action}: the answer of "${at}" is cut or garbled`);
-    }
-    const parsed = v.safeParse(question.schema, value);
-    if (parsed.success) return parsed.output;
-    const where = v.getDotPath(parsed.issues[0]) ?? "its top";
-    throw new E2dError(
-      "cloud_answer",
-      `Cannot ${action}: the answer of "${at}" is not what is documented, at ${where}`,
-    );
-  });
-}
-
-/** The system's words, without what a library puts around them. */
-function connectionState(cause: unknown): string {
-  const text = cause instanceof Error ? cause.message : String(cause);
-  const last = text.split(": ").at(-1)!.replace(/ \(os error \d+\)$/, "");
-  return last.charAt(0).toLowerCase() + last.slice(1, detailLengthMax);
-}
-
-async function readText(response: Response, action: string, signal: AbortSignal): Promise<string> {
-  if (response.body === null) return "";
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
+  let value: unknown;
   try {
-    for await (const chunk of response.body) {
-      signal.throwIfAborted();
-      bytes += chunk.length;
-      if (bytes > answerBytesMax) break;
-      text += decoder.decode(chunk, { stream: true });
-    }
+    value = (question.parse ?? JSON.parse)(answer.text);
   } catch {
-    signal.throwIfAborted();
-    throw new E2dError("cloud_answer", `Cannot ${action}: the connection broke within the answer`);
+    throw new E2dError("cloud_answer", `Cannot ${action}: the answer of "${at}" is cut or garbled`);
   }
-  if (bytes > answerBytesMax) {
-    throw new E2dError("cloud_answer", `Cannot ${action}: the answer is longer than ${answerBytesMax} bytes`);
-  }
-  return text + decoder.decode();
+  const parsed = v.safeParse(question.schema, value);
+  if (parsed.success) return parsed.output;
+  const where = v.getDotPath(parsed.issues[0]) ?? "its top";
+  throw new E2dError("cloud_answer", `Cannot ${action}: the answer of "${at}" is not what is documented, at ${where}`);
 }
 
-function refused(question: CloudQuestion<v.GenericSchema>, response: Response, text: string): E2dError {
-  const { action, credential, permission, secrets = [] } = question;
-  const detail = masked(detailOf(text), secrets);
-  const { status } = response;
+function refused(question: CloudQuestion<v.GenericSchema>, { status, headers, text }: Answer): E2dError {
+  const { action, credential, permission, secrets } = question;
+  const detail = shownDetail(detailOf(text), secrets);
   const prefix = `Cannot ${action}: `;
   const suffix = detail === "" ? "" : `: ${detail}`;
   if (status === 429) {
-    return new ThrottledError(`${prefix}there were too many questions (429)${suffix}`, retryAfter(response));
+    return new ThrottledError(`${prefix}there were too many questions (429)${suffix}`, retryAfter(headers));
   }
   if (status === 401) {
     return new E2dError("cloud_unauthorized", `${prefix}the credential is refused (401)${suffix}`, {
@@ -143,19 +95,11 @@ function detailOf(text: string): string {
     typeof object === "object" && object !== null ? (object as Record<string, unknown>)[key] : undefined;
   const found = [at(value, "message"), at(at(value, "error"), "message"), at(value, "error_description")];
   const sentence = found.find((part) => typeof part === "string") as string | undefined;
-  // deno-lint-ignore no-control-regex
-  return (sentence ?? "").replace(/[\x00-\x1f\x7f]+/g, " ").trim();
+  return sentence ?? "";
 }
 
-/** Masks first and shortens then: half a secret is one, too. */
-function masked(text: string, secrets: readonly string[]): string {
-  let plain = text;
-  for (const secret of secrets) if (secret !== "") plain = plain.replaceAll(secret, "…");
-  return plain.length > detailLengthMax ? `${plain.slice(0, detailLengthMax - 1)}…` : plain;
-}
-
-/** RFC 9110 in seconds, or the moment DigitalOcean and Hetzner name; clocks differ, so that is not relied on. */
-function retryAfter(response: Response): number | undefined {
-  const seconds = Number(response.headers.get("retry-after") ?? NaN);
+/** RFC 9110, in seconds. A moment, as some clouds name, would be one of their clocks and not of ours. */
+function retryAfter(headers: Headers): number | undefined {
+  const seconds = Number(headers.get("retry-after") ?? NaN);
   return seconds >= 0 ? Math.min(seconds * 1000, retryAfterMaxMs) : undefined;
 }

@@ -31,7 +31,7 @@ export interface OwnMachine {
   privateAddress: string | undefined;
 }
 
-const computeVersion = "2024-07-01";
+const computeVersion = "2024-11-01";
 const networkVersion = "2024-05-01";
 /** The newest version under which the interfaces of a scale set are documented. */
 const scaleSetNetworkVersion = "2018-10-01";

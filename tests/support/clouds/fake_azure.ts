@@ -58,9 +58,10 @@ export class FakeAzure extends FakeCloud {
 
   protected override api(url: URL): Response | undefined {
     const prefix = `/subscriptions/${subscription}/resourceGroups/${group}/providers/`;
-    if (!url.pathname.startsWith(prefix)) return undefined;
+    // Azure compares paths without case, and its own Go client counts on that.
+    if (!url.pathname.toLowerCase().startsWith(prefix.toLowerCase())) return undefined;
     if (!url.searchParams.has("api-version")) return this.failure(400, "The api-version query parameter is required");
-    const path = url.pathname.slice(prefix.length);
+    const path = url.pathname.slice(prefix.length).replace(/^microsoft\.compute\//i, "Microsoft.Compute/");
     const inSet = ({ name }: FakeInstance) => this.scaleSet !== undefined && name.startsWith(this.scaleSet);
     const single = this.instances.filter((one) => !inSet(one));
     const members = this.instances.filter(inSet);

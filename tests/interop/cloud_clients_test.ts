@@ -1,0 +1,115 @@
+/**
+ * The providers' own Go clients read our fakes of their clouds. What the fakes say is what the methods are tried
+ * against; a field of ours that the provider does not know, or one of its that we lack, shows here.
+ */
+import { FakeAzure } from "../support/clouds/fake_azure.ts";
+import type { FakeCloud, FakeInstance } from "../support/clouds/fake_cloud.ts";
+import { FakeDigitalOcean } from "../support/clouds/fake_digitalocean.ts";
+import { FakeGce } from "../support/clouds/fake_gce.ts";
+import { FakeHetzner } from "../support/clouds/fake_hetzner.ts";
+import { assert, assertEquals } from "../support/assert.ts";
+import { partProgram } from "./part_program.ts";
+
+interface Machine {
+  name: string;
+  status: string;
+  private: string;
+  tags: Record<string, string>;
+}
+
+async function readBy(client: string, url: string, args: string[]) {
+  const { stdout, stderr, code } = await new Deno.Command(
+    partProgram("cloud-clients-1.0.0", "cloud-clients", "cloud-clients"),
+    {
+      args: [client, url, ...args],
+      stdin: "null",
+      signal: AbortSignal.timeout(60_000),
+    },
+  ).output();
+  const lines = new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+  return {
+    code,
+    stderr: new TextDecoder().decode(stderr),
+    machines: lines.map((line) => JSON.parse(line) as Machine).sort((a, b) => a.name < b.name ? -1 : 1),
+  };
+}
+
+const cases: {
+  client: string;
+  cloud: () => FakeCloud;
+  tags: Record<string, string>;
+  args: string[];
+  running: string;
+  stopped: string;
+  /** What the client says of a refused token. */
+  refused: RegExp;
+}[] = [
+  {
+    client: "digitalocean",
+    cloud: () => new FakeDigitalOcean(),
+    tags: { etcd: "" },
+    args: ["etcd"],
+    running: "active",
+    stopped: "off",
+    refused: /401 .*unable to authenticate/s,
+  },
+  {
+    client: "hetzner",
+    cloud: () => new FakeHetzner(),
+    tags: { cluster: "etcd-7", env: "prod" },
+    args: ["cluster==etcd-7,env==prod"],
+    running: "running",
+    stopped: "off",
+    refused: /unable to authenticate.*unauthorized/s,
+  },
+  {
+    client: "gce",
+    cloud: () => new FakeGce(),
+    tags: { cluster: "etcd-7", env: "prod" },
+    args: ["etcd-lab", '(labels.cluster = "etcd-7") (labels.env = "prod")'],
+    running: "RUNNING",
+    stopped: "TERMINATED",
+    refused: /Error 401: unable to authenticate/,
+  },
+  {
+    client: "azure",
+    cloud: () => Object.assign(new FakeAzure(), { scaleSet: "pool-" }),
+    tags: { cluster: "etcd-7" },
+    args: ["8d10da13-8125-4ba9-a717-bf7490507b3d", "etcd-rg", "pool-"],
+    running: "PowerState/running",
+    stopped: "PowerState/deallocated",
+    refused: /401.*InvalidAuthenticationToken/s,
+  },
+];
+
+for (const { client, cloud, tags, args, running, stopped, refused } of cases) {
+  Deno.test(`the Go client of ${client} reads all pages of its fake as we do`, async () => {
+    const fake = cloud();
+    const name = (at: number) => client === "azure" && at % 2 === 0 ? `pool-${at}` : `node-${at}`;
+    fake.instances = Array.from({ length: 620 }, (_, at): FakeInstance => ({
+      name: name(at),
+      address: `10.0.${Math.floor(at / 250)}.${at % 250 + 1}`,
+      stopped: at === 7,
+      tags,
+    }));
+    await using server = fake.serve();
+    const { code, stderr, machines } = await readBy(client, server.url, [fake.token, ...args]);
+    assertEquals(code, 0, stderr);
+    const expected = fake.instances.map(({ name, address, stopped: off }) => ({
+      name,
+      status: off ? stopped : running,
+      private: address!,
+      tags,
+    }));
+    assertEquals(machines, expected.sort((a, b) => a.name < b.name ? -1 : 1));
+    assert(fake.requests.length >= 2, "there is more than one page");
+  });
+
+  Deno.test(`the Go client of ${client} reads a refusal of its fake`, async () => {
+    const fake = cloud();
+    await using server = fake.serve();
+    const { code, stderr } = await readBy(client, server.url, ["another-token", ...args]);
+    assertEquals(code, 1);
+    assert(refused.test(stderr), stderr);
+  });
+}
