@@ -51,6 +51,8 @@ export interface Stopping {
   readonly hurry: AbortSignal;
 }
 
+/** Often enough for lives of half a minute, which tests and short-lived authorities have. */
+const certificatesEveryMs = 5_000;
 /** A learner that stands still for longer than this makes way for another. */
 const learnerStallTimeoutMs = 120_000;
 
@@ -289,6 +291,7 @@ async function watchOwnCertificates(
   try {
     await watchCertificates({ files, clock, random }, options, {
       signal,
+      everyMs: certificatesEveryMs,
       onRound: (round) => {
         for (const { role, path, notAfterMs } of round.renewed) {
           log.info("renewed a certificate", { role, path, until: new Date(notAfterMs).toISOString() });
