@@ -1,5 +1,6 @@
 import { withDeadline } from "../cloud/with_deadline.ts";
 import { E2dError } from "../errors.ts";
+import type { Processes } from "../ports.ts";
 import type { DiscoveryMethod, DiscoveryPorts, PeerAddress } from "./method.ts";
 import { parsePeerList, peerListBytesMax } from "./peer_list.ts";
 
@@ -16,10 +17,14 @@ export function execCommand(command: string, ports: Pick<DiscoveryPorts, "clock"
     new E2dError("discovery_exec", `Cannot find peers by "exec": the command ${state}`, {
       hint: "run the command by hand as the user of e2d",
     });
+  let ownGroup: Promise<boolean> | undefined;
   return {
     name: "exec",
     async peers(signal): Promise<readonly PeerAddress[]> {
-      const process = await ports.processes.start("sh", ["-c", command], { dieWithParent: true });
+      signal.throwIfAborted();
+      ownGroup ??= canLeadGroup(ports.processes);
+      const [program, ...args] = await ownGroup ? ["setsid", "sh", "-c", command] : ["sh", "-c", command];
+      const process = await ports.processes.start(program!, args, { dieWithParent: true });
       const late = () => failed(`did not end within ${commandTimeoutMs} ms`);
       try {
         return await withDeadline({ ms: commandTimeoutMs, clock: ports.clock, signal, late }, async (limited) => {
@@ -34,11 +39,25 @@ export function execCommand(command: string, ports: Pick<DiscoveryPorts, "clock"
           if (!stdout.whole) throw failed(`wrote more than ${peerListBytesMax} bytes`);
           return parsePeerList(stdout.text, "the command");
         });
-      } finally {
-        process.kill("SIGKILL");
+      } catch (error) {
+        // The shell alone would leave what it started, one more with each asking.
+        if (await ownGroup) ports.processes.kill(-process.pid, "SIGKILL");
+        else process.kill("SIGKILL");
+        throw error;
       }
     },
   };
+}
+
+/** True where setsid of util-linux or busybox makes the command a process group that can be ended as a whole. */
+async function canLeadGroup(processes: Processes): Promise<boolean> {
+  try {
+    const probe = await processes.start("setsid", ["true"]);
+    const [exit] = await Promise.all([probe.exited, probe.stdout.cancel(), probe.stderr.cancel()]);
+    return exit.code === 0;
+  } catch {
+    return false;
+  }
 }
 
 /** Reads to the end, so that the writer is never stopped, and keeps the first `bytesMax`. */

@@ -29,11 +29,23 @@ Deno.test("exec discovery shows exit code and stderr of a command that fails, is
   assert(killed.message.includes("SIGKILL"), killed.message);
 });
 
-Deno.test("exec discovery ends a command that hangs, though its child holds the pipe open", async () => {
+Deno.test("exec discovery ends a command that hangs, and its children with it", async () => {
   const clock = new TestClock();
-  const hanging = execCommand("sleep 20 & sleep 20; true", { clock, processes: systemProcesses }).peers(within());
+  await using folder = await temporaryDirectory();
+  const command = `echo $$ > ${folder.path}/shell; sleep 20 & echo $! > ${folder.path}/child; sleep 20; true`;
+  const hanging = execCommand(command, { clock, processes: systemProcesses }).peers(within());
+  hanging.catch(() => {});
+  const pidOf = (name: string) =>
+    eventually(`the pid of the ${name}`, async () => {
+      const text = await Deno.readTextFile(`${folder.path}/${name}`).catch(() => "");
+      return Number(text) || undefined;
+    });
+  const pids = [await pidOf("shell"), await pidOf("child")];
   const outcome = await clock.settle(hanging);
   assertEquals(outcome.status === "rejected" && outcome.reason.code, "discovery_exec");
+  for (const pid of pids) {
+    await eventually(`the end of ${pid}`, async () => await systemProcesses.identify(pid) === undefined);
+  }
 });
 
 Deno.test("exec discovery takes a flood for an error and not for its beginning", async () => {

@@ -85,11 +85,22 @@ class FakeShell implements Partial<Processes> {
   output = "";
   fault: string | undefined;
   started: string[][] = [];
-  killed = 0;
+  killed: string[] = [];
+  setsid = true;
   start = (program: string, args: readonly string[]): Promise<Process> => {
-    if (this.fault === "no-shell") return Promise.reject(new E2dError("process_start", 'Cannot start "sh": not found'));
+    const missing = program === "setsid" && !this.setsid || this.fault === "no-shell";
+    if (missing) return Promise.reject(new E2dError("process_start", `Cannot start "${program}": not found`));
+    if (args[0] === "true") return Promise.resolve(this.#process("", "", 0, false));
     this.started.push([program, ...args]);
-    const hanging = this.fault === "hanging";
+    const outputs: Record<string, string> = { endless: "10.0.0.1\n".repeat(200_000), garbled: "<html>" };
+    const failing = this.fault === "failing";
+    const complaint = failing ? `${"x".repeat(9_000)}\npermission denied\u001b[31m` : "a warning";
+    const output = outputs[this.fault ?? ""] ?? this.output;
+    return Promise.resolve(this.#process(output, complaint, failing ? 7 : 0, this.fault === "hanging"));
+  };
+  kill = (pid: number) => void this.killed.push(`${pid}`);
+
+  #process(output: string, complaint: string, code: number, hanging: boolean): Process {
     const stream = (text: string) =>
       new ReadableStream<Uint8Array<ArrayBuffer>>({
         start(controller) {
@@ -97,21 +108,14 @@ class FakeShell implements Partial<Processes> {
           if (!hanging) controller.close();
         },
       });
-    const output = this.fault === "endless"
-      ? "10.0.0.1\n".repeat(200_000)
-      : this.fault === "garbled"
-      ? "<html>"
-      : this.output;
-    return Promise.resolve({
-      pid: 1,
+    return {
+      pid: 77,
       stdout: stream(output),
-      stderr: stream(this.fault === "failing" ? `${"x".repeat(9_000)}\npermission denied\u001b[31m` : "a warning"),
-      exited: hanging
-        ? new Promise(() => {})
-        : Promise.resolve({ code: this.fault === "failing" ? 7 : 0, signal: undefined }),
-      kill: () => void this.killed++,
-    });
-  };
+      stderr: stream(complaint),
+      exited: hanging ? new Promise(() => {}) : Promise.resolve({ code, signal: undefined }),
+      kill: () => void this.killed.push("shell"),
+    };
+  }
 }
 
 function shellPlace() {
@@ -143,19 +147,22 @@ testDiscoveryMethod({
 Deno.test("exec: gives the command to sh as it is, and shows its exit code and the end of what it complained", async () => {
   const { method, shell } = shellPlace();
   assertEquals(await method.peers(never), []);
-  assertEquals(shell.started, [["sh", "-c", "list | sort"]]);
+  assertEquals(shell.started, [["setsid", "sh", "-c", "list | sort"]]);
   shell.fault = "failing";
   const error = await assertE2dError("discovery_exec", () => method.peers(never));
   assert(error.message.includes("exit code 7"), error.message);
   assert(/permission denied \[31m$/.test(error.message) && error.message.length < 500, error.message);
 });
 
-Deno.test("exec: ends a command that does not end", async () => {
-  const { method, shell, clock } = shellPlace();
-  shell.fault = "hanging";
-  const { status, tookMs } = await clock.settle(method.peers(never));
-  assert(status === "rejected" && tookMs <= 15_050);
-  assertEquals(shell.killed, 1);
+Deno.test("exec: ends a command that does not end, with all it started where the system can", async () => {
+  for (const [setsid, killed] of [[true, "-77"], [false, "shell"]] as const) {
+    const { method, shell, clock } = shellPlace();
+    shell.fault = "hanging";
+    shell.setsid = setsid;
+    const { status, tookMs } = await clock.settle(method.peers(never));
+    assert(status === "rejected" && tookMs <= 15_050);
+    assertEquals(shell.killed, [killed]);
+  }
 });
 
 class FakeZone {
