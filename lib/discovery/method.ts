@@ -33,6 +33,11 @@ export interface DiscoveryPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly http: Http;
+  /**
+   * The same for a place with authorities of its own (PEM). Missing: `http` serves, which trusts those of the system
+   * alone.
+   */
+  readonly trustingHttp?: ((authorities: readonly string[]) => { http: Http; close(): void }) | undefined;
   readonly files: Files;
   readonly processes: Processes;
   readonly resolver: Resolver;
@@ -43,6 +48,10 @@ export interface DiscoveryPorts {
 export interface DiscoveryConfig {
   /** `--do-access-token`, E2D_DO_ACCESS_TOKEN. */
   readonly digitalOceanToken?: string | undefined;
+  /** `--aws-access-key`, `--aws-secret-key` and `--aws-role-session-name`. */
+  readonly awsAccessKey?: string | undefined;
+  readonly awsSecretKey?: string | undefined;
+  readonly awsRoleSessionName?: string | undefined;
   /** One variable of the environment: HCLOUD_TOKEN and the like are read where they are needed. */
   environment(name: string): string | undefined;
   /** Other places to ask than the provider's own; for tests and for endpoints inside a private network. */
