@@ -88,7 +88,9 @@ export class Gce {
       );
       return { items: Object.values(items).flatMap(({ instances }) => instances), next: nextPageToken || undefined };
     });
-    return found.map(({ name, status, labels, networkInterfaces }) => ({
+    // The filter language leaves open whether an empty value matches a label that is not there.
+    const matching = found.filter((one) => labels.every(({ key, value }) => one.labels[key] === value));
+    return matching.map(({ name, status, labels, networkInterfaces }) => ({
       name,
       status,
       labels,

@@ -243,3 +243,23 @@ Deno.test("gce-labels keeps a token until shortly before its end, whatever the c
   await method.peers(never);
   assertEquals(tokens(), 3);
 });
+
+Deno.test("the own address is the private one of this instance, and never its public one", async () => {
+  for (const opened of [digitalOcean(), hetzner(), gce(), azure()]) {
+    opened.fill([...instances(1, 5), ...instances(2)]);
+    assertEquals(await opened.method.ownAddress!(never), instances(1, 5)[0]!.address, opened.method.name);
+  }
+  for (const opened of [digitalOcean(), hetzner(), azure()]) {
+    const { address: _, ...bare } = instances(1)[0]!;
+    opened.fill([bare]);
+    assertEquals(await opened.method.ownAddress!(never), undefined, opened.method.name);
+  }
+});
+
+Deno.test("gce-labels takes an empty value for one that is there", async () => {
+  const { cloud, method } = gce([{ key: "role", value: "" }]);
+  const [a, b] = instances(2);
+  cloud.instances = [{ ...a!, tags: { role: "" } }, { ...b!, tags: { other: "" } }];
+  cloud.filters = false;
+  assertEquals(await method.peers(never), [{ host: a!.address! }]);
+});

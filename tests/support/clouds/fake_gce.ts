@@ -6,6 +6,8 @@ const zones = ["europe-west3-a", "europe-west3-b", "europe-west3-c"];
 /** instances.aggregatedList with filter and pages, instances.get, and the metadata server. */
 export class FakeGce extends FakeCloud {
   tokenLifeS = 3599;
+  /** False: gives every instance, whatever the filter says. */
+  filters = true;
 
   protected override isMetadata = (url: URL) => url.pathname.startsWith("/computeMetadata/");
 
@@ -39,7 +41,9 @@ export class FakeGce extends FakeCloud {
     const wanted = filterOf(url.searchParams.get("filter") ?? "");
     const max = Number(url.searchParams.get("maxResults") ?? 500);
     if (wanted === undefined || !(max >= 0 && max <= 500)) return this.failure(400, "Invalid value for field 'filter'");
-    const found = this.instances.filter(({ tags }) => wanted.every(([key, value]) => tags[key] === value));
+    const found = this.instances.filter(({ tags }) =>
+      !this.filters || wanted.every(([key, value]) => tags[key] === value)
+    );
     const start = Number(url.searchParams.get("pageToken") ?? 0);
     const page = found.slice(start, start + max);
     // Every zone is in the answer, also those where nothing is.
