@@ -2,6 +2,7 @@
 import { assert } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import type { EtcdMemberInfo } from "../../lib/etcd/client_status.ts";
+import type { Machines } from "./namespaces.ts";
 import { freshHost, NodeProcess } from "./node_process.ts";
 
 export interface ClusterOptions {
@@ -10,6 +11,8 @@ export interface ClusterOptions {
   nodes?: number;
   healthCheckTimeout?: string;
   args?: readonly string[];
+  /** Where the nodes run; default: addresses of the loopback interface. */
+  machines?: Machines;
 }
 
 export class Cluster implements AsyncDisposable {
@@ -21,7 +24,10 @@ export class Cluster implements AsyncDisposable {
   private constructor(folder: { path: string } & AsyncDisposable, options: ClusterOptions) {
     this.#folder = folder;
     this.#options = options;
-    this.hosts = Array.from({ length: options.nodes ?? options.size }, () => freshHost());
+    this.hosts = Array.from(
+      { length: options.nodes ?? options.size },
+      (_, at) => options.machines?.address(at) ?? freshHost(),
+    );
   }
 
   /** Starts all nodes at once; waits for nothing. */
@@ -45,7 +51,9 @@ export class Cluster implements AsyncDisposable {
 
   startNode(name: string, { host, args = [] }: { host?: string; args?: readonly string[] } = {}): NodeProcess {
     const { size, healthCheckTimeout = "3s" } = this.#options;
+    const { machines } = this.#options;
     const node = new NodeProcess({
+      ...(machines === undefined ? {} : { inside: machines.inside(names.indexOf(name)) }),
       ...((host ?? this.nodes.get(name)?.host) === undefined ? {} : { host: host ?? this.nodes.get(name)!.host }),
       dataDir: this.dataDir(name),
       args: [

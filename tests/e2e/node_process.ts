@@ -26,6 +26,8 @@ export interface NodeOptions {
   args?: readonly string[];
   environment?: Record<string, string>;
   tls?: EtcdTls;
+  /** What the command line begins with: `ip netns exec NAME`. */
+  inside?: readonly string[];
 }
 
 /** One JSON line of the log. */
@@ -66,9 +68,10 @@ export class NodeProcess implements AsyncDisposable {
     this.host = options.host ?? freshHost();
     this.#tls = options.tls;
     this.clientUrl = `${options.tls === undefined ? "http" : "https"}://${this.host}:2379`;
-    this.#child = new Deno.Command(command[0]!, {
+    const [program, ...before] = [...options.inside ?? [], ...command];
+    this.#child = new Deno.Command(program!, {
       args: [
-        ...command.slice(1),
+        ...before,
         "run",
         `--host=${this.host}`,
         `--data-dir=${options.dataDir}`,

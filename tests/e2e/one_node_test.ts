@@ -213,7 +213,7 @@ Deno.test("wrong flags are all told at once, with status 2 and nothing on disk",
   assert(stderr.includes("did you mean --data-dir?"), stderr);
   assert(stderr.includes('-n "4": allowed: 1, 3, 5 or 7'), stderr);
   assert(stderr.includes('--health-check-timeout "5": allowed: a duration'), stderr);
-  assertEquals([...Deno.readDirSync(dir.path)], []);
+  assertEquals(await contents(dir.path), "");
 });
 
 Deno.test("e2d version prints the original's JSON", async () => {

@@ -1,0 +1,46 @@
+/** Clients that write all the time and remember what was acknowledged. */
+import { assertEquals } from "../support/assert.ts";
+import type { Cluster } from "./cluster.ts";
+
+export class Writers {
+  readonly #acknowledged = new Map<string, string>();
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>[];
+  failures = 0;
+
+  /** Each writer goes through the nodes in turn when one fails it. */
+  constructor(cluster: Cluster, names: readonly string[], count = 8) {
+    this.#running = Array.from({ length: count }, (_, id) => this.#write(cluster, names, id));
+  }
+
+  get acknowledged(): number {
+    return this.#acknowledged.size;
+  }
+
+  /** Stops, and holds every acknowledged write against what one node reads now. */
+  async check(cluster: Cluster, through: string): Promise<void> {
+    this.#stop.abort();
+    await Promise.all(this.#running);
+    const client = await cluster.node(through).client();
+    const { kvs } = await client.range("w/", { end: "w0" });
+    const decoder = new TextDecoder();
+    const found = new Map(kvs.map(({ key, value }) => [decoder.decode(key), decoder.decode(value)]));
+    const lost = [...this.#acknowledged].filter(([key, value]) => found.get(key) !== value);
+    assertEquals(lost, []);
+  }
+
+  async #write(cluster: Cluster, names: readonly string[], id: number): Promise<void> {
+    for (let count = 0, at = id; !this.#stop.signal.aborted; count++) {
+      const key = `w/${id}/${count}`;
+      try {
+        const node = cluster.node(names[at % names.length]!);
+        await (await node.client()).put(key, `${count}`, { timeoutMs: 2_000 });
+        this.#acknowledged.set(key, `${count}`);
+      } catch {
+        this.failures++;
+        at++;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
