@@ -98,11 +98,7 @@ export class AwsQuery {
     call: AwsCall<Schema>,
     signal: AbortSignal,
   ): Promise<v.InferOutput<Schema>> {
-    const body = `${new URLSearchParams({
-      Action: call.action,
-      Version: services[this.#service].version,
-      ...call.parameters,
-    })}`;
+    const body = formOf({ Action: call.action, Version: services[this.#service].version, ...call.parameters });
     return await withRetries({ ...this.#ports, signal }, async () => {
       const { text } = await this.#accepted(call.action, body, signal);
       let value: unknown;
@@ -229,6 +225,11 @@ export class AwsQuery {
   #cannot(action: string): string {
     return `Cannot ${this.#action(action)}`;
   }
+}
+
+/** As AWS's own tools write a form: with what RFC 3986 reserves in percents, which URLSearchParams sees otherwise. */
+function formOf(parameters: Readonly<Record<string, string>>): string {
+  return `${new URLSearchParams(parameters)}`.replaceAll("*", "%2A").replaceAll("%7E", "~");
 }
 
 /** AWS_ENDPOINT_URL_<SERVICE>, else AWS_ENDPOINT_URL, else where AWS documents it. Throws E2dError `aws_endpoint`. */
