@@ -263,3 +263,11 @@ Deno.test("gce-labels takes an empty value for one that is there", async () => {
   cloud.filters = false;
   assertEquals(await method.peers(never), [{ host: a!.address! }]);
 });
+
+Deno.test("an endless answer is given up at 16 MiB", async () => {
+  const { cloud, method, fill } = digitalOcean();
+  fill(instances(1));
+  cloud.fault = "endless-answer";
+  await assertE2dError("cloud_answer", () => method.peers(never));
+  assertEquals(cloud.sentMiB, 17);
+});

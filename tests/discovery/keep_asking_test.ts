@@ -122,6 +122,11 @@ Deno.test("keepAsking() begins a failure with short pauses and comes back with s
   const before = askedAtMs.length;
   await clock.advance(90_000, 1000);
   assertEquals(pauses(askedAtMs).slice(before, before + 3), [2000, 4000, 8000]);
+  await clock.advance(300_000, 1000);
+  state.answer = [a];
+  const back = askedAtMs.length;
+  await clock.advance(90_000, 1000);
+  assertEquals(pauses(askedAtMs).slice(back, back + 3), [2000, 4000, 8000]);
 });
 
 Deno.test("keepAsking() leaves a cloud that throttles alone as long as it asks for", async () => {

@@ -241,6 +241,7 @@ Deno.test("dns: a target of the root means that the service is not there (RFC 27
   zone.services = [{ host: "", port: 0, priority: 0, weight: 0 }];
   zone.hosts.set("etcd.test", ["10.0.0.9"]);
   assertEquals(await method.peers(never), []);
+  assertEquals(zone.asked, ["_e2d._tcp.etcd.test"]);
 });
 
 Deno.test("parsePeerList() reads lines, comments, commas and JSON, with ports and IPv6", () => {

@@ -40,6 +40,8 @@ export abstract class FakeCloud {
   self = "self";
   fault: CloudFault | undefined;
   readonly requests: string[] = [];
+  /** Of endless answers. */
+  sentMiB = 0;
 
   /** Both answer undefined for what they do not know. */
   protected abstract metadata(url: URL, request: Request): Response | undefined;
@@ -81,7 +83,7 @@ export abstract class FakeCloud {
       case "other-shape":
         return Response.json({ droplets: 7, servers: {}, items: [1], value: "x" });
       case "endless-answer":
-        return new Response(endless());
+        return new Response(this.#endless());
       case "metadata-unreachable":
       case "metadata-silent":
       case "cut-answer":
@@ -97,9 +99,11 @@ export abstract class FakeCloud {
   }
 
   /** In memory, as lib/ is given it. */
-  readonly http: Http = (url, init) => {
+  readonly http: Http = async (url, init) => {
     const request = new Request(url, init ?? {});
-    return Promise.race([this.handle(request), aborted(request.signal)]);
+    const response = await Promise.race([this.handle(request), aborted(request.signal)]);
+    if (response.status === 302 && request.redirect !== "manual") throw new Error("the token is carried elsewhere");
+    return response;
   };
 
   /** Over loopback, for the provider's own client. */
@@ -109,6 +113,15 @@ export abstract class FakeCloud {
       url: `http://127.0.0.1:${server.addr.port}`,
       [Symbol.asyncDispose]: () => server.shutdown(),
     };
+  }
+
+  #endless(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const chunk = new Uint8Array(1024 * 1024).fill(0x20);
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>) => {
+      this.sentMiB++;
+      controller.enqueue(chunk);
+    };
+    return new ReadableStream({ pull }, { highWaterMark: 0 });
   }
 
   protected failure(status: number, message: string, headers: Record<string, string> = {}): Response {
@@ -146,9 +159,4 @@ async function cut(response: Response): Promise<Response> {
     },
   });
   return new Response(body, response);
-}
-
-function endless(): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const chunk = new Uint8Array(1024 * 1024).fill(0x20);
-  return new ReadableStream({ pull: (controller) => controller.enqueue(chunk) }, { highWaterMark: 0 });
 }
