@@ -1,7 +1,7 @@
 /** Every command of e2d: its flags here, its work in a module that is loaded when it is called for. */
 import { type Command, command, usageError } from "./command.ts";
 import { caFlags, globalFlags } from "./common_flags.ts";
-import { choice, listOf, path, text, toggle, whole } from "./flag.ts";
+import { address, choice, listOf, path, text, toggle, whole } from "./flag.ts";
 import { contradictions, runFlags, toNodeConfig } from "./run_flags.ts";
 import { shells } from "./completion.ts";
 
@@ -13,6 +13,12 @@ const pkiMakeFlags = {
 
 const dirFlag = {
   dir: path("folder of the client, peer and server pairs; default: that of the CA certificate"),
+} as const;
+
+const statusFlags = {
+  statusAddr: address(7981, "status address of the node to ask", { default: "127.0.0.1:7981" }),
+  caCert: caFlags.caCert,
+  json: toggle("print JSON"),
 } as const;
 
 async function pkiPorts() {
@@ -180,8 +186,26 @@ export const commands: readonly Command[] = [
       return 0;
     },
   }),
-  planned("status", "show the cluster as a node sees it"),
-  planned("why", "show the last decisions of a node and their reasons"),
+  command({
+    path: "status",
+    summary: "show the cluster as a node sees it",
+    flags: { ...globalFlags, ...statusFlags, watch: toggle("show it again every two seconds") },
+    async run(values) {
+      const { status } = await import("./status.ts");
+      const { systemTerminal } = await import("./etcd.ts");
+      return await status(values, systemTerminal);
+    },
+  }),
+  command({
+    path: "why",
+    summary: "show the last decisions of a node and their reasons",
+    flags: { ...globalFlags, ...statusFlags },
+    async run(values) {
+      const { why } = await import("./status.ts");
+      const { systemTerminal } = await import("./etcd.ts");
+      return await why(values, systemTerminal);
+    },
+  }),
   planned("plan", "show what a command would do"),
   planned("scale", "change the number of members"),
   planned("upgrade", "change the version of etcd, one member at a time"),

@@ -8,6 +8,7 @@ import { systemClock } from "../sys/clock.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
 import { enableGrpcTls } from "../sys/grpc_tls.ts";
+import { serveHttp } from "../sys/http_server.ts";
 import { systemLocks } from "../sys/lock.ts";
 import { systemNetwork } from "../sys/network.ts";
 import { systemProcesses } from "../sys/process.ts";
@@ -53,6 +54,7 @@ function systemFor({ etcd }: NodeConfig, log: Logger, signal: AbortSignal): Syst
       return (await lookup(host, { all: true })).map(({ address }) => address);
     },
     absolutePath: (path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path.replace(/^\.\//, "")}`,
+    serveHttp,
     enableTls: enableGrpcTls,
   };
 }

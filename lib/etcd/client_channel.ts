@@ -281,6 +281,8 @@ const asBuffer = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset,
 
 /** Throws E2dError `etcd_endpoint_invalid`. */
 function parseEndpoint(endpoint: string): { address: string; secure: boolean } {
+  const socket = /^unix:\/\/(\/.+)$/.exec(endpoint)?.[1];
+  if (socket !== undefined) return { address: `unix:${socket}`, secure: false };
   const match = /^(https?):\/\/([^/?#@]+?)\/?$/.exec(endpoint);
   const [, scheme, host] = match ?? [];
   if (host === undefined) {

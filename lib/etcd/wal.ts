@@ -19,10 +19,20 @@ export interface WalFacts {
   readonly raftTerm: number;
   /** Committed, by the same. */
   readonly commitIndex: number;
-  /** The last entry in the newest file; 0 when it has none. */
+  /** The last entry, of the newest file or, when that has none, of the one before; 0 when that has none either. */
   readonly lastIndex: number;
   /** Changes of the membership in the newest file, by their index; those above `commitIndex` may never come true. */
   readonly confChanges: ReadonlyMap<number, ConfChange>;
+  /** The newest file, and where in it the next record would go. */
+  readonly tail: WalTail;
+}
+
+export interface WalTail {
+  readonly name: string;
+  readonly endOffset: number;
+  readonly crc: number;
+  /** Undefined while the member has not voted nor heard of a term. */
+  readonly state: { readonly term: number; readonly vote: string; readonly commit: number } | undefined;
 }
 
 export interface ConfChange {
@@ -76,14 +86,38 @@ async function readOnce(folder: string, ports: WalPorts): Promise<WalFacts | und
     const before = sequences[index - 1];
     if (before !== undefined && sequence !== before + 1) throw damage(`member/wal: file ${before + 1} is missing`);
   });
-  const name = names.at(-1)!;
-  const file = await ports.reader.open(`${folder}/${name}`);
+  const newest = await openAndRead(folder, names.at(-1)!, ports);
+  const before = names.at(-2);
+  if (newest.lastIndex > 0 || before === undefined) return newest;
+  return { ...newest, lastIndex: (await openAndRead(folder, before, ports)).lastIndex };
+}
+
+async function openAndRead(folder: string, name: string, { reader }: WalPorts): Promise<WalFacts> {
+  const file = await reader.open(`${folder}/${name}`);
   if (file === undefined) throw damage(`member/wal/${name} went away`);
   try {
-    return await readFile(file, `member/wal/${name}`);
+    return await readFile(file, name);
   } finally {
     file.close();
   }
+}
+
+/**
+ * The record that, put at the tail of a log, declares all its entries committed. A follower's log may end with entries
+ * that the leader has acknowledged and of which the follower has not heard yet that they are; an etcd that is told to
+ * forget the other members discards those. Undefined when there is nothing to declare.
+ */
+export function commitAllRecord({ lastIndex, tail }: WalFacts): Uint8Array<ArrayBuffer> | undefined {
+  if (tail.state === undefined || tail.state.commit >= lastIndex) return undefined;
+  const data = hardState.encode({ ...tail.state, commit: lastIndex });
+  const encoded = record.encode({ type: recordTypes.state, crc: crc32c(data, tail.crc), data });
+  const paddingBytes = (8 - encoded.length % 8) % 8;
+  const frame = new Uint8Array(8 + encoded.length + paddingBytes);
+  const view = new DataView(frame.buffer);
+  view.setUint32(0, encoded.length, true);
+  view.setUint32(4, paddingBytes === 0 ? 0 : (0x80 | paddingBytes) * 2 ** 24, true);
+  frame.set(encoded, 8);
+  return frame;
 }
 
 function sequenceOf(name: string): number {
@@ -92,13 +126,15 @@ function sequenceOf(name: string): number {
   return parseInt(match[1]!, 16);
 }
 
-async function readFile(file: OpenFile, path: string): Promise<WalFacts> {
+async function readFile(file: OpenFile, name: string): Promise<WalFacts> {
+  const path = `member/wal/${name}`;
   let identity: Decoded<typeof metadata> | undefined;
   let state: Decoded<typeof hardState> | undefined;
   let lastIndex = 0;
   let crc = 0;
+  let endOffset = 0;
   const confChanges = new Map<number, ConfChange>();
-  for await (const { frame, offset, complete } of framesOf(file)) {
+  for await (const { frame, offset, nextOffset, complete } of framesOf(file)) {
     const at = `${path}: record at ${offset}`;
     const found = complete ? tryDecode(record, frame) : undefined;
     const isCrc = found?.type === recordTypes.crc;
@@ -110,6 +146,7 @@ async function readFile(file: OpenFile, path: string): Promise<WalFacts> {
       throw damage(`${at} fails its checksum`);
     }
     crc = next >>> 0;
+    endOffset = nextOffset;
     switch (found.type) {
       case recordTypes.metadata:
         identity = tryDecode(metadata, found.data);
@@ -149,6 +186,7 @@ async function readFile(file: OpenFile, path: string): Promise<WalFacts> {
     commitIndex: state?.commit ?? 0,
     lastIndex,
     confChanges,
+    tail: { name, endOffset, crc, state },
   };
 }
 
@@ -163,7 +201,7 @@ function tryDecode<T>(of: { decode(data: Uint8Array): T }, data: Uint8Array): T 
 /** Each record's bytes and where they begin. The last one may be incomplete: the file ends within it. */
 async function* framesOf(
   file: OpenFile,
-): AsyncGenerator<{ frame: Uint8Array; offset: number; complete: boolean }, void, void> {
+): AsyncGenerator<{ frame: Uint8Array; offset: number; nextOffset: number; complete: boolean }, void, void> {
   let chunk: Uint8Array = new Uint8Array(0);
   /** Of the chunk's first byte. */
   let offset = 0;
@@ -191,9 +229,10 @@ async function* framesOf(
     if (recordBytes > recordBytesMax) throw damage(`a record of its log claims ${recordBytes} bytes`);
     at = await fill(at, 8 + recordBytes + paddingBytes);
     const frame = chunk.subarray(at + 8, at + 8 + recordBytes);
-    yield { frame, offset: offset + at + 8, complete: frame.length === recordBytes };
+    const nextAt = at + 8 + recordBytes + paddingBytes;
+    yield { frame, offset: offset + at + 8, nextOffset: offset + nextAt, complete: frame.length === recordBytes };
     if (frame.length < recordBytes) return;
-    at += 8 + recordBytes + paddingBytes;
+    at = nextAt;
   }
 }
 

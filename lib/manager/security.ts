@@ -69,6 +69,10 @@ export async function clientTls(set: TlsSet, files: Files): Promise<EtcdTls | un
   return { ca: ca!, certificate: certificate!, key: key! };
 }
 
+export async function readPair(files: Files, { cert, key }: PairPaths): Promise<{ certificate: string; key: string }> {
+  return { certificate: await requireText(files, cert), key: await requireText(files, key) };
+}
+
 async function requireText(files: Files, path: string): Promise<string> {
   const text = await files.readText(path);
   if (text !== undefined) return text;

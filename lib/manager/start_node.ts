@@ -19,10 +19,13 @@ import { type Hold, holdDataDir } from "./hold.ts";
 import { Journal } from "./journal.ts";
 import type { NodeConfig } from "./node_config.ts";
 import { run } from "./run.ts";
-import { clientTls, etcdTls, prepareSecurity, renewalOptions, type Security } from "./security.ts";
+import type { CertificateState } from "../pki/renewal_loop.ts";
+import { clientTls, etcdTls, prepareSecurity, readPair, renewalOptions, type Security } from "./security.ts";
 import { namedSeeds, type SeedSource } from "./seed_source.ts";
 import { Shell } from "./shell.ts";
 import { noSnapshots } from "./snapshot_side.ts";
+import { type HandlerSources, handleStatus } from "./status_handler.ts";
+import { statusReport } from "./status_report.ts";
 
 export interface System {
   readonly clock: Clock;
@@ -40,6 +43,12 @@ export interface System {
   readonly ownAddress: (alone: boolean) => Promise<string>;
   readonly resolve: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
   readonly absolutePath: (path: string) => string;
+  /** Throws E2dError when the address cannot be had. */
+  readonly serveHttp: (
+    at: HostPort,
+    handler: (request: Request) => Response,
+    tls?: { certificate: string; key: string },
+  ) => { close(): Promise<void> };
   /** For certificates of e2d's own gRPC client: must have run before it dials. */
   readonly enableTls: () => Promise<void>;
 }
@@ -139,6 +148,8 @@ async function live(
     deliver,
   });
 
+  let certificates: readonly CertificateState[] = [];
+  let status: { close(): Promise<void> } | undefined;
   let seeds: SeedSource | undefined;
   let gossip: GossipSide | undefined;
   try {
@@ -168,12 +179,13 @@ async function live(
       });
     }
     const settings = (): Settings => settingsOf(config, { alone, seeds: seeds?.current() ?? [] });
+    const journal = new Journal();
     const shell = new Shell({
       dataDir,
       clock,
       files,
       log,
-      journal: new Journal(),
+      journal,
       inspectDataDir: async () => asEtcdSaw(await system.inspectDataDir(dataDir), etcd),
       etcd,
       cluster,
@@ -183,7 +195,13 @@ async function live(
     }, events);
     onAbort(stopping.stop, () => deliver({ kind: "stop" }));
     onAbort(stopping.hurry, () => etcd.hurry());
-    void watchOwnCertificates(config, security, client, system, closing.signal);
+    void watchOwnCertificates(config, security, client, system, closing.signal, (found) => certificates = found);
+    status = await serveStatus(config, security, system, {
+      report: () => shell.node && statusReport({ node: shell.node, certificates, nowWallMs: clock.wallMs() }),
+      journal,
+      gossip: () => gossip?.metrics(),
+      nowWallMs: () => clock.wallMs(),
+    });
     deliver({ kind: "boot" });
     const code = await run(createNode(identity, settings(), life, shell.now()), shell);
     if (code !== 0 && etcd.lastExit !== undefined) {
@@ -195,6 +213,7 @@ async function live(
     await etcd.stop();
     await gossip?.close();
     await seeds?.close();
+    await status?.close();
     client.close();
   }
 }
@@ -278,12 +297,31 @@ async function localListener(client: HostPort, { scheme }: Security, system: Sys
   }
 }
 
+/** A node without its status page is a node all the same: what goes wrong here is told, and no more. */
+async function serveStatus(
+  { statusAddr }: NodeConfig,
+  { set }: Security,
+  { serveHttp, files, log }: System,
+  sources: HandlerSources,
+): Promise<{ close(): Promise<void> } | undefined> {
+  if (statusAddr === undefined) return undefined;
+  try {
+    // Beyond this machine nobody reads it in the clear, where there are certificates.
+    const tls = set.kind === "mutual" && !isLoopback(statusAddr.host) ? await readPair(files, set.server) : undefined;
+    return serveHttp(statusAddr, (request) => handleStatus(request, sources), tls);
+  } catch (error) {
+    log.warn("there is no status page", { error: describeError(error) });
+    return undefined;
+  }
+}
+
 async function watchOwnCertificates(
   config: NodeConfig,
   security: Security,
   client: EtcdClient,
   { files, clock, random, log }: System,
   signal: AbortSignal,
+  onRound: (certificates: readonly CertificateState[]) => void,
 ): Promise<void> {
   const options = renewalOptions(security.set, config.tls.autoRenew);
   if (options === undefined) return;
@@ -293,6 +331,7 @@ async function watchOwnCertificates(
       signal,
       everyMs: certificatesEveryMs,
       onRound: (round) => {
+        onRound(round.certificates);
         for (const { role, path, notAfterMs } of round.renewed) {
           log.info("renewed a certificate", { role, path, until: new Date(notAfterMs).toISOString() });
         }

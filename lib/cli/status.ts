@@ -1,0 +1,125 @@
+/** `e2d status` and `e2d why`: what a running node tells over its status address. */
+import { E2dError } from "../errors.ts";
+import type { HostPort } from "../ports.ts";
+import type { journalReport, MemberReport, StatusReport } from "../manager/status_report.ts";
+import { hostText } from "../manager/addresses.ts";
+import type { Terminal } from "./etcd.ts";
+
+export interface StatusFlags {
+  readonly statusAddr: HostPort;
+  /** Set where the node serves its status by TLS. */
+  readonly caCert?: string | undefined;
+  readonly json: boolean;
+  readonly watch?: boolean;
+}
+
+const watchEveryMs = 2_000;
+const askTimeoutMs = 5_000;
+
+/** Resolves with 0 when the node is ready, else 1. */
+export async function status(flags: StatusFlags, terminal: Terminal): Promise<number> {
+  for (;;) {
+    const report = await ask<StatusReport>(flags, "/status");
+    const text = flags.json ? `${JSON.stringify(report, null, 2)}\n` : statusText(report);
+    terminal.out(flags.watch && !flags.json ? `\x1b[2J\x1b[H${text}` : text);
+    if (!flags.watch) return report.ready ? 0 : 1;
+    await new Promise((resolve) => setTimeout(resolve, watchEveryMs));
+  }
+}
+
+export async function why(flags: StatusFlags, terminal: Terminal): Promise<number> {
+  const lines = await ask<ReturnType<typeof journalReport>>(flags, "/why");
+  if (flags.json) terminal.out(`${JSON.stringify(lines, null, 2)}\n`);
+  else terminal.out(lines.map(journalLine).join(""));
+  return 0;
+}
+
+async function ask<T>({ statusAddr, caCert }: StatusFlags, path: string): Promise<T> {
+  const url = `${caCert ? "https" : "http"}://${hostText(statusAddr)}${path}`;
+  let response: Response;
+  try {
+    const client = caCert ? Deno.createHttpClient({ caCerts: [await Deno.readTextFile(caCert)] }) : undefined;
+    response = await fetch(url, {
+      signal: AbortSignal.timeout(askTimeoutMs),
+      ...(client === undefined ? {} : { client }),
+    });
+  } catch (cause) {
+    throw new E2dError("node_unreachable", `Cannot ask the node at ${hostText(statusAddr)}: it does not answer`, {
+      cause,
+      hint:
+        "is e2d running there? --status-addr names another; with certificates away from this machine pass --ca-cert",
+    });
+  }
+  if (!response.ok) {
+    throw new E2dError("node_refused", `Cannot ask the node at ${hostText(statusAddr)}: status ${response.status}`, {
+      hint: "it has just started: ask again in a moment",
+    });
+  }
+  return await response.json() as T;
+}
+
+export function statusText(report: StatusReport): string {
+  const { members, gossip, snapshots, certificates } = report;
+  const lines = [
+    `${report.name}: ${report.phase}, ${report.ready ? "ready" : "not ready"}${report.paused ? ", PAUSED" : ""}` +
+    `, -n ${report.requiredSize}${report.clusterId === undefined ? "" : `, cluster ${report.clusterId}`}`,
+    ...report.reasons.map(({ text, hint }) => `  ${text}${hint === undefined ? "" : ` (${hint})`}`),
+  ];
+  if (report.plan !== undefined) lines.push(`  plan ${report.plan.id}: ${report.plan.text}`);
+  if (members.length > 0) {
+    lines.push(
+      "",
+      ...table(["NAME", "ID", "ROLE", "VERSION", "DB", "IN USE", "LAG", "GOSSIP", "ALARMS"], members.map(memberRow)),
+    );
+  }
+  const others = gossip.filter(({ name }) => !members.some((member) => member.name === name));
+  if (others.length > 0) {
+    lines.push(
+      "",
+      "Known by gossip alone:",
+      ...others.map(({ name, state, address }) => `  ${name} ${state} ${address}`),
+    );
+  }
+  lines.push(
+    "",
+    snapshots.configured
+      ? `Snapshots: ${snapshots.lastAt === undefined ? "none taken by this node yet" : `last at ${snapshots.lastAt}`}` +
+        `${snapshots.why === undefined ? "" : `; ${snapshots.why}`}`
+      : "Snapshots: no store is configured",
+  );
+  for (const { role, path, days } of certificates) lines.push(`Certificate ${role} ${path}: ${days} days left`);
+  return `${lines.join("\n")}\n`;
+}
+
+function memberRow(member: MemberReport): string[] {
+  const { name, id, role, reachable, version, dbSizeBytes, dbInUseBytes, raftLag, gossip, alarms } = member;
+  return [
+    name || "(unstarted)",
+    id,
+    role + (reachable === false ? ", silent" : ""),
+    version ?? "",
+    dbSizeBytes === undefined ? "" : bytesText(dbSizeBytes),
+    dbInUseBytes === undefined ? "" : bytesText(dbInUseBytes),
+    raftLag === undefined ? "" : String(raftLag),
+    gossip ?? "",
+    alarms.join(","),
+  ];
+}
+
+function bytesText(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB"];
+  let at = 0;
+  for (; bytes >= 1_024 && at < units.length - 1; at++) bytes /= 1_024;
+  return `${at === 0 ? bytes : bytes.toFixed(1)} ${units[at]}`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
+  return [head, ...rows].map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd());
+}
+
+function journalLine({ at, times, what, outcome, reason, facts }: ReturnType<typeof journalReport>[number]): string {
+  const found = Object.entries(facts).map(([name, value]) => `${name}=${value}`).join(" ");
+  return `${at.slice(0, 19)}Z ${what.padEnd(7)} ${outcome}: ${reason.text} [${reason.code}]` +
+    `${found === "" ? "" : ` ${found}`}${times > 1 ? ` (${times} times)` : ""}\n`;
+}

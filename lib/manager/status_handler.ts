@@ -1,0 +1,53 @@
+/** The node's HTTP answers: health, readiness, metrics, status and the journal. Reads; nothing can be changed here. */
+import type { GossipMetrics } from "../gossip/gossip.ts";
+import type { Journal } from "./journal.ts";
+import { metricsText } from "./metrics_text.ts";
+import { journalReport, type StatusReport } from "./status_report.ts";
+
+export interface HandlerSources {
+  /** Undefined before the node's first step. */
+  readonly report: () => StatusReport | undefined;
+  readonly journal: Journal;
+  readonly gossip: () => GossipMetrics | undefined;
+  readonly nowWallMs: () => number;
+}
+
+const json = (value: unknown, status = 200) => reply(`${JSON.stringify(value, null, 2)}\n`, "application/json", status);
+
+function reply(body: string, type: string, status = 200): Response {
+  return new Response(body, {
+    status,
+    headers: {
+      "content-type": `${type}; charset=utf-8`,
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+    },
+  });
+}
+
+export function handleStatus(request: Request, sources: HandlerSources): Response {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return json({ error: "only GET is answered here" }, 405);
+  }
+  const { pathname } = new URL(request.url);
+  const report = sources.report();
+  switch (pathname) {
+    // Alive is whoever answers: a node that waits for its peers must not be restarted for it.
+    case "/healthz":
+      return reply("ok\n", "text/plain");
+    case "/readyz": {
+      const ready = report?.ready ?? false;
+      const reasons = report?.reasons ?? [{ code: "starting", text: "this node has not looked around yet" }];
+      return json({ ready, reasons }, ready ? 200 : 503);
+    }
+    case "/metrics":
+      if (report === undefined) return reply("", "text/plain; version=0.0.4");
+      return reply(metricsText(report, sources.gossip(), sources.nowWallMs()), "text/plain; version=0.0.4");
+    case "/status":
+      return report === undefined ? json({ error: "starting" }, 503) : json(report);
+    case "/why":
+      return json(journalReport(sources.journal));
+    default:
+      return json({ error: "not found", paths: ["/healthz", "/readyz", "/metrics", "/status", "/why"] }, 404);
+  }
+}

@@ -1,0 +1,144 @@
+/** What a node tells of itself and its cluster, made from the core's state alone: plain JSON, no secrets in it. */
+import type { JournalEntry } from "../core/effect.ts";
+import type { Node } from "../core/node.ts";
+import type { EtcdAnswer, EtcdMember, Reason } from "../core/view.ts";
+import type { CertificateState } from "../pki/renewal_loop.ts";
+import type { Journal } from "./journal.ts";
+
+export interface StatusReport {
+  readonly name: string;
+  readonly phase: string;
+  /** True when the own member votes and knows a leader, and nothing on this node needs a human. */
+  readonly ready: boolean;
+  /** Why not, or what is waited for, in words. */
+  readonly reasons: readonly Reason[];
+  readonly paused: boolean;
+  readonly requiredSize: number;
+  readonly clusterId?: string;
+  readonly members: readonly MemberReport[];
+  readonly gossip: readonly { name: string; state: string; status: string; kind: "e2d" | "go"; address: string }[];
+  readonly snapshots: { configured: boolean; lastAt?: string; lastRevision: number; catalogue: string; why?: string };
+  readonly certificates: readonly { role: string; path: string; until: string; days: number }[];
+  readonly plan?: { id: string; text: string };
+}
+
+export interface MemberReport {
+  readonly id: string;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly role: "leader" | "voter" | "learner" | "unstarted";
+  /** Undefined while nothing was heard of it: only the node beside the leader asks all of them. */
+  readonly reachable?: boolean;
+  readonly version?: string;
+  readonly dbSizeBytes?: number;
+  readonly dbInUseBytes?: number;
+  readonly raftIndex?: number;
+  /** Entries that it has not applied yet. */
+  readonly raftLag?: number;
+  readonly alarms: readonly string[];
+  readonly gossip?: string;
+}
+
+export interface StatusSources {
+  readonly node: Node;
+  readonly certificates: readonly CertificateState[];
+  readonly nowWallMs: number;
+}
+
+const dayMs = 86_400_000;
+
+export function statusReport({ node, certificates, nowWallMs }: StatusSources): StatusReport {
+  const own = answerAt(node, node.self.clientUrl);
+  const members = (own?.members.length ? own.members : node.data.kind === "valid" ? node.data.members : [])
+    .map((member) => memberReport(member, node, own));
+  const reasons = reasonsOf(node, own, certificates);
+  return {
+    name: node.self.name,
+    phase: node.phase,
+    ready: node.phase === "serving" && own?.leaderId !== undefined && !reasons.some(({ code }) => grave.has(code)),
+    reasons,
+    paused: node.settings.paused,
+    requiredSize: node.settings.requiredSize,
+    ...(own === undefined ? {} : { clusterId: own.clusterId }),
+    members,
+    gossip: node.peers.map(({ name, state, status, go, gossipAddr }) => ({
+      name,
+      state,
+      status,
+      kind: go ? "go" : "e2d",
+      address: gossipAddr,
+    })),
+    snapshots: {
+      configured: node.settings.snapshots,
+      ...(node.lastSnapshotAtWallMs === undefined ? {} : { lastAt: iso(node.lastSnapshotAtWallMs) }),
+      lastRevision: node.backup.revision,
+      catalogue: node.catalogue.kind,
+      ...(node.catalogue.kind === "unreadable" ? { why: node.catalogue.why } : {}),
+    },
+    certificates: certificates.map(({ role, path, notAfterMs }) => ({
+      role,
+      path,
+      until: iso(notAfterMs),
+      days: Math.floor((notAfterMs - nowWallMs) / dayMs),
+    })),
+    ...(node.plan === undefined ? {} : { plan: { id: node.plan.id, text: node.plan.text } }),
+  };
+}
+
+const iso = (ms: number) => new Date(ms).toISOString();
+
+function answerAt(node: Node, url: string): EtcdAnswer | undefined {
+  const last = node.endpoints.get(url)?.last;
+  return last?.kind === "answer" ? last : undefined;
+}
+
+function memberReport(member: EtcdMember, node: Node, own: EtcdAnswer | undefined): MemberReport {
+  const facts = member.clientUrls.map((url) => node.endpoints.get(url)).find((each) => each !== undefined);
+  const answer = facts?.last.kind === "answer" ? facts.last : undefined;
+  const leads = own?.leaderId === member.id;
+  const peer = node.peers.find(({ peerUrl, name }) => member.peerUrls.includes(peerUrl) || name === member.name);
+  return {
+    id: member.id,
+    name: member.name,
+    peerUrls: member.peerUrls,
+    role: leads ? "leader" : member.isLearner ? "learner" : member.name === "" ? "unstarted" : "voter",
+    ...(facts === undefined ? {} : { reachable: answer !== undefined }),
+    ...(answer === undefined ? {} : {
+      version: answer.version,
+      dbSizeBytes: answer.dbSizeBytes,
+      dbInUseBytes: answer.dbInUseBytes,
+      raftIndex: answer.raftIndex,
+      raftLag: Math.max(0, (own?.raftIndex ?? answer.raftIndex) - answer.raftAppliedIndex),
+    }),
+    alarms: answer?.alarms ?? [],
+    ...(peer === undefined ? member.name === node.self.name ? { gossip: "self" } : {} : { gossip: peer.state }),
+  };
+}
+
+/** Codes that make a serving node not ready. */
+const grave = new Set(["no_quorum", "alarm", "certificate_ends", "members_differ"]);
+
+function reasonsOf(node: Node, own: EtcdAnswer | undefined, certificates: readonly CertificateState[]): Reason[] {
+  const reasons: Reason[] = [];
+  if (node.waitingFor !== undefined) reasons.push(node.waitingFor);
+  if (node.phase !== "serving") reasons.push({ code: "not_serving", text: `this node is ${node.phase}` });
+  for (const alarm of own?.alarms ?? []) reasons.push({ code: "alarm", text: `etcd raises the alarm ${alarm}` });
+  if (node.backup.diverged) {
+    reasons.push({ code: "members_differ", text: "the members' data differ: no snapshot is taken" });
+  }
+  for (const { role, path, warning } of certificates) {
+    if (warning === undefined) continue;
+    reasons.push({ code: "certificate_ends", text: `the ${role} certificate "${path}" is about to end or has ended` });
+  }
+  return reasons;
+}
+
+/** The last decisions, newest last, for `e2d why`. */
+export function journalReport(journal: Journal): (JournalEntry & { at: string; lastAt: string; times: number })[] {
+  return journal.lines().map(({ entry, atWallMs, lastAtWallMs, times }) => ({
+    at: iso(atWallMs),
+    lastAt: iso(lastAtWallMs),
+    times,
+    ...entry,
+  }));
+}
