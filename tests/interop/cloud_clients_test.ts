@@ -113,3 +113,23 @@ for (const { client, cloud, tags, args, running, stopped, refused } of cases) {
     assert(refused.test(stderr), stderr);
   });
 }
+
+Deno.test("the Go clients of the metadata services read those of our fakes", async () => {
+  const own: FakeInstance = { name: "node-5", address: "10.0.0.5", tags: { etcd: "" } };
+  const ask = async (client: string, fake: FakeCloud) => {
+    fake.instances = [own];
+    fake.self = own.name;
+    await using server = fake.serve();
+    const { code, stderr, machines } = await readBy(client, server.url, []);
+    assertEquals(code, 0, stderr);
+    return machines[0]!;
+  };
+  const droplet = { name: "node-5", status: "1005", private: "10.0.0.5", tags: { etcd: "" } };
+  assertEquals(await ask("metadata-do", new FakeDigitalOcean()), droplet);
+  const server = await ask("metadata-hetzner", new FakeHetzner());
+  assertEquals(server.status, "100005");
+  assert(server.private.includes("- ip: 10.0.0.5"), server.private);
+  const instance = await ask("metadata-gce", new FakeGce());
+  assertEquals([instance.name, instance.private], ["node-5", "10.0.0.5"]);
+  assert(/^etcd-lab europe-west3-[abc]$/.test(instance.status), instance.status);
+});

@@ -4,24 +4,29 @@
 //	cloud-clients hetzner URL TOKEN SELECTOR
 //	cloud-clients gce URL TOKEN PROJECT FILTER
 //	cloud-clients azure URL TOKEN SUBSCRIPTION GROUP SCALE_SET
+//	cloud-clients metadata-do URL, metadata-hetzner URL, metadata-gce URL     this machine
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
+	gce_metadata "cloud.google.com/go/compute/metadata"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v6"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/network/armnetwork/v6"
+	do_metadata "github.com/digitalocean/go-metadata"
 	"github.com/digitalocean/godo"
 	"github.com/hetznercloud/hcloud-go/v2/hcloud"
+	hcloud_metadata "github.com/hetznercloud/hcloud-go/v2/hcloud/metadata"
 	"golang.org/x/oauth2"
 	"google.golang.org/api/compute/v1"
 	"google.golang.org/api/option"
@@ -38,7 +43,7 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	readers := map[string]func(context.Context, []string) ([]machine, error){
-		"digitalocean": digitalOcean, "hetzner": hetzner, "gce": gce, "azure": azure,
+		"digitalocean": digitalOcean, "hetzner": hetzner, "gce": gce, "azure": azure, "metadata-do": doMetadata, "metadata-hetzner": hetznerMetadata, "metadata-gce": gceMetadata,
 	}
 	machines, err := readers[os.Args[1]](ctx, os.Args[2:])
 	if err != nil {
@@ -207,4 +212,48 @@ func azure(ctx context.Context, args []string) ([]machine, error) {
 		}
 	}
 	return found, nil
+}
+
+func doMetadata(_ context.Context, args []string) ([]machine, error) {
+	base, err := url.Parse(args[0])
+	if err != nil {
+		return nil, err
+	}
+	m, err := do_metadata.NewClient(do_metadata.WithBaseURL(base)).Metadata()
+	if err != nil {
+		return nil, err
+	}
+	tags := map[string]string{}
+	for _, tag := range m.Tags {
+		tags[tag] = ""
+	}
+	return []machine{{m.Hostname, fmt.Sprint(m.DropletID), m.Interfaces["private"][0].IPv4.IPAddress, tags}}, nil
+}
+
+func hetznerMetadata(_ context.Context, args []string) ([]machine, error) {
+	client := hcloud_metadata.NewClient(hcloud_metadata.WithEndpoint(args[0] + "/hetzner/v1/metadata"))
+	id, err := client.InstanceID()
+	if err != nil {
+		return nil, err
+	}
+	networks, err := client.PrivateNetworks()
+	return []machine{{"", fmt.Sprint(id), networks, nil}}, err
+}
+
+func gceMetadata(ctx context.Context, args []string) ([]machine, error) {
+	os.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(args[0], "http://"))
+	name, err := gce_metadata.InstanceNameWithContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := gce_metadata.ZoneWithContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	private, err := gce_metadata.InternalIPWithContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	project, err := gce_metadata.ProjectIDWithContext(ctx)
+	return []machine{{name, project + " " + zone, private, nil}}, err
 }
