@@ -1,4 +1,5 @@
 import { E2dError } from "../errors.ts";
+import { addressKind } from "./ip_address.ts";
 import type { DiscoveryMethod, DiscoveryPorts, PeerAddress } from "./method.ts";
 
 /** Targets looked up at the same time. */
@@ -22,7 +23,7 @@ export function dnsName(name: string, ports: Pick<DiscoveryPorts, "resolver" | "
         targets.slice(at, at + lookupsMax).map(async ({ host, port }) => {
           const addresses = await resolver.addresses(`${host}.`, signal);
           if (addresses === undefined) without.push(host);
-          for (const address of addresses ?? []) peers.push({ host: address, port });
+          for (const address of oneFamily(addresses ?? [])) peers.push({ host: address, port });
         }),
       );
     }
@@ -53,7 +54,17 @@ export function dnsName(name: string, ports: Pick<DiscoveryPorts, "resolver" | "
         log.warn("The name has neither SRV records nor addresses", { srv: `_e2d._tcp.${name}`, name });
       }
       missing = addresses === undefined;
-      return (addresses ?? []).map((host) => ({ host }));
+      return oneFamily(addresses ?? []).map((host) => ({ host }));
     },
   };
+}
+
+/**
+ * The IPv4 addresses where there are any, else the IPv6 ones: e2d listens on one of the families, and a node that is
+ * known by two addresses would look like two, one of them silent, which holds a founding back.
+ */
+function oneFamily(addresses: readonly string[]): readonly string[] {
+  const usable = addresses.filter((address) => addressKind(address) !== "unusable");
+  const four = usable.filter((address) => !address.includes(":"));
+  return four.length > 0 ? four : usable;
 }

@@ -220,8 +220,16 @@ Deno.test("dns: takes ports from SRV records and none from addresses", async () 
   zone.hosts.set("etcd.test", ["10.0.0.9"]).set("n1.test", ["10.0.0.1", "fd00::1"]);
   assertEquals(await method.peers(never), [{ host: "10.0.0.9" }]);
   zone.services = [{ host: "n1.test", port: 7981, priority: 0, weight: 0 }];
-  assertEquals(await method.peers(never), [{ host: "10.0.0.1", port: 7981 }, { host: "fd00::1", port: 7981 }]);
+  assertEquals(await method.peers(never), [{ host: "10.0.0.1", port: 7981 }]);
   assert(zone.asked.includes("_e2d._tcp.etcd.test") && zone.asked.includes("n1.test."));
+});
+
+Deno.test("dns: knows a node with two families by one address, and nobody by one that cannot be used", async () => {
+  const { zone, method } = dnsPlace();
+  zone.hosts.set("etcd.test", ["fd00::1", "0.0.0.0", "10.0.0.1", "10.0.0.2"]);
+  assertEquals(await method.peers(never), [{ host: "10.0.0.1" }, { host: "10.0.0.2" }]);
+  zone.hosts.set("etcd.test", ["fd00::1", "0.0.0.0"]);
+  assertEquals(await method.peers(never), [{ host: "fd00::1" }]);
 });
 
 Deno.test("dns: a name that is not there is nobody, with one warning; a target without address is left out", async () => {
