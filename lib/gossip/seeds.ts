@@ -6,7 +6,7 @@
 import type { HostPort } from "../ports.ts";
 import { addressFromText, addressToText } from "./address.ts";
 import { shuffle } from "./probe_round.ts";
-import type { SwimConfig } from "./swim_config.ts";
+import { pushPullScaledMs, type SwimConfig } from "./swim_config.ts";
 import type { Member } from "./swim_types.ts";
 
 /** Seeds that are asked in one turn, so that a long list does not become a burst of connections. */
@@ -98,7 +98,8 @@ export class Seeds {
       chosen.push(...this.#missing(reachable));
     }
     if (nowMs >= this.#anyMs) {
-      this.#anyMs = nowMs + this.#jittered(this.#config.seedIntervalMs);
+      // Everybody may name the same few seeds: a large cluster must not make them do nothing else.
+      this.#anyMs = nowMs + this.#jittered(pushPullScaledMs(this.#config.seedIntervalMs, reachable.size));
       const others = this.#seeds.filter((seed) => ipTextOf(seed) !== endpointText(self));
       chosen.push(...shuffle(others, this.#random).slice(0, 1));
     }

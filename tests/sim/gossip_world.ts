@@ -4,7 +4,7 @@
  */
 import type { HostPort } from "../../lib/ports.ts";
 import { compoundHeaderBytes, compoundPartOverheadBytes, compoundPartsMax } from "../../lib/gossip/compound.ts";
-import type { PushPull } from "../../lib/gossip/message.ts";
+import type { Message, PushPull } from "../../lib/gossip/message.ts";
 import { decodeMessage } from "../../lib/gossip/message_codec.ts";
 import { Swim } from "../../lib/gossip/swim.ts";
 import { lanConfig, type SwimConfig } from "../../lib/gossip/swim_config.ts";
@@ -271,7 +271,7 @@ export class GossipWorld {
     this.#reach(to, (process) =>
       this.#feed(process, {
         kind: "packet",
-        messages: packet.map(decodeMessage),
+        messages: packet.map(decoded),
         from: this.machines.get(from)!.endpoint,
       }));
   }
@@ -368,6 +368,15 @@ export class GossipWorld {
       this.referee.fail(`a packet of ${messages.length} messages is sent`);
     }
   }
+}
+
+/** A broadcast goes to many as the same bytes: they need be taken apart once only. */
+const decodedOnce = new WeakMap<Bytes, Message>();
+
+function decoded(bytes: Bytes): Message {
+  let message = decodedOnce.get(bytes);
+  if (message === undefined) decodedOnce.set(bytes, message = decodeMessage(bytes));
+  return message;
 }
 
 export function metaOf(version: number): Bytes {
