@@ -88,7 +88,7 @@ export class AwsEc2 {
     } catch (error) {
       const named = awsRegion(this.#ports.environment, "");
       if (named === "" || !isE2dError(error, "no_metadata_service")) throw error;
-      return this.#region = named;
+      return named;
     }
   }
 

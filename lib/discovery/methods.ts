@@ -1,4 +1,3 @@
-import { E2dError } from "../errors.ts";
 import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.ts";
 import type { DiscoverySpec } from "./spec.ts";
 
@@ -19,7 +18,7 @@ export async function discoveryMethod(
     case "do-tags":
       return (await import("./do_tags.ts")).doTags(spec.tags, config, ports);
     case "k8s-labels":
-      throw new E2dError("discovery_spec", `Cannot use --peer-discovery "${spec.method}": this build does not have it`);
+      return (await import("./k8s_labels.ts")).k8sLabels(spec.tags, config, ports);
     case "gce-labels":
       return (await import("./gce_labels.ts")).gceLabels(spec.tags, config, ports);
     case "azure-tags":

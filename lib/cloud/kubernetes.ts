@@ -1,0 +1,337 @@
+/**
+ * The API of the Kubernetes cluster this pod runs in, as far as discovery asks: pods by label, at once and as they change,
+ * under the pod's service account. Its token, its namespace and the cluster's authority are read anew for each question,
+ * since all of them are replaced while a pod lives.
+ */
+import * as v from "valibot";
+import { E2dError, isE2dError } from "../errors.ts";
+import type { Clock, Files, Http, Random } from "../ports.ts";
+import { type Answer, exchange, shownDetail } from "./exchange.ts";
+import { linesOf } from "./lines_of.ts";
+import { allPages } from "./pages.ts";
+import { ThrottledError } from "./throttled_error.ts";
+import { withDeadline } from "./with_deadline.ts";
+import { withRetries } from "./with_retries.ts";
+
+export interface KubernetesPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Pick<Files, "readText">;
+  readonly http: Http;
+  /** Missing: the cluster's authority has to be one of the system's. */
+  readonly trustingHttp?: ((authorities: readonly string[]) => { http: Http; close(): void }) | undefined;
+  readonly environment: (name: string) => string | undefined;
+}
+
+export interface Pod {
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  /** It has an address and neither has ended nor is about to. */
+  alive: boolean;
+  address: string | undefined;
+}
+
+export interface PodList {
+  pods: readonly Pod[];
+  /** Where `watch` goes on from. */
+  version: string;
+}
+
+export type PodEvent =
+  | { kind: "present"; pod: Pod; version: string }
+  | { kind: "gone"; name: string; version: string }
+  | { kind: "bookmark"; version: string }
+  /** What comes after the version asked for is no longer kept: list anew. */
+  | { kind: "too-old" };
+
+const accountPath = "/var/run/secrets/kubernetes.io/serviceaccount";
+const timeoutMs = 10_000;
+const pageSize = 100;
+/** The server ends a watch after so long, which is no fault; e2d does a little later, should the server be gone. */
+const watchS = 240;
+const watchMaxMs = 270_000;
+const eventBytesMax = 4 * 1024 * 1024;
+
+const podSchema = v.object({
+  metadata: v.object({
+    name: v.string(),
+    resourceVersion: v.optional(v.string(), ""),
+    labels: v.optional(v.record(v.string(), v.string()), {}),
+    deletionTimestamp: v.nullish(v.string()),
+  }),
+  status: v.optional(v.object({ phase: v.optional(v.string()), podIP: v.optional(v.string()) }), {}),
+});
+const listSchema = v.object({
+  metadata: v.object({ resourceVersion: v.string(), continue: v.optional(v.string()) }),
+  items: v.array(podSchema),
+});
+const eventSchema = v.variant("type", [
+  v.object({ type: v.picklist(["ADDED", "MODIFIED", "DELETED"]), object: podSchema }),
+  v.object({ type: v.literal("BOOKMARK"), object: v.object({ metadata: v.object({ resourceVersion: v.string() }) }) }),
+  v.object({
+    type: v.literal("ERROR"),
+    object: v.object({ code: v.optional(v.number()), message: v.optional(v.string(), "") }),
+  }),
+]);
+const statusSchema = v.pipe(v.string(), v.parseJson(), v.object({ message: v.string() }));
+
+interface Access {
+  http: Http;
+  token: string;
+  namespace: string;
+}
+
+export class Kubernetes {
+  readonly #origin: string;
+  readonly #ports: KubernetesPorts;
+
+  /** Throws E2dError `k8s_outside` when this is no pod and no `apiUrl` is given. */
+  constructor({ apiUrl }: { apiUrl?: string | undefined }, ports: KubernetesPorts) {
+    this.#ports = ports;
+    this.#origin = apiUrl ?? inClusterOrigin(ports.environment);
+  }
+
+  /** The pod this runs in. Throws what `list` throws, and E2dError `cloud_not_found`. */
+  async ownPod(signal: AbortSignal): Promise<Pod> {
+    const name = this.#ports.environment("POD_NAME") || this.#ports.environment("HOSTNAME");
+    if (!name) {
+      throw new E2dError("k8s_outside", "Cannot find the own pod: neither POD_NAME nor HOSTNAME is set");
+    }
+    return await this.#within(async (access) => {
+      const path = `/${encodeURIComponent(name)}`;
+      return podOf(await this.#ask({ verb: "get", path, query: {}, schema: podSchema }, access, signal));
+    });
+  }
+
+  /**
+   * All pods of the own namespace with these labels. Throws E2dError `cloud_forbidden` (names verb and resource),
+   * `cloud_unauthorized`, `cloud_throttled`, `cloud_failed`, `cloud_refused`, `k8s_account` when the service account is
+   * not mounted, and what `exchange` throws.
+   */
+  async list(labels: readonly { key: string; value: string }[], signal: AbortSignal): Promise<PodList> {
+    return await this.#within(async (access) => {
+      // The pages of one list are of one moment; who asks too slowly is told that it is over (410), and begins anew.
+      for (let again = 2;; again--) {
+        try {
+          return await this.#listOnce(selectorOf(labels), access, signal);
+        } catch (error) {
+          if (!isE2dError(error, "k8s_too_old") || again === 0) throw error;
+        }
+      }
+    });
+  }
+
+  /**
+   * What happens to these pods after `version`; ends when the server ends the watch or the connection breaks. Throws as
+   * `list` does when the watch does not begin, and E2dError `cloud_answer` for what is no event.
+   */
+  async *watch(
+    labels: readonly { key: string; value: string }[],
+    version: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<PodEvent> {
+    const access = await this.#access();
+    const over = new AbortController();
+    const limited = AbortSignal.any([signal, over.signal]);
+    this.#ports.clock.sleep(watchMaxMs, limited).then(() => over.abort(), () => {});
+    try {
+      const response = await this.#openWatch(selectorOf(labels), version, access, limited);
+      const lines = linesOf(response.body, { bytesMax: eventBytesMax, what: "an event of the pods" });
+      for (;;) {
+        let line: IteratorResult<string>;
+        try {
+          line = await lines.next();
+        } catch (error) {
+          signal.throwIfAborted();
+          if (isE2dError(error)) throw error;
+          return;
+        }
+        if (line.done) return;
+        yield this.#eventOf(line.value);
+      }
+    } finally {
+      // Frees the connection of a response nobody reads to its end, and the timer.
+      over.abort();
+      access.close();
+    }
+  }
+
+  async #listOnce(labelSelector: string, access: Access, signal: AbortSignal): Promise<PodList> {
+    let version = "";
+    const pods = await allPages<Pod, string>("list the pods", async (page) => {
+      const query = { labelSelector, limit: `${pageSize}`, ...page === undefined ? {} : { continue: page } };
+      const { metadata, items } = await this.#ask({ verb: "list", query, schema: listSchema }, access, signal);
+      version = metadata.resourceVersion;
+      return { items: items.map(podOf), next: metadata.continue || undefined };
+    });
+    return { pods, version };
+  }
+
+  async #openWatch(
+    labelSelector: string,
+    resourceVersion: string,
+    access: Access,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const query = {
+      watch: "1",
+      allowWatchBookmarks: "true",
+      timeoutSeconds: `${watchS}`,
+      labelSelector,
+      resourceVersion,
+    };
+    const url = this.#url(access, "", query);
+    const late = () => new E2dError("cloud_timeout", `Cannot watch the pods at "${url.origin}": no answer`);
+    const deadline = { ms: timeoutMs, clock: this.#ports.clock, signal, late };
+    // The deadline is for the head of the answer: the body has its own.
+    const response = await withDeadline(deadline, async () => {
+      try {
+        return await access.http(url, { headers: headersOf(access), redirect: "manual", signal });
+      } catch (cause) {
+        signal.throwIfAborted();
+        const state = cause instanceof Error ? shownDetail(cause.message, [access.token]) : "no connection";
+        throw new E2dError("cloud_unreachable", `Cannot watch the pods at "${url.origin}": ${state}`);
+      }
+    });
+    if (response.status === 200) return response;
+    const text = await response.text().catch(() => "");
+    throw this.#refused("watch", { status: response.status, headers: response.headers, text }, access);
+  }
+
+  #eventOf(line: string): PodEvent {
+    const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), eventSchema), line);
+    if (!parsed.success) throw new E2dError("cloud_answer", "Cannot watch the pods: an event is cut or garbled");
+    const event = parsed.output;
+    switch (event.type) {
+      case "ADDED":
+      case "MODIFIED":
+        return { kind: "present", pod: podOf(event.object), version: event.object.metadata.resourceVersion };
+      case "DELETED": {
+        const { name, resourceVersion } = event.object.metadata;
+        return { kind: "gone", name, version: resourceVersion };
+      }
+      case "BOOKMARK":
+        return { kind: "bookmark", version: event.object.metadata.resourceVersion };
+      case "ERROR":
+        if (event.object.code === 410) return { kind: "too-old" };
+        throw new E2dError("cloud_failed", `Cannot watch the pods: ${shownDetail(event.object.message)}`);
+      default:
+        return event satisfies never;
+    }
+  }
+
+  async #ask<Schema extends v.GenericSchema>(
+    { verb, path = "", query, schema }: {
+      verb: "get" | "list";
+      path?: string;
+      query: Record<string, string>;
+      schema: Schema;
+    },
+    access: Access,
+    signal: AbortSignal,
+  ): Promise<v.InferOutput<Schema>> {
+    const action = `${verb} the pods of the namespace "${access.namespace}"`;
+    const url = this.#url(access, path, query);
+    const ports = { http: access.http, clock: this.#ports.clock };
+    return await withRetries({ ...this.#ports, signal }, async () => {
+      const answer = await exchange({ action, url, headers: headersOf(access), timeoutMs }, ports, signal);
+      if (answer.status !== 200) throw this.#refused(verb, answer, access);
+      const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), answer.text);
+      if (parsed.success) return parsed.output;
+      throw new E2dError("cloud_answer", `Cannot ${action}: the answer of "${url.origin}" is cut or garbled`);
+    });
+  }
+
+  #refused(verb: "get" | "list" | "watch", { status, headers, text }: Answer, { token, namespace }: Access): E2dError {
+    const parsed = v.safeParse(statusSchema, text);
+    const detail = parsed.success ? shownDetail(parsed.output.message, [token]) : "";
+    const cannot = `Cannot ${verb} the pods of the namespace "${namespace}"`;
+    const suffix = detail === "" ? "" : `: ${detail}`;
+    switch (status) {
+      case 401:
+        return new E2dError(
+          "cloud_unauthorized",
+          `${cannot}: the token of the service account is refused (401)${suffix}`,
+          {
+            hint: "check that the service account still exists, and the clock of the node",
+          },
+        );
+      case 403:
+        return new E2dError(
+          "cloud_forbidden",
+          `${cannot}: the verb "${verb}" on the resource "pods" is not permitted (403)${suffix}`,
+          { hint: `allow "${verb}" on "pods" in a Role of "${namespace}", and bind it to the pod's service account` },
+        );
+      case 404:
+        return new E2dError("cloud_not_found", `${cannot}: there is no such thing (404)${suffix}`);
+      case 410:
+        return new E2dError("k8s_too_old", `${cannot}: the moment of the list is over (410)${suffix}`);
+      case 429: {
+        const seconds = Number(headers.get("retry-after") ?? NaN);
+        return new ThrottledError(
+          `${cannot}: there were too many questions (429)${suffix}`,
+          seconds >= 0 ? seconds * 1000 : undefined,
+        );
+      }
+      default:
+        return status >= 500
+          ? new E2dError("cloud_failed", `${cannot}: the API server fails (${status})${suffix}`)
+          : new E2dError("cloud_refused", `${cannot}: the answer is ${status}${suffix}`);
+    }
+  }
+
+  #url({ namespace }: Access, path: string, query: Record<string, string>): URL {
+    const url = new URL(`/api/v1/namespaces/${encodeURIComponent(namespace)}/pods${path}`, this.#origin);
+    url.search = `${new URLSearchParams(query)}`;
+    return url;
+  }
+
+  async #within<T>(work: (access: Access) => Promise<T>): Promise<T> {
+    const access = await this.#access();
+    try {
+      return await work(access);
+    } finally {
+      access.close();
+    }
+  }
+
+  async #access(): Promise<Access & { close(): void }> {
+    const { files, http, trustingHttp } = this.#ports;
+    const read = async (name: string) => {
+      const text = (await files.readText(`${accountPath}/${name}`))?.trim();
+      if (text) return text;
+      throw new E2dError("k8s_account", `Cannot read "${accountPath}/${name}": it is not there`, {
+        hint: "give the pod a service account and leave automountServiceAccountToken on",
+      });
+    };
+    const [token, namespace, authority] = [await read("token"), await read("namespace"), await read("ca.crt")];
+    if (!/^[\x21-\x7e]+$/.test(token)) {
+      throw new E2dError("k8s_account", `Cannot use "${accountPath}/token": it is no token`);
+    }
+    return { token, namespace, ...trustingHttp?.([authority]) ?? { http, close() {} } };
+  }
+}
+
+function inClusterOrigin(environment: KubernetesPorts["environment"]): string {
+  const host = environment("KUBERNETES_SERVICE_HOST");
+  const port = environment("KUBERNETES_SERVICE_PORT_HTTPS") || environment("KUBERNETES_SERVICE_PORT") || "443";
+  const url = host ? URL.parse(`https://${host.includes(":") ? `[${host}]` : host}:${port}`) : null;
+  if (url !== null) return url.origin;
+  throw new E2dError("k8s_outside", "Cannot find the Kubernetes API: KUBERNETES_SERVICE_HOST is not set", {
+    hint: "run e2d in a pod, or choose another method of discovery",
+  });
+}
+
+function headersOf({ token }: Access): Record<string, string> {
+  return { authorization: `Bearer ${token}`, accept: "application/json" };
+}
+
+const selectorOf = (labels: readonly { key: string; value: string }[]) =>
+  labels.map(({ key, value }) => `${key}=${value}`).join(",");
+
+function podOf({ metadata, status }: v.InferOutput<typeof podSchema>): Pod {
+  const { name, labels, deletionTimestamp } = metadata;
+  const { phase, podIP } = status;
+  const ended = phase === "Failed" || phase === "Succeeded" || Boolean(deletionTimestamp);
+  return { name, labels, address: podIP || undefined, alive: Boolean(podIP) && !ended };
+}
