@@ -1,0 +1,70 @@
+/** Reads exactly so many bytes from a stream of chunks; and cuts a stream into pieces of one size. */
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export class ByteReader {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  #rest: Uint8Array = new Uint8Array(0);
+  #ended = false;
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.#reader = stream.getReader();
+  }
+
+  /** `length` bytes, or fewer at the end. The result is a copy. */
+  async read(length: number): Promise<Bytes> {
+    const result = new Uint8Array(length);
+    let filled = 0;
+    while (filled < length) {
+      if (this.#rest.length === 0 && !await this.#fill()) return result.slice(0, filled);
+      const part = this.#rest.subarray(0, length - filled);
+      result.set(part, filled);
+      filled += part.length;
+      this.#rest = this.#rest.subarray(part.length);
+    }
+    return result;
+  }
+
+  /** The next `length` bytes without taking them; fewer at the end. */
+  async peek(length: number): Promise<Bytes> {
+    const bytes = await this.read(length);
+    const joined = new Uint8Array(bytes.length + this.#rest.length);
+    joined.set(bytes);
+    joined.set(this.#rest, bytes.length);
+    this.#rest = joined;
+    return bytes;
+  }
+
+  async atEnd(): Promise<boolean> {
+    return this.#rest.length === 0 && !await this.#fill();
+  }
+
+  /** All that is left, as a stream; this reader must not be used after. */
+  rest(): ReadableStream<Bytes> {
+    return new ReadableStream({
+      pull: async (controller) => {
+        if (this.#rest.length === 0 && !await this.#fill()) return controller.close();
+        controller.enqueue(new Uint8Array(this.#rest));
+        this.#rest = new Uint8Array(0);
+      },
+      cancel: (reason) => this.cancel(reason),
+    }, { highWaterMark: 0 });
+  }
+
+  async cancel(reason?: unknown): Promise<void> {
+    this.#ended = true;
+    await this.#reader.cancel(reason);
+  }
+
+  async #fill(): Promise<boolean> {
+    while (!this.#ended) {
+      const { done, value } = await this.#reader.read();
+      if (done) this.#ended = true;
+      else if (value.length > 0) {
+        this.#rest = value;
+        return true;
+      }
+    }
+    return false;
+  }
+}
