@@ -3,7 +3,7 @@ import type { DiscoverySpec } from "./spec.ts";
 
 /**
  * The method a specification names. Only its own file is loaded, and nothing is asked yet. Throws E2dError for what the
- * method cannot work with at all: `cloud_token`, `aws_credentials` and the like.
+ * method cannot work with at all: `cloud_token`, `aws_credentials`, `k8s_outside` and the like.
  */
 export async function discoveryMethod(
   spec: DiscoverySpec,

@@ -7,10 +7,12 @@ import { FakeDigitalOcean } from "../support/clouds/fake_digitalocean.ts";
 import { TestClock } from "../support/test_clock.ts";
 import { TestLog } from "../support/test_log.ts";
 
-const config = {
-  digitalOceanToken: "token",
-  environment: (name: string) => name === "HCLOUD_TOKEN" ? "token" : undefined,
+const environment: Record<string, string> = {
+  HCLOUD_TOKEN: "token",
+  KUBERNETES_SERVICE_HOST: "10.0.0.1",
+  KUBERNETES_SERVICE_PORT: "443",
 };
+const config = { digitalOceanToken: "token", environment: (name: string) => environment[name] };
 
 /** Ports that fail when anything is asked of them. */
 function silentPorts(asked: string[]): DiscoveryPorts {
@@ -32,7 +34,7 @@ function silentPorts(asked: string[]): DiscoveryPorts {
 
 const options: Record<string, string> = { dns: ":etcd.test", file: ":/p", exec: ":list" };
 
-for (const name of Object.keys(discoveryForms).filter((name) => name !== "k8s-labels")) {
+for (const name of Object.keys(discoveryForms)) {
   Deno.test(`discoveryMethod() makes ${name} and asks nobody by that`, async () => {
     const asked: string[] = [];
     const spec = parseDiscovery(`${name}${options[name] ?? ""}`);
