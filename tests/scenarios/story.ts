@@ -195,7 +195,6 @@ function obey(command: string, world: World | undefined): World {
 
 function makeWorld(names: readonly string[], options: ReadonlyMap<string, string>): World {
   const world = new World({ seed: 1, calm: true, size: Number(options.get("required") ?? names.length) });
-  world.gossip.loss = 0;
   world.referee.recoveriesAllowed = options.has("quorum-loss");
   const go = options.get("go")?.split(",") ?? [];
   for (const name of names) world.addMachine(name, name, settingsOf(options), go.includes(name));

@@ -1,6 +1,7 @@
 /** A share of the seeds in every run of the tests, and each seed that ever failed while the rules were written. */
 import { assert, assertEquals } from "../support/assert.ts";
-import { runSeed } from "./cluster.ts";
+import { hasRealGossip, runSeed } from "./cluster.ts";
+import { replayOf } from "./seeds.ts";
 
 /**
  * Each of these found a mistake once: a nonce that did not outlive its process (40), identities spent before etcd ran
@@ -17,26 +18,33 @@ const regressions = [11, 21, 25, 40, 181, 187, 356, 362, 363, 503, 615, 1007, 11
 
 for (const seed of regressions) {
   Deno.test(`simulated cluster ${seed} stays safe and becomes whole`, () => {
-    const outcome = runSeed(seed);
-    assertEquals(outcome.failure, undefined, `replay: deno run -A tests/sim/cluster.ts --seed ${seed}`);
+    // They were found with the model of gossip, whatever their number says now.
+    const outcome = runSeed(seed, { realGossip: false });
+    assertEquals(outcome.failure, undefined, `replay: ${replayOf("sim:cluster", seed)} --gossip model`);
   });
 }
 
-Deno.test("simulated clusters 20000 to 20149 stay safe and become whole", () => {
-  let writes = 0;
-  for (let seed = 20_000; seed < 20_150; seed++) {
-    const outcome = runSeed(seed);
-    assertEquals(outcome.failure, undefined, `replay: deno run -A tests/sim/cluster.ts --seed ${seed}`);
-    writes += outcome.writes;
-  }
-  assert(writes > 1_000, `only ${writes} writes were acknowledged: the clusters hardly ran`);
-});
+for (
+  const { from, to, real } of [{ from: 20_000, to: 20_149, real: 40 }, { from: 1_000_000, to: 1_000_029, real: 30 }]
+) {
+  Deno.test(`simulated clusters ${from} to ${to} stay safe and become whole, ${real} of them on real gossip`, () => {
+    let writes = 0, onRealGossip = 0;
+    for (let seed = from; seed <= to; seed++) {
+      const outcome = runSeed(seed);
+      assertEquals(outcome.failure, undefined, `replay: ${replayOf("sim:cluster", seed)}`);
+      writes += outcome.writes;
+      if (hasRealGossip(seed)) onRealGossip++;
+    }
+    assertEquals(onRealGossip, real);
+    assert(writes > 10 * (to - from), `only ${writes} writes were acknowledged: the clusters hardly ran`);
+  });
+}
 
-Deno.test("a simulated cluster is the same each time its seed is run", () => {
-  const lines = () => {
+Deno.test("a simulated cluster is the same each time its seed is run, on either gossip", () => {
+  const lines = (realGossip: boolean) => {
     const said: string[] = [];
-    runSeed(7, (line) => said.push(line));
+    runSeed(7, { trace: (line) => said.push(line), realGossip });
     return said;
   };
-  assertEquals(lines(), lines());
+  for (const realGossip of [false, true]) assertEquals(lines(realGossip), lines(realGossip));
 });

@@ -29,10 +29,11 @@ export class GossipModel {
   readonly #known = new Map<string, Map<string, Heard>>();
   readonly #sent = new Map<string, string>();
   /** Chance that a round between two nodes fails. */
-  loss = 0.1;
+  loss: number;
 
   constructor(world: World) {
     this.#world = world;
+    this.loss = world.options.calm === true ? 0 : 0.1;
   }
 
   boot(machine: Machine): void {
@@ -52,6 +53,9 @@ export class GossipModel {
       }
     }
   }
+
+  /** Nothing waits for a paused machine here. */
+  resume(_machine: Machine): void {}
 
   tick(): void {
     const world = this.#world;

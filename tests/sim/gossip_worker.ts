@@ -2,4 +2,4 @@
 import { runSeed } from "./gossip.ts";
 import { serveSeeds } from "./seeds.ts";
 
-serveSeeds(runSeed);
+serveSeeds((seed) => runSeed(seed));

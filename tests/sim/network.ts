@@ -2,7 +2,7 @@
  * A network between named places on virtual time. Packets get lost, late, doubled and out of order; what goes over a
  * stream arrives once and in order, but pays for every lost segment with the waits of TCP. Directions fail one by one.
  */
-import type { VirtualClock } from "./clock.ts";
+import type { Timer } from "./clock.ts";
 import type { Prng } from "./prng.ts";
 
 export interface LinkConditions {
@@ -42,27 +42,38 @@ export interface Exchange {
 /** What happens at a place when somebody dials it: nobody there, a closed port, or a kernel that takes the connection. */
 export type Door = "gone" | "refuses" | "open";
 
+/** The part of a clock that a network needs. */
+export interface Timers {
+  readonly nowMs: number;
+  at(atMs: number, run: () => void): Timer;
+  after(delayMs: number, run: () => void): Timer;
+}
+
 export class VirtualNetwork<Packet> {
   conditions: LinkConditions;
   sent = 0;
-  readonly #clock: VirtualClock;
+  readonly #clock: Timers;
   readonly #random: Prng;
   readonly #deliver: (to: string, packet: Packet, from: string) => void;
   readonly #door: (place: string) => Door;
+  readonly #elsewhere: (from: string, to: string) => boolean;
   readonly #blocked = new Set<string>();
 
   constructor(options: {
-    clock: VirtualClock;
+    clock: Timers;
     random: Prng;
     conditions?: LinkConditions;
     deliver: (to: string, packet: Packet, from: string) => void;
     door: (place: string) => Door;
+    /** Cuts that somebody else keeps, beside those of `block`. */
+    passes?: (from: string, to: string) => boolean;
   }) {
     this.#clock = options.clock;
     this.#random = options.random;
     this.conditions = options.conditions ?? calmConditions;
     this.#deliver = options.deliver;
     this.#door = options.door;
+    this.#elsewhere = options.passes ?? (() => true);
   }
 
   /** Nothing more gets from `from` to `to`; the other direction is as it was. */
@@ -79,7 +90,7 @@ export class VirtualNetwork<Packet> {
   }
 
   passes(from: string, to: string): boolean {
-    return this.#blocked.size === 0 || !this.#blocked.has(`${from}>${to}`);
+    return this.#elsewhere(from, to) && (this.#blocked.size === 0 || !this.#blocked.has(`${from}>${to}`));
   }
 
   send(from: string, to: string, packet: Packet): void {

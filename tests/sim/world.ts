@@ -11,6 +11,7 @@ import type { Settings } from "../../lib/core/view.ts";
 import { type EtcdData, FakeEtcds, hashText, type Member } from "./fake_etcd.ts";
 import { GoNode } from "./go_node.ts";
 import { GossipModel } from "./gossip_model.ts";
+import { RealGossip } from "./gossip_real.ts";
 import { perform } from "./perform.ts";
 import { Referee } from "./referee.ts";
 import type { NodeRecord } from "../../lib/core/view.ts";
@@ -65,6 +66,8 @@ export interface WorldOptions {
   size: number;
   trace?: (line: string) => void;
   settings?: Partial<Settings>;
+  /** The real protocol with its packets in place of the faster model of it. Nodes of the Go original need the model. */
+  realGossip?: boolean;
 }
 
 export class SimulationFailure extends Error {}
@@ -79,7 +82,7 @@ export class World {
   nowMs = 0;
   readonly machines = new Map<string, Machine>();
   readonly etcds: FakeEtcds;
-  readonly gossip: GossipModel;
+  readonly gossip: GossipModel | RealGossip;
   readonly referee: Referee;
   /** "a b": packets from a to b are lost. */
   readonly cut = new Set<string>();
@@ -114,7 +117,7 @@ export class World {
       fail: (what) => this.fail(what),
       trace: (text) => this.trace(text),
     });
-    this.gossip = new GossipModel(this);
+    this.gossip = options.realGossip === true ? new RealGossip(this) : new GossipModel(this);
     this.every(100, () => {
       this.etcds.tick();
       this.referee.tick();
@@ -343,6 +346,7 @@ export class World {
     const held = machine.held;
     machine.held = [];
     for (const event of held) this.deliver(machine, event);
+    this.gossip.resume(machine);
   }
 
   /** After `delayMs`, unless the process it is meant for has gone by then. */
