@@ -24,7 +24,8 @@ const detailLengthMax = 200;
 
 /**
  * One question over HTTP and its answer, bounded in time and size. Follows no redirect: it would carry the credential to
- * whoever it names. Throws E2dError `cloud_unreachable`, `cloud_timeout` or `cloud_answer` (cut or too long).
+ * whoever it names. Throws E2dError `cloud_unreachable`, `cloud_untrusted`, `cloud_timeout` or `cloud_answer` (cut or
+ * too long).
  */
 export async function exchange(
   { action, url, method = "GET", headers = {}, body, timeoutMs }: Question,
@@ -39,9 +40,7 @@ export async function exchange(
       response = await http(url, { method, headers, body: body ?? null, redirect: "manual", signal: limited });
     } catch (cause) {
       limited.throwIfAborted();
-      throw new E2dError("cloud_unreachable", `Cannot ${action} at "${at}": ${connectionState(cause)}`, {
-        hint: "check the network of this machine, its proxy settings and its firewall",
-      });
+      throw connectionError(`Cannot ${action} at "${at}"`, cause);
     }
     const text = await readText(response, action, limited);
     return { status: response.status, headers: response.headers, text };
@@ -70,11 +69,20 @@ async function readText(response: Response, action: string, signal: AbortSignal)
   return text + decoder.decode();
 }
 
-/** The system's words, without what a library puts around them. */
-function connectionState(cause: unknown): string {
+/** What a failed `fetch` means: `cloud_untrusted` for a certificate nobody known has signed, else `cloud_unreachable`. */
+export function connectionError(cannot: string, cause: unknown): E2dError {
   const text = cause instanceof Error ? cause.message : String(cause);
-  const last = text.split(": ").at(-1)!.replace(/ \(os error \d+\)$/, "");
-  return last.charAt(0).toLowerCase() + last.slice(1, detailLengthMax);
+  // The system's words, without what a library puts around them.
+  const last = text.split(": ").at(-1)!.replace(/ \(os error \d+\)$/, "").slice(0, detailLengthMax);
+  if (/certificate/i.test(text)) {
+    return new E2dError("cloud_untrusted", `${cannot}: the certificate it shows is not trusted (${last})`, {
+      hint: "check who answers there, and that its authority is one this machine trusts",
+    });
+  }
+  const state = last.charAt(0).toLowerCase() + last.slice(1);
+  return new E2dError("cloud_unreachable", `${cannot}: ${state}`, {
+    hint: "check the network of this machine, its proxy settings and its firewall",
+  });
 }
 
 /** What an answer says, on one line: masks secrets first and shortens then, since half a secret is one, too. */

@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import { E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Files, Http, Random } from "../ports.ts";
-import { type Answer, exchange, shownDetail } from "./exchange.ts";
+import { type Answer, connectionError, exchange, shownDetail } from "./exchange.ts";
 import { linesOf } from "./lines_of.ts";
 import { allPages } from "./pages.ts";
 import { ThrottledError } from "./throttled_error.ts";
@@ -189,8 +189,7 @@ export class Kubernetes {
         return await access.http(url, { headers: headersOf(access), redirect: "manual", signal });
       } catch (cause) {
         signal.throwIfAborted();
-        const state = cause instanceof Error ? shownDetail(cause.message, [access.token]) : "no connection";
-        throw new E2dError("cloud_unreachable", `Cannot watch the pods at "${url.origin}": ${state}`);
+        throw connectionError(`Cannot watch the pods at "${url.origin}"`, cause);
       }
     });
     if (response.status === 200) return response;
