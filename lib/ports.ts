@@ -37,6 +37,8 @@ export interface Datagrams {
   send(data: Uint8Array, to: HostPort): Promise<void>;
   /** Ends when the socket is closed and its port free again. Packets nobody has asked for yet are bounded: the oldest are dropped. */
   receive(): AsyncIterable<Datagram>;
+  /** Packets that were dropped so. Undefined: nobody counts. */
+  readonly overflowed?: number;
   close(): void;
 }
 
@@ -126,6 +128,8 @@ export interface Staging {
   append(path: string, options?: { mode?: number }): Promise<AppendFile>;
   /** Gives a folder its new name and makes that last. Never replaces a folder with something in it. */
   moveFolder(from: string, to: string): Promise<"moved" | "taken" | "gone">;
+  /** Gives a file its name, in place of what had it, and makes that last. Its bytes must be on the disk. */
+  replaceFile(from: string, to: string): Promise<void>;
   /** Removes a file, or a folder with all that is in it; succeeds when nothing is there. */
   remove(path: string): Promise<void>;
 }

@@ -181,8 +181,8 @@ class GossipNode implements Gossip {
   metrics(): GossipMetrics {
     const members = { alive: 0, suspect: 0, dead: 0, left: 0 };
     for (const { state } of this.#swim.members()) members[state]++;
-    const { dropped, ...transport } = this.#transport.metrics;
-    return { ...this.#swim.metrics, ...transport, dropped: { ...dropped }, ...this.#swim.load, members };
+    const dropped = this.#transport.dropped();
+    return { ...this.#swim.metrics, ...this.#transport.metrics, dropped, ...this.#swim.load, members };
   }
 
   async leave(timeoutMs = leaveTimeoutMs): Promise<void> {

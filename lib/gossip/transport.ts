@@ -94,6 +94,12 @@ export class Transport {
     ];
   }
 
+  /** What was not taken, by reason: the code of the error that refused it, or `overflow` for packets that came too fast. */
+  dropped(): Record<string, number> {
+    const overflow = this.#datagrams.overflowed ?? 0;
+    return overflow > 0 ? { ...this.metrics.dropped, overflow } : { ...this.metrics.dropped };
+  }
+
   /** Sends encoded messages as one packet; never waits, never throws: a packet that is lost is what gossip is made for. */
   send(to: HostPort, messages: readonly Uint8Array[]): void {
     const { label, keyring, compress } = this.#options;

@@ -4,7 +4,7 @@ import { Keyring } from "../../lib/gossip/keyring.ts";
 import { labelBytes } from "../../lib/gossip/label.ts";
 import type { Message, NodeState, PushPull } from "../../lib/gossip/message.ts";
 import { openTransport, type Transport, type TransportHandlers } from "../../lib/gossip/transport.ts";
-import type { HostPort, LogFields, Logger } from "../../lib/ports.ts";
+import type { Datagram, Datagrams, HostPort, LogFields, Logger } from "../../lib/ports.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
 import { systemConnections } from "../../lib/sys/tcp.ts";
@@ -287,4 +287,84 @@ Deno.test("Transport gives up a stream that says nothing within its time", async
   assert(error.message.includes("within 50 ms"), error.message);
   (await accepted)?.close();
   silent.close();
+});
+
+/** A socket on which garbage never ceases: there is always one more packet, without a wait. */
+class Flood implements Datagrams {
+  readonly local: HostPort;
+  given = 0;
+  #closed = false;
+
+  constructor(local: HostPort) {
+    this.local = local;
+  }
+
+  send(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async *receive(): AsyncGenerator<Datagram> {
+    while (!this.#closed) {
+      const data = Uint8Array.from({ length: 40 }, (_, at) => (this.given * 31 + at * 17) & 255);
+      yield {
+        data,
+        from: { host: `10.9.${this.given >> 8 & 255}.${this.given++ & 255}`, port: 1 + this.given % 60_000 },
+      };
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+}
+
+Deno.test("Transport serves streams during a flood that never ceases, and keeps nothing of it but counters", async () => {
+  const flood = new Flood({ host: "127.0.0.1", port: 0 });
+  const lines = { warn: 0 };
+  const log: Logger = {
+    debug() {},
+    info() {},
+    warn: () => void lines.warn++,
+    error: (message) => {
+      throw new Error(message);
+    },
+    with: () => log,
+  };
+  const transport = await openTransport({
+    bind: flood.local,
+    label: labelBytes(""),
+    keyring: new Keyring([keyA]),
+    compress: true,
+    bindDatagrams: () => Promise.resolve(flood),
+    connections: {
+      dial: systemConnections.dial,
+      async listen(at) {
+        const listener = await systemConnections.listen(at);
+        Object.assign(flood, { local: listener.local });
+        return listener;
+      },
+    },
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    handlers: {
+      packet: () => {
+        throw new Error("garbage was taken for a packet");
+      },
+      pushPull: () => stateOf("a"),
+      pushPullAnswered() {},
+      ping: () => true,
+      user() {},
+    },
+  });
+  transport.start();
+  await using b = await peer("b", { keys: new Keyring([keyA]) });
+  const target = flood.local;
+  while (flood.given < 50_000) assertEquals(await b.transport.pushPull(target, stateOf("b")), stateOf("a"));
+  const dropped = transport.dropped();
+  // One reason or two, however many senders and packets there were, and one line for each.
+  assert(Object.keys(dropped).length <= 3, JSON.stringify(dropped));
+  assert(lines.warn <= 3, `${lines.warn} lines`);
+  assert(Object.values(dropped).reduce((sum, count) => sum + count, 0) >= 50_000 - 1, JSON.stringify(dropped));
+  await transport.close();
 });

@@ -1,4 +1,6 @@
 import { bindDatagrams } from "../../lib/sys/udp.ts";
+import { systemClock } from "../../lib/sys/clock.ts";
+import { eventually } from "../support/fixtures.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 
 Deno.test("bindDatagrams() carries packets with their sender between loopback addresses", async () => {
@@ -35,4 +37,21 @@ Deno.test("Datagrams.receive() ends when the socket is closed while it waits", a
   const received = Array.fromAsync(socket.receive());
   socket.close();
   assertEquals(await received, []);
+});
+
+Deno.test("Datagrams keep 512 packets for a reader that is busy, the newest, and count what they drop", async () => {
+  const socket = await bindDatagrams({ host: "127.0.0.41", port: 0 });
+  const sender = await bindDatagrams({ host: "127.0.0.42", port: 0 });
+  // Bursts that the kernel's buffer takes whole; then a turn of the event loop moves them into the queue.
+  const sent = 1_000;
+  for (let number = 0; number < sent; number++) {
+    await sender.send(Uint8Array.of(number >> 8, number & 255), socket.local);
+    if (number % 50 === 49) await systemClock.sleep(1);
+  }
+  await eventually("all packets to be read or dropped", () => (socket.overflowed ?? 0) >= sent - 512);
+  socket.close();
+  const kept = await Array.fromAsync(socket.receive(), ({ data }) => data[0]! << 8 | data[1]!);
+  assertEquals(kept.length, 512);
+  assertEquals([kept[0], kept.at(-1)], [sent - 512, sent - 1]);
+  sender.close();
 });
