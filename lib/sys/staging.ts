@@ -63,6 +63,15 @@ export const systemStaging: Staging = {
     return "moved";
   },
 
+  async replaceFile(from, to) {
+    try {
+      await Deno.rename(from, to);
+    } catch (error) {
+      throw failure("file_write", `Cannot rename "${from}" to "${to}"`, error);
+    }
+    await syncFolder(to.slice(0, to.lastIndexOf("/")) || "/");
+  },
+
   async remove(path) {
     try {
       await Deno.remove(path, { recursive: true });

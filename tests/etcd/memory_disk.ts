@@ -111,6 +111,12 @@ export class MemoryDisk implements Files, Staging {
     return Promise.resolve("moved");
   }
 
+  replaceFile(from: string, to: string): Promise<void> {
+    this.nodes.set(to, this.nodes.get(from)!);
+    this.nodes.delete(from);
+    return Promise.resolve();
+  }
+
   remove(path: string): Promise<void> {
     for (const name of this.paths()) if (name === path || name.startsWith(`${path}/`)) this.nodes.delete(name);
     return Promise.resolve();

@@ -1,0 +1,54 @@
+/** `--snapshot-backup-url` as a value, by the original's rules. */
+import { E2dError } from "../errors.ts";
+
+export type StoreUrl =
+  | { readonly kind: "file"; readonly folder: string; readonly key: string }
+  | { readonly kind: "s3"; readonly bucket: string; readonly key: string }
+  | { readonly kind: "spaces"; readonly region: string; readonly bucket: string; readonly key: string };
+
+export const defaultKey = "etcd.snapshot";
+
+/**
+ * A path that ends in "/" or is empty gets the default key. `absolute` makes relative file paths absolute, which the
+ * original allowed ("file://file"). Throws E2dError `store_url`.
+ */
+export function parseStoreUrl(text: string, absolute: (path: string) => string): StoreUrl {
+  const match = /^(file|s3|https?):\/\/(.*)$/i.exec(text);
+  const [, scheme, rest] = match ?? [];
+  if (scheme === undefined || rest === undefined || /[?#\0]/.test(rest)) throw refuse(text, "it is of no known kind");
+  switch (scheme.toLowerCase()) {
+    case "file": {
+      if (rest === "" || rest === "/") throw refuse(text, "it names no file");
+      const path = absolute(withKey(rest));
+      if (path.split("/").includes("..")) throw refuse(text, '".." leads out of the folder');
+      const slash = path.lastIndexOf("/");
+      return { kind: "file", folder: path.slice(0, slash) || "/", key: path.slice(slash + 1) };
+    }
+    case "s3": {
+      const { bucket, key } = split(text, rest);
+      return { kind: "s3", bucket, key };
+    }
+    default: {
+      const host = /^([a-z0-9-]+)\.digitaloceanspaces\.com(?:\/(.*))?$/i.exec(rest);
+      if (host === null) throw refuse(text, "it is no Spaces URL");
+      return { kind: "spaces", region: host[1]!.toLowerCase(), ...split(text, host[2] ?? "") };
+    }
+  }
+}
+
+const withKey = (path: string) => path === "" || path.endsWith("/") ? `${path}${defaultKey}` : path;
+
+function split(text: string, rest: string): { bucket: string; key: string } {
+  const slash = rest.indexOf("/");
+  const bucket = slash < 0 ? rest : rest.slice(0, slash);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$/.test(bucket)) throw refuse(text, "it names no bucket");
+  const key = withKey(slash < 0 ? "" : rest.slice(slash + 1).replace(/^\/+/, ""));
+  if (key.split("/").some((part) => part === ".." || part === ".")) throw refuse(text, '"." and ".." are no names');
+  return { bucket, key };
+}
+
+function refuse(text: string, why: string): E2dError {
+  return new E2dError("store_url", `Cannot use snapshot URL "${text}": ${why}`, {
+    hint: "write file:///folder/etcd.snapshot, s3://bucket/key or https://REGION.digitaloceanspaces.com/bucket/key",
+  });
+}

@@ -1,0 +1,162 @@
+/** The S3 store against a real S3 server, and against a line that breaks on the way to it. */
+import { S3Store } from "../../lib/storage/s3_store.ts";
+import { systemClock } from "../../lib/sys/clock.ts";
+import { systemRandom } from "../../lib/sys/random.ts";
+import { bytesOf, contentOf, streamOf, testStore } from "../storage/contract.ts";
+import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
+import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
+import { part } from "../support/parts.ts";
+
+const keys = { accessKeyId: "access", secretAccessKey: "secret" };
+
+class Server implements AsyncDisposable {
+  readonly endpoint: string;
+  readonly folder: string;
+  readonly #child: Deno.ChildProcess;
+  readonly #directory: AsyncDisposable;
+
+  private constructor(directory: { path: string } & AsyncDisposable, port: number) {
+    this.#directory = directory;
+    this.folder = directory.path;
+    this.endpoint = `http://127.0.0.1:${port}`;
+    this.#child = new Deno.Command(part("versitygw-1.8.0", "versitygw"), {
+      args: [
+        "--port",
+        `127.0.0.1:${port}`,
+        "--access",
+        keys.accessKeyId,
+        "--secret",
+        keys.secretAccessKey,
+        "posix",
+        directory.path,
+      ],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+  }
+
+  static async start(): Promise<Server> {
+    const directory = await temporaryDirectory();
+    await Deno.mkdir(`${directory.path}/bucket`);
+    const server = new Server(directory, freePorts(1)[0]!);
+    await eventually("the S3 server answers", async () => {
+      await (await fetch(server.endpoint)).body?.cancel();
+      return true;
+    });
+    return server;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill("SIGTERM");
+    await this.#child.status;
+    await this.#directory[Symbol.asyncDispose]();
+  }
+}
+
+interface StoreOptions {
+  bucket?: string;
+  credentials?: typeof keys;
+  timeoutMs?: number;
+}
+
+const storeAt = (endpoint: string, { bucket = "bucket", credentials = keys, timeoutMs = 10_000 }: StoreOptions = {}) =>
+  new S3Store(
+    {
+      name: `s3://${bucket}`,
+      bucket,
+      region: "us-east-1",
+      endpoint,
+      credentials: () => Promise.resolve(credentials),
+      timeoutMs,
+    },
+    { http: fetch, clock: systemClock, random: systemRandom },
+  );
+
+let prefixes = 0;
+testStore("S3 store", async (use) => {
+  await using server = await Server.start();
+  await use(storeAt(server.endpoint), `p${prefixes++}/`);
+});
+
+Deno.test("S3Store: wrong keys are forbidden, a missing bucket is missing, and neither is «no snapshot»", async () => {
+  await using server = await Server.start();
+  const stranger = storeAt(server.endpoint, { credentials: { ...keys, secretAccessKey: "wrong" } });
+  for (
+    const act of [() => stranger.info("k"), () => stranger.read("k"), () => stranger.write("k", streamOf(bytesOf(1)))]
+  ) {
+    const error = await assertE2dError("store_forbidden", act);
+    assert(!JSON.stringify(error).includes("wrong") && !error.message.includes("secret"));
+  }
+  const nowhere = storeAt(server.endpoint, { bucket: "no-such-bucket" });
+  await assertE2dError("store_missing", () => nowhere.read("k"));
+  await assertE2dError("store_missing", () => nowhere.list(""));
+  await assertE2dError("store_missing", () => nowhere.write("k", streamOf(bytesOf(1))));
+});
+
+Deno.test("S3Store: nobody at the address is unreachable", async () => {
+  const store = storeAt(`http://127.0.0.1:${freePorts(1)[0]}`);
+  await assertE2dError("store_unreachable", () => store.info("k"));
+});
+
+/** Hands requests on, but for those that `fault` answers itself. */
+function proxy(to: string, fault: (request: Request, count: number) => Promise<Response> | Response | undefined) {
+  let count = 0;
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const faulty = await fault(request, count++);
+    if (faulty !== undefined) {
+      await request.body?.cancel();
+      return faulty;
+    }
+    const url = new URL(request.url);
+    const headers = new Headers(request.headers);
+    const body = request.method === "GET" || request.method === "HEAD" ? null : await request.arrayBuffer();
+    return await fetch(`${to}${url.pathname}${url.search}`, { method: request.method, headers, body });
+  });
+  return {
+    endpoint: `http://127.0.0.1:${server.addr.port}`,
+    get requests() {
+      return count;
+    },
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+Deno.test("S3Store: errors in passing are tried again, lasting ones are told", async () => {
+  await using server = await Server.start();
+  // The signature covers the host, so what comes through a proxy is refused by a real server: faults alone are told.
+  await using flaky = proxy(
+    server.endpoint,
+    (_, count) => new Response("<Error><Code>SlowDown</Code></Error>", { status: count < 2 ? 503 : 404 }),
+  );
+  assertEquals(await storeAt(flaky.endpoint).info("k"), undefined);
+  assertEquals(flaky.requests, 3);
+  await using broken = proxy(
+    server.endpoint,
+    () => new Response("<Error><Code>InternalError</Code></Error>", { status: 500 }),
+  );
+  const error = await assertE2dError("store_broken", () => storeAt(broken.endpoint).info("k"));
+  assert(error.message.includes("500"), error.message);
+  assertEquals(broken.requests, 5);
+});
+
+Deno.test("S3Store: a body that stalls is given up, one that only trickles is not", async () => {
+  const piece = bytesOf(100);
+  const body = (pauseMs: number, pieces: number) => {
+    let sent = 0;
+    return new ReadableStream<Uint8Array<ArrayBuffer>>({
+      async pull(controller) {
+        if (sent === 10) return controller.close();
+        if (sent >= pieces) return await new Promise(() => {});
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+        controller.enqueue(piece);
+        sent++;
+      },
+    });
+  };
+  const headers = { "content-length": "1000" };
+  await using slow = proxy("", () => new Response(body(150, 10), { headers }));
+  assertEquals((await contentOf(storeAt(slow.endpoint, { timeoutMs: 400 }), "k"))?.length, 1_000);
+  await using stalled = proxy("", () => new Response(body(0, 3), { headers }));
+  await assertE2dError("store_timeout", () => contentOf(storeAt(stalled.endpoint, { timeoutMs: 400 }), "k"));
+});
