@@ -144,8 +144,9 @@ export function unaccounted(view: View): string[] {
 }
 
 /**
- * Voters of the last cluster that this process saw alive, when so many are missing here that they may still be one.
- * They get the quorum-loss time-out to come back, as survivors would give it to them.
+ * Voters of the last cluster that this process saw alive and that are not here. Even one may be a cluster still: those
+ * who are here hold no data, and may have been removed after this node last looked. The missing get the quorum-loss
+ * time-out to come back, as survivors would give it to them.
  */
 function silentCluster(view: View, candidates: readonly Founder[]): readonly string[] {
   const { lastCluster, nowMs, watchingSinceMs } = view;
@@ -155,7 +156,7 @@ function silentCluster(view: View, candidates: readonly Founder[]): readonly str
   const missing = lastCluster.voters.filter((voter) =>
     !candidates.some((each) => each.peerUrl === voter.peerUrl || each.name === voter.name)
   );
-  return missing.length >= quorumOf(lastCluster.voters.length) ? missing.map((voter) => voter.name) : [];
+  return missing.map((voter) => voter.name);
 }
 
 /** The founding as all its founders compute it: equal input gives equal token and digest everywhere. */
