@@ -1,5 +1,5 @@
 /** `e2d run`: joins one node to this machine. */
-import { describeError, E2dError, isE2dError } from "../errors.ts";
+import { describeError, isE2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
 import { inspectDataDir } from "../etcd/data_dir.ts";
 import type { NodeConfig } from "../manager/node_config.ts";
@@ -8,6 +8,9 @@ import { systemClock } from "../sys/clock.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
 import { enableGrpcTls } from "../sys/grpc_tls.ts";
+import { systemResolver } from "../sys/dns.ts";
+import { systemHttp, trustingHttp } from "../sys/http.ts";
+import { systemStaging } from "../sys/staging.ts";
 import { serveHttp } from "../sys/http_server.ts";
 import { systemLocks } from "../sys/lock.ts";
 import { systemNetwork } from "../sys/network.ts";
@@ -16,6 +19,7 @@ import { systemRandom } from "../sys/random.ts";
 import { systemConnections } from "../sys/tcp.ts";
 import { bindDatagrams } from "../sys/udp.ts";
 import { provideEtcd } from "./etcd.ts";
+import { absolutePath, openPlace, readRecipients } from "./snapshot_place.ts";
 
 /** Resolves with the exit status. */
 export async function run(config: NodeConfig, log: Logger): Promise<number> {
@@ -35,7 +39,7 @@ export async function run(config: NodeConfig, log: Logger): Promise<number> {
   }
 }
 
-function systemFor({ etcd }: NodeConfig, log: Logger, signal: AbortSignal): System {
+function systemFor({ etcd, snapshots, credentials }: NodeConfig, log: Logger, signal: AbortSignal): System {
   return {
     clock: systemClock,
     random: systemRandom,
@@ -48,29 +52,44 @@ function systemFor({ etcd }: NodeConfig, log: Logger, signal: AbortSignal): Syst
     inspectDataDir: async (path) => await inspectDataDir(path, { files: systemFiles, reader: systemFileReader }),
     provideEtcd: ({ minor }) =>
       provideEtcd({ version: minor === undefined ? etcd.version : minor, etcdDir: etcd.dir, signal }, log),
-    ownAddress,
+    ownAddress: async (method, clusterSize) => {
+      const { ownAddress } = await import("../discovery/own_address.ts");
+      const { host, source } = await ownAddress({ method, clusterSize, network: systemNetwork, log }, signal);
+      log.info("this machine's address was found out", { host, source });
+      return host;
+    },
+    discover: async (spec, until) => {
+      const { discover } = await import("../discovery/discover.ts");
+      return await discover(spec, {
+        digitalOceanToken: credentials.doAccessToken,
+        awsAccessKey: credentials.awsAccessKey,
+        awsSecretKey: credentials.awsSecretKey,
+        awsRoleSessionName: credentials.awsRoleSessionName,
+        environment: (name) => Deno.env.get(name),
+      }, {
+        clock: systemClock,
+        random: systemRandom,
+        http: systemHttp,
+        trustingHttp,
+        files: systemFiles,
+        processes: systemProcesses,
+        resolver: systemResolver(),
+        log,
+      }, until);
+    },
+    openSnapshots: async () => ({
+      place: await openPlace({ url: snapshots.url!, s3Endpoint: snapshots.s3Endpoint, credentials }, log),
+      recipients: await readRecipients(snapshots.recipients),
+    }),
+    staging: systemStaging,
+    reader: systemFileReader,
+    http: systemHttp,
     resolve: async (host) => {
       const { lookup } = await import("node:dns/promises");
       return (await lookup(host, { all: true })).map(({ address }) => address);
     },
-    absolutePath: (path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path.replace(/^\.\//, "")}`,
+    absolutePath,
     serveHttp,
     enableTls: enableGrpcTls,
   };
-}
-
-/** Addresses that never leave a site: RFC 1918, RFC 6598, RFC 4193. */
-const privateAddress = /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd])/i;
-
-/** The private address at the default route; a node without peers does without one. */
-async function ownAddress(alone: boolean): Promise<string> {
-  const addresses = systemNetwork.addresses();
-  const devices = await systemNetwork.defaultDevices();
-  const ordered = devices.flatMap((name) => addresses.filter(({ device }) => device === name));
-  const found = [...ordered, ...addresses].find(({ address }) => privateAddress.test(address));
-  if (found !== undefined) return found.address;
-  if (alone) return "127.0.0.1";
-  throw new E2dError("host_unknown", "Cannot find out this machine's own address: no interface has a private one", {
-    hint: "name it with --host",
-  });
 }

@@ -93,6 +93,17 @@ export class EtcdSide {
     await this.start({ state: "restart" });
   }
 
+  /** Stops it for as long as `work` takes, and starts it again on its data if it ran; says nothing of that. */
+  async without<T>(work: () => Promise<T>): Promise<T> {
+    const ran = this.running;
+    await this.stop();
+    try {
+      return await work();
+    } finally {
+      if (ran) await this.start({ state: "restart" });
+    }
+  }
+
   /** Ends it now. */
   hurry(): void {
     this.#process?.hurry();

@@ -1,6 +1,7 @@
 /** Where peers are looked for: the bootstrap addresses, their names resolved again and again, or what discovery finds. */
 import { describeError } from "../errors.ts";
 import type { Clock, HostPort, Logger } from "../ports.ts";
+import type { Asking } from "../discovery/keep_asking.ts";
 import { hostText } from "./addresses.ts";
 
 export interface SeedSource {
@@ -70,6 +71,18 @@ export async function namedSeeds(options: NamedSeedOptions): Promise<SeedSource>
     async close() {
       closing.abort();
       await running;
+    },
+  };
+}
+
+/** What a discovery method finds. An answer that has not come yet is no address; gossip asks again and again. */
+export function discoveredSeeds(asking: Asking, gossipPort: number, onChange: () => void): SeedSource {
+  const stop = asking.onChange(onChange);
+  return {
+    current: () => (asking.latest() ?? []).map(({ host, port }) => ({ host, port: port ?? gossipPort })),
+    close() {
+      stop();
+      return Promise.resolve();
     },
   };
 }

@@ -3,7 +3,23 @@
  * touched before everything that can be checked was checked.
  */
 import { describeError, E2dError } from "../errors.ts";
-import type { Clock, Connections, Datagrams, Files, HostPort, Locks, Logger, Processes, Random } from "../ports.ts";
+import type {
+  Clock,
+  Connections,
+  Datagrams,
+  FileReader,
+  Files,
+  HostPort,
+  Http,
+  Locks,
+  Logger,
+  Processes,
+  Random,
+  Staging,
+} from "../ports.ts";
+import type { Asking } from "../discovery/keep_asking.ts";
+import type { DiscoveryMethod } from "../discovery/method.ts";
+import type { SnapshotPlace } from "../snapshot/catalogue.ts";
 import type { Event } from "../core/event.ts";
 import { createNode } from "../core/node.ts";
 import type { DataDir, Identity, Settings } from "../core/view.ts";
@@ -21,9 +37,9 @@ import type { NodeConfig } from "./node_config.ts";
 import { run } from "./run.ts";
 import type { CertificateState } from "../pki/renewal_loop.ts";
 import { clientTls, etcdTls, prepareSecurity, readPair, renewalOptions, type Security } from "./security.ts";
-import { namedSeeds, type SeedSource } from "./seed_source.ts";
+import { discoveredSeeds, namedSeeds, type SeedSource } from "./seed_source.ts";
 import { Shell } from "./shell.ts";
-import { noSnapshots } from "./snapshot_side.ts";
+import { noSnapshots, type SnapshotSide } from "./snapshot_side.ts";
 import { type HandlerSources, handleStatus } from "./status_handler.ts";
 import { statusReport } from "./status_report.ts";
 
@@ -39,16 +55,23 @@ export interface System {
   readonly inspectDataDir: (path: string) => Promise<DataDir>;
   /** The etcd to run; `minor` asks for the newest of "3.7". */
   readonly provideEtcd: (wanted: { minor?: string }) => Promise<EtcdPrograms>;
-  /** An address of this machine that its peers can reach. */
-  readonly ownAddress: (alone: boolean) => Promise<string>;
+  /** An address of this machine that its peers can reach; a discovery method may know it. */
+  readonly ownAddress: (method: DiscoveryMethod | undefined, clusterSize: number) => Promise<string>;
+  /** Asks a method of discovery until the signal. Throws E2dError for what no waiting can mend. */
+  readonly discover: (spec: string, signal: AbortSignal) => Promise<Asking>;
+  /** Where snapshots are kept, and the keys that open them beside the CA's. Throws E2dError for a URL or key file. */
+  readonly openSnapshots: () => Promise<{ place: SnapshotPlace; recipients: readonly Uint8Array<ArrayBuffer>[] }>;
+  readonly staging: Staging;
+  readonly reader: FileReader;
+  readonly http: Http;
   readonly resolve: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
   readonly absolutePath: (path: string) => string;
   /** Throws E2dError when the address cannot be had. */
   readonly serveHttp: (
     at: HostPort,
-    handler: (request: Request) => Response,
+    handler: (request: Request) => Response | Promise<Response>,
     tls?: { certificate: string; key: string },
-  ) => { close(): Promise<void> };
+  ) => { readonly local: HostPort; close(): Promise<void> };
   /** For certificates of e2d's own gRPC client: must have run before it dials. */
   readonly enableTls: () => Promise<void>;
 }
@@ -70,7 +93,11 @@ export async function startNode(config: NodeConfig, system: System, stopping: St
   const { files, log, clock } = system;
   const dataDir = system.absolutePath(config.dataDir).replace(/(?<=.)\/+$/, "");
   const alone = config.requiredSize === 1 && config.bootstrapAddrs.length === 0 && config.peerDiscovery === undefined;
-  const host = config.host ?? (needsHost(config) ? await system.ownAddress(alone) : "");
+  const asking = config.peerDiscovery === undefined
+    ? undefined
+    : await system.discover(config.peerDiscovery, stopping.stop);
+  const host = config.host ??
+    (needsHost(config) ? await system.ownAddress(asking?.method, config.requiredSize) : "");
   const addresses = nodeAddresses(config, host);
   const security = await prepareSecurity(config.tls, {
     nowMs: clock.wallMs(),
@@ -94,7 +121,8 @@ export async function startNode(config: NodeConfig, system: System, stopping: St
       gossipAddr: hostText(addresses.gossip),
     };
     log.info("this node", { ...identity, dataDir, requiredSize: config.requiredSize });
-    return await live({ config, dataDir, alone, addresses, identity, security, hold, programs: await programs }, {
+    const prepared = { config, dataDir, alone, addresses, identity, security, hold, asking };
+    return await live({ ...prepared, programs: await programs }, {
       system,
       stopping,
     });
@@ -112,6 +140,7 @@ interface Prepared {
   readonly security: Security;
   readonly hold: Hold;
   readonly programs: EtcdPrograms;
+  readonly asking: Asking | undefined;
 }
 
 async function live(
@@ -150,17 +179,15 @@ async function live(
 
   let certificates: readonly CertificateState[] = [];
   let status: { close(): Promise<void> } | undefined;
+  let snapshots: SnapshotSide = noSnapshots;
   let seeds: SeedSource | undefined;
   let gossip: GossipSide | undefined;
   try {
     if (!alone) {
-      seeds = await namedSeeds({
-        addresses: config.bootstrapAddrs,
-        resolve: system.resolve,
-        clock,
-        log,
-        onChange: () => deliver({ kind: "settings", settings: settings() }),
-      });
+      const onChange = () => deliver({ kind: "settings", settings: settings() });
+      seeds = prepared.asking === undefined
+        ? await namedSeeds({ addresses: config.bootstrapAddrs, resolve: system.resolve, clock, log, onChange })
+        : discoveredSeeds(prepared.asking, addresses.gossip.port, onChange);
       gossip = await startGossipSide({
         name: identity.name,
         clientUrl: identity.clientUrl,
@@ -180,6 +207,7 @@ async function live(
     }
     const settings = (): Settings => settingsOf(config, { alone, seeds: seeds?.current() ?? [] });
     const journal = new Journal();
+    snapshots = await openSnapshotSide(prepared, system, client, etcd, () => shell.node?.record.started?.how);
     const shell = new Shell({
       dataDir,
       clock,
@@ -190,7 +218,7 @@ async function live(
       etcd,
       cluster,
       gossip,
-      snapshots: noSnapshots,
+      snapshots,
       upgradeEtcd: async (minor) => await etcd.change(await system.provideEtcd({ minor })),
     }, events);
     onAbort(stopping.stop, () => deliver({ kind: "stop" }));
@@ -214,6 +242,7 @@ async function live(
     await gossip?.close();
     await seeds?.close();
     await status?.close();
+    await snapshots.close();
     client.close();
   }
 }
@@ -295,6 +324,32 @@ async function localListener(client: HostPort, { scheme }: Security, system: Sys
     system.log.warn("etcd will not listen on the loopback address", { error: describeError(error) });
     return [];
   }
+}
+
+/** Also for a node without a store: it may be the one that survives a lost majority, or found anew with one. */
+async function openSnapshotSide(
+  { config, dataDir, addresses, identity, security, alone }: Prepared,
+  system: System,
+  client: EtcdClient,
+  etcd: EtcdSide,
+  origin: () => "founded" | "joined" | "restored" | undefined,
+): Promise<SnapshotSide> {
+  const stored = config.snapshots.url === undefined ? undefined : await system.openSnapshots();
+  if (stored === undefined && alone) return noSnapshots;
+  const { StoreSnapshots } = await import("./store_snapshots.ts");
+  return new StoreSnapshots({
+    place: stored?.place,
+    config: config.snapshots,
+    secret: security.secret,
+    recipients: stored?.recipients ?? [],
+    self: identity,
+    host: addresses.peer.host,
+    dataDir,
+    client,
+    programs: () => etcd.programs,
+    withoutEtcd: (work) => etcd.without(work),
+    origin,
+  }, system);
 }
 
 /** A node without its status page is a node all the same: what goes wrong here is told, and no more. */

@@ -138,7 +138,9 @@ export const names = ["a", "b", "c", "d", "e", "f", "g"];
 export async function asideOf(cluster: Cluster, name: string): Promise<string[]> {
   const found: string[] = [];
   for await (const entry of Deno.readDir(cluster.path)) {
-    if (entry.isDirectory && entry.name.startsWith(`${name}.`)) found.push(entry.name);
+    if (entry.isDirectory && entry.name.startsWith(`${name}.`) && !entry.name.endsWith(".e2d.work")) {
+      found.push(entry.name);
+    }
   }
   return found.sort();
 }

@@ -1,0 +1,82 @@
+/** Joins `--snapshot-backup-url` to a store, with the credentials and keys of this machine. */
+import { E2dError } from "../errors.ts";
+import type { Logger } from "../ports.ts";
+import type { CredentialConfig } from "../manager/node_config.ts";
+import type { SnapshotPlace } from "../snapshot/catalogue.ts";
+import { keyBytes } from "../snapshot/keys.ts";
+import { FileStore } from "../storage/file_store.ts";
+import { parseStoreUrl } from "../storage/url.ts";
+import { systemClock } from "../sys/clock.ts";
+import { systemFiles } from "../sys/files.ts";
+import { systemHttp } from "../sys/http.ts";
+import { systemRandom } from "../sys/random.ts";
+import { systemStaging } from "../sys/staging.ts";
+
+export interface PlaceOptions {
+  readonly url: string;
+  readonly s3Endpoint?: string | undefined;
+  readonly credentials: CredentialConfig;
+}
+
+export const absolutePath = (path: string): string =>
+  path.startsWith("/") ? path : `${Deno.cwd()}/${path.replace(/^\.\//, "")}`;
+
+/** Throws E2dError `store_url`, `store_credentials` or `aws_credentials`; asks nobody yet. */
+export async function openPlace(options: PlaceOptions, log: Logger): Promise<SnapshotPlace> {
+  const { credentials } = options;
+  const url = parseStoreUrl(options.url, absolutePath);
+  const { key } = url;
+  if (url.kind === "file") {
+    const token = () => crypto.randomUUID().slice(0, 8);
+    return { store: new FileStore(url.folder, { files: systemFiles, staging: systemStaging, token }), key };
+  }
+  const ports = { http: systemHttp, clock: systemClock, random: systemRandom };
+  const environment = (name: string) => Deno.env.get(name);
+  const [{ S3Store }, { awsCredentials }, { awsRegion }] = await Promise.all([
+    import("../storage/s3_store.ts"),
+    import("../cloud/aws_credentials.ts"),
+    import("../cloud/aws_credential_source.ts"),
+  ]);
+  if (url.kind === "spaces") {
+    const { doSpacesKey, doSpacesSecret } = credentials;
+    if (doSpacesKey === undefined || doSpacesSecret === undefined) {
+      throw new E2dError("store_credentials", `Cannot use "${options.url}": no Spaces key is given`, {
+        hint: "pass --do-spaces-key and --do-spaces-secret",
+      });
+    }
+    const store = new S3Store({
+      name: `Spaces ${url.region}/${url.bucket}`,
+      bucket: url.bucket,
+      region: url.region,
+      endpoint: options.s3Endpoint ?? `https://${url.region}.digitaloceanspaces.com`,
+      credentials: () => Promise.resolve({ accessKeyId: doSpacesKey, secretAccessKey: doSpacesSecret }),
+    }, ports);
+    return { store, key };
+  }
+  const endpoint = options.s3Endpoint || environment("AWS_ENDPOINT_URL_S3") || environment("AWS_ENDPOINT_URL");
+  const store = new S3Store({
+    name: `s3://${url.bucket}`,
+    bucket: url.bucket,
+    region: awsRegion(environment),
+    ...(endpoint ? { endpoint } : {}),
+    credentials: awsCredentials({
+      accessKey: credentials.awsAccessKey,
+      secretKey: credentials.awsSecretKey,
+      roleSessionName: credentials.awsRoleSessionName,
+    }, { ...ports, files: systemFiles, log, environment }),
+  }, ports);
+  return { store, key };
+}
+
+/** The keys of `--snapshot-recipient`. Throws E2dError `recipient_key`. */
+export async function readRecipients(paths: readonly string[]): Promise<Uint8Array<ArrayBuffer>[]> {
+  return await Promise.all(paths.map(async (path) => {
+    const bytes = await systemFiles.read(path);
+    if (bytes?.length === keyBytes) return bytes;
+    const state = bytes === undefined ? "there is no such file" : `it has ${bytes.length} bytes`;
+    throw new E2dError("recipient_key", `Cannot use --snapshot-recipient "${path}": ${state}`, {
+      hint:
+        `make one of ${keyBytes} bytes: head -c ${keyBytes} /dev/urandom > FILE, and keep it apart from the cluster`,
+    });
+  }));
+}

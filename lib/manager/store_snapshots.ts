@@ -1,0 +1,350 @@
+/**
+ * Snapshots for the core: taken from the own etcd into the store, looked up there, fetched and proven before a restore;
+ * and a survivor's own data handed to the other founders. What lies on this machine for a while (a database on its way
+ * into a data-dir) is in `<data-dir>.e2d.work`, readable for this user alone, and goes when it has served.
+ */
+import { createHash } from "node:crypto";
+import { E2dError } from "../errors.ts";
+import type { Clock, FileReader, Files, Http, Logger, Processes, Random, Staging } from "../ports.ts";
+import type { Effect } from "../core/effect.ts";
+import type { Catalogue, Founding } from "../core/view.ts";
+import type { EtcdClient } from "../etcd/client.ts";
+import { copyForExport } from "../etcd/copy_data_dir.ts";
+import { inspectDataDir } from "../etcd/data_dir.ts";
+import type { EtcdPrograms } from "../etcd/provider.ts";
+import { restoreSnapshot } from "../etcd/restore.ts";
+import { exportFromCopy } from "../etcd/survivor.ts";
+import {
+  listSnapshots,
+  newestSnapshot,
+  pruneSnapshots,
+  publishSnapshot,
+  readCatalogue,
+  type SnapshotPlace,
+} from "../snapshot/catalogue.ts";
+import { compress } from "../snapshot/compress.ts";
+import { checkEtcdSum } from "../snapshot/etcd_sum.ts";
+import { sealGoV1 } from "../snapshot/go_v1.ts";
+import { openSnapshot, type SnapshotKeys } from "../snapshot/open.ts";
+import { type Compression, sealV2, type SnapshotFacts } from "../snapshot/v2.ts";
+import { observe } from "../streams/observe.ts";
+import type { SnapshotConfig } from "./node_config.ts";
+import type { SnapshotSide } from "./snapshot_side.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export interface SnapshotPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly staging: Staging;
+  readonly reader: FileReader;
+  readonly processes: Processes;
+  readonly http: Http;
+  readonly log: Logger;
+  /** Listens on an address that the other nodes reach, at any free port. */
+  readonly serveHttp: (
+    at: { host: string; port: number },
+    handler: (request: Request) => Response | Promise<Response>,
+  ) => { readonly local: { host: string; port: number }; close(): Promise<void> };
+}
+
+export interface StoreSnapshotOptions {
+  /** Undefined: no store; only a survivor's data can be a source then. */
+  readonly place: SnapshotPlace | undefined;
+  readonly config: SnapshotConfig;
+  /** What derives from the CA key. */
+  readonly secret: Bytes | undefined;
+  /** Of `--snapshot-recipient`. */
+  readonly recipients: readonly Bytes[];
+  readonly self: { readonly name: string; readonly peerUrl: string; readonly clientUrl: string };
+  readonly host: string;
+  readonly dataDir: string;
+  readonly client: EtcdClient;
+  readonly programs: () => EtcdPrograms;
+  /** Stops the own etcd for as long as `work` takes, and starts it again if it ran. */
+  readonly withoutEtcd: <T>(work: () => Promise<T>) => Promise<T>;
+  /** How this node came to its data. */
+  readonly origin: () => "founded" | "joined" | "restored" | undefined;
+}
+
+export class StoreSnapshots implements SnapshotSide {
+  readonly #options: StoreSnapshotOptions;
+  readonly #ports: SnapshotPorts;
+  readonly #closing = new AbortController();
+  #offer: { digest: string; hash: string; revision: number; url: string; close: () => Promise<void> } | undefined;
+
+  constructor(options: StoreSnapshotOptions, ports: SnapshotPorts) {
+    this.#options = options;
+    this.#ports = ports;
+  }
+
+  async readCatalogue(): Promise<Exclude<Catalogue, { kind: "unknown" }>> {
+    const { place } = this.#options;
+    return place === undefined ? { kind: "unconfigured" } : await readCatalogue(place, this.#closing.signal);
+  }
+
+  async take(effect: Extract<Effect, { kind: "takeSnapshot" }>): Promise<{ revision: number; saved: boolean }> {
+    const { place, config, client, self, origin } = this.#options;
+    const { log, clock } = this.#ports;
+    if (place === undefined) throw unconfigured();
+    const status = await client.status(self.clientUrl);
+    if (status.revision <= effect.lastRevision) return { revision: status.revision, saved: false };
+    const format = config.format === "auto" ? effect.format : config.format;
+    const sealed = config.encryption;
+    const compression = sealed && !config.compressBeforeEncryption ? "none" : config.compression;
+    const takenAt = new Date(clock.wallMs()).toISOString();
+    const { stream, totalBytes } = await client.snapshot(self.clientUrl, { signal: this.#closing.signal });
+    const plainHash = createHash("sha256");
+    const checked = checkEtcdSum(observe(stream, (chunk) => plainHash.update(chunk)));
+    let plainSha256 = "";
+    const facts: SnapshotFacts = {
+      clusterId: status.clusterId,
+      lineage: effect.lineage,
+      revision: status.revision,
+      etcdVersion: status.version,
+      takenAt,
+      plainBytes: totalBytes,
+    };
+    const stored = this.#wrap(observe(checked.stream, () => {}, () => plainSha256 = plainHash.digest("hex")), {
+      facts,
+      format,
+      compression,
+      sealed,
+    });
+    const manifest = await publishSnapshot(place, {
+      stream: stored,
+      facts: {
+        clusterId: facts.clusterId,
+        lineage: facts.lineage,
+        revision: facts.revision,
+        etcdVersion: facts.etcdVersion,
+        takenAt,
+        format: format === "v2" ? "v2" : sealed ? "go-v1" : "plain",
+        compression: format === "v2" || !sealed ? compression : "none",
+      },
+      plain: () => ({ bytes: totalBytes, sha256: plainSha256 }),
+      keep: { hourly: config.keepHourly, daily: config.keepDaily },
+      nowWallMs: () => clock.wallMs(),
+      mayReplaceForeign: effect.lineage.epoch === 0 || origin() === "restored",
+      sha256: () => createHash("sha256"),
+      signal: this.#closing.signal,
+    });
+    log.info("saved a snapshot", { key: manifest.key, revision: manifest.revision, bytes: manifest.size, format });
+    const removed = await pruneSnapshots(place, {
+      keep: { hourly: config.keepHourly, daily: config.keepDaily },
+      nowMs: clock.wallMs(),
+      lineageId: effect.lineage.id,
+      signal: this.#closing.signal,
+    });
+    if (removed.length > 0) {
+      log.debug("removed snapshots that need not be kept", { keys: removed.map(({ key }) => key) });
+    }
+    return { revision: status.revision, saved: true };
+  }
+
+  async prepareSource(founding: Founding, from: string | undefined): Promise<string> {
+    const { source } = founding;
+    const stream = source.kind === "survivor" ? await this.#fetchOffer(from) : await this.#fetchStored(source);
+    const sum = await this.#keepProven(stream, this.#preparedPath(founding));
+    this.#ports.log.info("the source of the restore is here and proven", { sha256: sum, source: source.kind });
+    return sum;
+  }
+
+  async restoreData(founding: Founding): Promise<void> {
+    const { self, dataDir, programs } = this.#options;
+    const { files, staging, log, clock } = this.#ports;
+    const done = `${this.#work}/${founding.lineage.token}.done`;
+    if (await files.info(done) !== undefined && (await inspectDataDir(dataDir, this.#ports)).kind === "valid") return;
+    const snapshotPath = this.#preparedPath(founding);
+    const info = await files.info(snapshotPath);
+    if (info === undefined) {
+      throw new E2dError("not_prepared", `Cannot restore: "${snapshotPath}" is not there`, {
+        hint: "it is fetched again",
+      });
+    }
+    const startedMs = clock.monotonicMs();
+    const { data, revisionBumped } = await restoreSnapshot(
+      {
+        programs: programs(),
+        snapshotPath,
+        dataDir,
+        name: self.name,
+        peerUrl: self.peerUrl,
+        initialCluster: founding.founders.map(({ name, peerUrl }) => ({ name, peerUrl })),
+        token: founding.lineage.token,
+        // Files of the original have no sum of etcd's; everything else was checked against it when it was fetched.
+        skipHashCheck: info.size % 512 !== 32,
+      },
+      this.#ports,
+      this.#closing.signal,
+    );
+    await files.writeAtomic(done, "", { mode: 0o600 });
+    await staging.remove(snapshotPath);
+    const { source } = founding;
+    log.warn("restored", {
+      source: source.kind,
+      ...(source.kind === "empty" ? {} : { revision: source.revision }),
+      epoch: founding.lineage.epoch,
+      clusterId: data.clusterId,
+      tookMs: Math.round(clock.monotonicMs() - startedMs),
+      lost: source.kind === "survivor"
+        ? "a minority cannot prove that nothing was lost: writes after its last contact with the others may be missing"
+        : "all writes after the snapshot was taken",
+      watchers: revisionBumped
+        ? "revisions were moved on and marked compacted: watchers resync by themselves"
+        : "this etcd cannot move revisions on: watchers and caches must be restarted",
+    });
+  }
+
+  async exportSurvivor(founding: Founding): Promise<{ hash: string; revision: number; url: string }> {
+    const { dataDir, self, programs, withoutEtcd, host } = this.#options;
+    const { files, staging, log, random, clock } = this.#ports;
+    if (this.#offer?.digest === founding.digest) {
+      const { hash, revision, url } = this.#offer;
+      return { hash, revision, url };
+    }
+    await this.#offer?.close();
+    const copyDir = `${this.#work}/copy`;
+    const path = `${this.#work}/offer.db`;
+    const socketDir = `${this.#work}/sockets`;
+    await files.makeDirectory(this.#work, { mode: 0o700 });
+    await withoutEtcd(() => copyForExport(dataDir, copyDir, this.#ports, this.#closing.signal));
+    await staging.remove(socketDir);
+    await files.makeDirectory(socketDir, { mode: 0o700 });
+    const { etcd, version } = programs();
+    const exported = await exportFromCopy(
+      { etcd, version, copyDir, name: self.name, socketDir },
+      this.#ports,
+      async ({ stream, revision }) => ({ hash: await this.#keepProven(stream, path), revision }),
+      this.#closing.signal,
+    );
+    await staging.remove(copyDir);
+    const secretPath = `/${random.bytes(24).toHex()}`;
+    const server = this.#ports.serveHttp({ host, port: 0 }, async (request) => {
+      // Whoever gossips with this node knows the path; nobody else does.
+      if (new URL(request.url).pathname !== secretPath) return new Response(null, { status: 404 });
+      const stream = await staging.read(path);
+      if (stream === undefined) return new Response(null, { status: 410 });
+      const info = await files.info(path);
+      const facts: SnapshotFacts = {
+        clusterId: "",
+        lineage: founding.lineage,
+        revision: exported.revision,
+        etcdVersion: version,
+        takenAt: new Date(clock.wallMs()).toISOString(),
+        plainBytes: info?.size ?? 0,
+      };
+      const sealed = this.#options.secret !== undefined;
+      return new Response(this.#wrap(stream, { facts, format: "v2", compression: "none", sealed }));
+    });
+    const url = `http://${host.includes(":") ? `[${host}]` : host}:${server.local.port}${secretPath}`;
+    this.#offer = { digest: founding.digest, ...exported, url, close: () => server.close() };
+    log.warn("offering this node's own data to the other founders", { revision: exported.revision });
+    return { ...exported, url };
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#offer?.close();
+  }
+
+  get #work(): string {
+    return `${this.#options.dataDir}.e2d.work`;
+  }
+
+  #preparedPath(founding: Founding): string {
+    return `${this.#work}/${founding.digest}.db`;
+  }
+
+  get #keys(): SnapshotKeys {
+    const { secret, recipients } = this.#options;
+    return { recipients: secret === undefined ? recipients : [secret, ...recipients], secret };
+  }
+
+  /** From the plain database to what is stored. */
+  #wrap(
+    plain: ReadableStream<Bytes>,
+    { facts, format, compression, sealed }: {
+      facts: SnapshotFacts;
+      format: "v2" | "go-v1";
+      compression: Compression;
+      sealed: boolean;
+    },
+  ): ReadableStream<Bytes> {
+    const { random } = this.#ports;
+    const randomBytes = (length: number) => random.bytes(length);
+    if (format === "v2") {
+      const recipients = sealed ? this.#keys.recipients : [];
+      return sealV2(compress(plain, compression), { facts, compression, recipients, randomBytes });
+    }
+    const { secret } = this.#options;
+    if (!sealed || secret === undefined) return compress(plain, compression === "zstd" ? "gzip" : compression);
+    return sealGoV1(plain, { key: secret, plainBytes: facts.plainBytes, randomBytes });
+  }
+
+  async #fetchStored(source: Founding["source"]): Promise<ReadableStream<Bytes>> {
+    const { place } = this.#options;
+    if (place === undefined || source.kind !== "snapshot") throw unconfigured();
+    const { signal } = this.#closing;
+    const newest = await newestSnapshot(place, signal);
+    const key = newest?.kind === "foreign" && newest.hash === source.hash
+      ? place.key
+      : (await listSnapshots(place, signal)).find(({ sha256 }) => sha256 === source.hash)?.key;
+    const object = key === undefined ? undefined : await place.store.read(key, signal);
+    if (object === undefined) {
+      throw new E2dError("snapshot_gone", `Cannot restore from ${place.store.name}: the agreed snapshot is gone`, {
+        hint: "the founders look again and agree on what is there now",
+      });
+    }
+    return object.stream;
+  }
+
+  async #fetchOffer(from: string | undefined): Promise<ReadableStream<Bytes>> {
+    if (from === undefined) throw new E2dError("offer_missing", "Cannot fetch a survivor's data: it offers none");
+    const { http } = this.#ports;
+    try {
+      const response = await http(from, { signal: this.#closing.signal });
+      if (response.ok && response.body !== null) return response.body as ReadableStream<Bytes>;
+      await response.body?.cancel();
+      throw new E2dError("offer_refused", `Cannot fetch a survivor's data: status ${response.status}`);
+    } catch (cause) {
+      if (cause instanceof E2dError) throw cause;
+      throw new E2dError("offer_unreachable", "Cannot fetch a survivor's data: it does not answer", { cause });
+    }
+  }
+
+  /** Opens, checks and writes; the file has its name only when all of it was proven. Returns its SHA-256. */
+  async #keepProven(source: ReadableStream<Uint8Array>, path: string): Promise<string> {
+    const { files, staging } = this.#ports;
+    await files.makeDirectory(this.#work, { mode: 0o700 });
+    const part = `${path}.part`;
+    await staging.remove(part);
+    const hash = createHash("sha256");
+    const opened = await openSnapshot(source, this.#keys);
+    const { stream, done } = checkEtcdSum(opened.stream);
+    const file = await staging.append(part, { mode: 0o600 });
+    try {
+      for await (const chunk of stream) {
+        hash.update(chunk);
+        await file.append(chunk);
+      }
+      await done;
+      await file.sync();
+    } catch (error) {
+      // A plain database that nobody vouches for does not stay.
+      await staging.remove(part);
+      throw error;
+    } finally {
+      file.close();
+    }
+    await staging.replaceFile(part, path);
+    return hash.digest("hex");
+  }
+}
+
+function unconfigured(): E2dError {
+  return new E2dError("snapshot_unconfigured", "Cannot reach snapshots: no store is configured", {
+    hint: "pass --snapshot-backup-url",
+  });
+}

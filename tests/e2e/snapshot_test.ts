@@ -1,0 +1,197 @@
+/** Snapshots and what they are for: everything lost, most lost, nothing lost; and every way in which a restore must not go. */
+import { assert, assertEquals } from "../support/assert.ts";
+import { temporaryDirectory } from "../support/fixtures.ts";
+import { asideOf, Cluster } from "./cluster.ts";
+import { freshHost, NodeProcess } from "./node_process.ts";
+
+const cancelled = { sanitizeResources: false };
+
+async function lose(cluster: Cluster, name: string): Promise<void> {
+  await Deno.rename(cluster.dataDir(name), `${cluster.path}/lost-${name}`);
+  await Deno.rename(`${cluster.dataDir(name)}.e2d.json`, `${cluster.path}/lost-${name}.e2d.json`);
+}
+
+const saved = (node: NodeProcess, revision = 0) =>
+  node.logged((entry) => entry.message === "saved a snapshot" && Number(entry.revision) >= revision);
+
+async function value(node: NodeProcess, key: string): Promise<string | undefined> {
+  const kv = await (await node.client()).get(key);
+  return kv === undefined ? undefined : new TextDecoder().decode(kv.value);
+}
+
+Deno.test(
+  "one node whose disk is lost comes back from its snapshot, and says what may be missing",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    const host = freshHost();
+    const args = [
+      `--snapshot-backup-url=file://${dir.path}/backups/`,
+      "--snapshot-interval=1s",
+      "--snapshot-compression=zstd",
+    ];
+    await Deno.mkdir(`${dir.path}/backups`);
+    {
+      await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
+      await node.healthy();
+      await (await node.client()).put("kept", "yes");
+      await (await node.client()).put("/_e2d/volatile", "gone after a restore");
+      const { revision } = await (await node.client()).status(node.clientUrl);
+      await saved(node, revision);
+    }
+    await Deno.rename(`${dir.path}/data`, `${dir.path}/lost`);
+    await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
+    const report = await node.logged(({ message }) => message === "restored");
+    assert(String(report.lost).includes("after the snapshot"));
+    await node.healthy();
+    await node.logged(({ message }) => message.startsWith("decided: restoring → serving"));
+    assertEquals(await value(node, "kept"), "yes");
+    assertEquals(await value(node, "/_e2d/volatile"), undefined);
+    assert((await value(node, "/_e2d/snapshot"))!.startsWith("20"));
+    // The next life goes on from here, and is backed up, too.
+    await (await node.client()).put("kept", "still");
+    await saved(node, 1_000_000);
+  },
+);
+
+Deno.test("a node with its disk starts from it, however new a snapshot is there", cancelled, async () => {
+  await using dir = await temporaryDirectory();
+  const host = freshHost();
+  await Deno.mkdir(`${dir.path}/backups`);
+  const args = [`--snapshot-backup-url=file://${dir.path}/backups/`];
+  {
+    await using node = new NodeProcess({
+      dataDir: `${dir.path}/data`,
+      host,
+      args: [...args, "--snapshot-interval=1s"],
+    });
+    await node.healthy();
+    await saved(node);
+    await (await node.client()).put("later", "than the snapshot");
+  }
+  await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
+  await node.healthy();
+  assertEquals(await value(node, "later"), "than the snapshot");
+});
+
+Deno.test(
+  "three nodes that lost everything are founded anew from the sealed snapshot, as one cluster",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    await Deno.mkdir(`${dir.path}/backups`);
+    const caKey = await sealingKey(dir.path);
+    const args = [
+      `--snapshot-backup-url=file://${dir.path}/backups/db`,
+      "--snapshot-interval=1s",
+      "--snapshot-encryption",
+      `--ca-key=${caKey}`,
+    ];
+    await using cluster = await Cluster.start({ size: 3, args });
+    await cluster.healthy();
+    await cluster.put("a", "kept", "1");
+    const { revision } = await (await cluster.node("a").client()).status(cluster.node("a").clientUrl);
+    await Promise.any(["a", "b", "c"].map((name) => saved(cluster.node(name), revision)));
+    const id = await cluster.clusterId("a");
+    await Promise.all(["a", "b", "c"].map((name) => cluster.kill(name)));
+    for (const name of ["a", "b", "c"]) await lose(cluster, name);
+    for (const name of ["a", "b", "c"]) cluster.startNode(name);
+    await cluster.healthy();
+    await cluster.members(["a", "b", "c"]);
+    assertEquals(await cluster.get("b", "kept"), "1");
+    const ids = await Promise.all(["a", "b", "c"].map((name) => cluster.clusterId(name)));
+    assertEquals(new Set(ids).size, 1);
+    assert(ids[0] !== id, "a restored cluster must not be taken for the one before");
+  },
+);
+
+Deno.test("a snapshot that cannot be opened or read never becomes an empty cluster", cancelled, async () => {
+  await using dir = await temporaryDirectory();
+  await Deno.mkdir(`${dir.path}/backups`);
+  const args = [`--snapshot-backup-url=file://${dir.path}/backups/db`, "--snapshot-interval=1s"];
+  const sealed = [...args, "--snapshot-encryption", `--ca-key=${await sealingKey(dir.path)}`];
+  const host = freshHost();
+  {
+    await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args: sealed });
+    await node.healthy();
+    await saved(node);
+  }
+  const refused = async (args: readonly string[], code: string) => {
+    await Deno.remove(`${dir.path}/empty`, { recursive: true }).catch(() => {});
+    await using node = new NodeProcess({ dataDir: `${dir.path}/empty`, host, args });
+    await node.logged((entry) => JSON.stringify(entry).includes(code));
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    assert(!node.log.some(({ message }) => message === "starting etcd"), "it must not start anything");
+    assertEquals(await Deno.stat(`${dir.path}/empty/member`).catch(() => "nothing"), "nothing");
+  };
+  await Deno.mkdir(`${dir.path}/other`);
+  // Another key; no key at all.
+  await refused(
+    [...args, "--snapshot-encryption", `--ca-key=${await sealingKey(`${dir.path}/other`)}`],
+    "snapshot_wrong_key",
+  );
+  await refused(args, "snapshot_wrong_key");
+  // A byte turned in the middle of every copy.
+  for await (const { name } of Deno.readDir(`${dir.path}/backups/db.history`)) {
+    if (name.endsWith(".manifest")) continue;
+    const path = `${dir.path}/backups/db.history/${name}`;
+    const bytes = await Deno.readFile(path);
+    bytes[bytes.length - 20_000]! ^= 1;
+    await Deno.writeFile(path, bytes);
+  }
+  await refused(sealed, "snapshot_corrupt");
+  // A disk that is not mounted.
+  await Deno.rename(`${dir.path}/backups`, `${dir.path}/unmounted`);
+  await refused(sealed, "there is no such folder");
+});
+
+Deno.test(
+  "an empty cluster pointed at another's snapshots refuses to start empty or to save over them",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    await Deno.mkdir(`${dir.path}/backups`);
+    const args = [`--snapshot-backup-url=file://${dir.path}/backups/db`, "--snapshot-interval=1s"];
+    {
+      await using node = new NodeProcess({ dataDir: `${dir.path}/data`, args });
+      await node.healthy();
+      await saved(node);
+    }
+    await using other = new NodeProcess({ dataDir: `${dir.path}/other`, args: [...args, "--new-cluster=other"] });
+    await other.healthy();
+    await other.logged((entry) => JSON.stringify(entry).includes("snapshot_other_lineage"));
+    assert(!other.log.some(({ message }) => message === "saved a snapshot"));
+  },
+);
+
+Deno.test(
+  "the survivor of a lost majority brings its newer data into the new cluster, and the lost ones join it",
+  cancelled,
+  async () => {
+    await using cluster = await Cluster.start({ size: 3, args: ["--quorum-loss-timeout=5s"] });
+    await cluster.healthy();
+    await cluster.put("a", "kept", "1");
+    const id = await cluster.clusterId("a");
+    await Promise.all(["b", "c"].map((name) => cluster.kill(name)));
+    // Two new machines take the place of the lost ones, whose disks come back later.
+    for (const name of ["d", "e"]) cluster.startNode(name);
+    await cluster.members(["a", "d", "e"], 120_000);
+    await cluster.healthy(["a", "d", "e"]);
+    assertEquals(await cluster.get("e", "kept"), "1");
+    assert(await cluster.clusterId("a") !== id);
+    assertEquals((await asideOf(cluster, "a")).map((name) => name.replace(/-.*/, "")), ["a.superseded"]);
+    // One of the lost majority wakes up with its disk: it must not start its old life.
+    const b = cluster.startNode("b");
+    await b.logged(({ reason }) => reason === "spare", { timeoutMs: 60_000 });
+    assertEquals((await asideOf(cluster, "b")).map((name) => name.replace(/-.*/, "")), ["b.superseded"]);
+    await cluster.members(["a", "d", "e"]);
+  },
+);
+
+async function sealingKey(folder: string): Promise<string> {
+  const path = `${folder}/ca.key`;
+  const { success } = await new Deno.Command("openssl", { args: ["genrsa", "-traditional", "-out", path, "2048"] })
+    .output();
+  assert(success);
+  return path;
+}
