@@ -44,13 +44,9 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
     case "snapshot":
       return view.lastSnapshotAtWallMs !== undefined && view.lastSnapshotAtWallMs >= plan.createdAtWallMs;
     case "moveLeaderFrom":
-      return view.leaderId !== undefined && view.leaderId !== operation.memberId;
-    case "remove": {
-      if (!view.members.some((member) => member.id === operation.memberId)) return true;
-      // A member that died meanwhile has made the cluster small enough already.
-      const target = sizeAimedAt(plan);
-      return target !== undefined && view.members.length <= target;
-    }
+      return isSmall(view, plan) || (view.leaderId !== undefined && view.leaderId !== operation.memberId);
+    case "remove":
+      return isSmall(view, plan) || !view.members.some((member) => member.id === operation.memberId);
     case "add":
       return isFull(view, plan) || view.members.some((member) => member.peerUrls.includes(operation.peerUrl));
     case "promote":
@@ -72,6 +68,12 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
 
 function sizeAimedAt(plan: Plan): number | undefined {
   return plan.operations.find((each) => each.kind === "resize")?.to;
+}
+
+/** A member that died meanwhile has made the cluster small enough already: nobody else need go, or give up its lead. */
+function isSmall(view: PlanView, plan: Plan): boolean {
+  const target = sizeAimedAt(plan);
+  return target !== undefined && view.members.length <= target;
 }
 
 /** Every place is taken, if by other spares than the plan named: first come, first served. */
