@@ -1,8 +1,9 @@
 /** Every command of e2d: its flags here, its work in a module that is loaded when it is called for. */
 import { type Command, command, usageError } from "./command.ts";
-import { caFlags, globalFlags } from "./common_flags.ts";
-import { address, choice, listOf, path, text, toggle, whole } from "./flag.ts";
-import { contradictions, runFlags, toNodeConfig } from "./run_flags.ts";
+import { checkClientTlsPaths } from "../pki/tls_set.ts";
+import { caFlags, configFlag, globalFlags } from "./common_flags.ts";
+import { address, choice, type FlagValues, listOf, path, text, toggle, whole } from "./flag.ts";
+import { contradictions, credentialFlags, credentials, runFlags, toNodeConfig } from "./run_flags.ts";
 import { shells } from "./completion.ts";
 
 const pkiMakeFlags = {
@@ -20,6 +21,55 @@ const statusFlags = {
   caCert: caFlags.caCert,
   json: toggle("print JSON"),
 } as const;
+
+const snapshotFlags = {
+  ...globalFlags,
+  ...configFlag,
+  ...credentialFlags,
+  snapshotBackupUrl: runFlags.snapshotBackupUrl,
+  s3Endpoint: runFlags.s3Endpoint,
+  caKey: caFlags.caKey,
+  snapshotRecipient: runFlags.snapshotRecipient,
+  json: toggle("print JSON"),
+} as const;
+
+const oneSnapshot = { snapshot: text("NAME", "one of the history, as list names it; default: the newest") } as const;
+const urlOperand = {
+  name: "URL",
+  help: "where snapshots are; default: --snapshot-backup-url",
+  required: false,
+} as const;
+
+function snapshotValues(values: FlagValues<typeof snapshotFlags>, url: string | undefined) {
+  const { s3Endpoint, caKey, snapshotRecipient, json } = values;
+  return {
+    url: url ?? values.snapshotBackupUrl ?? "",
+    s3Endpoint,
+    credentials: credentials(values),
+    caKey,
+    snapshotRecipient,
+    json,
+  };
+}
+
+async function snapshotCommand(values: { logFormat: "auto" | "text" | "json"; verbose: boolean }) {
+  const [commands, { systemTerminal }, log] = await Promise.all([
+    import("./snapshot.ts"),
+    import("./etcd.ts"),
+    logOf(values),
+  ]);
+  return { ...commands, terminal: systemTerminal, log };
+}
+
+async function clientPems(values: Parameters<typeof checkClientTlsPaths>[0]) {
+  const set = checkClientTlsPaths(values);
+  if (set.kind === "plain") return undefined;
+  const { systemFiles } = await import("../sys/files.ts");
+  const [ca, certificate, key] = await Promise.all(
+    [set.caCert, set.client.cert, set.client.key].map((path) => systemFiles.readText(path)),
+  );
+  return { ca: ca ?? "", certificate: certificate ?? "", key: key ?? "" };
+}
 
 async function pkiPorts() {
   const [{ systemFiles }, { systemClock }, { systemRandom }, { systemTerminal }] = await Promise.all([
@@ -152,12 +202,100 @@ export const commands: readonly Command[] = [
       });
     },
   }),
-  planned("snapshot save", "take a snapshot now"),
-  planned("snapshot list", "list the snapshots of a store"),
-  planned("snapshot verify", "read a snapshot whole and check it"),
-  planned("snapshot inspect", "show what a snapshot says of itself"),
-  planned("snapshot restore", "make a data-dir from a snapshot"),
-  planned("snapshot prune", "remove snapshots that are not to be kept"),
+  command({
+    path: "snapshot save",
+    summary: "take a snapshot of a running cluster now",
+    details: "Writes to exactly the URL that is given, and never over something. Nodes keep a history by themselves.",
+    flags: {
+      ...snapshotFlags,
+      endpoints: listOf("URLS", "client URLs of members; the first is asked", (url) => url, {
+        default: "http://127.0.0.1:2379",
+      }),
+      caCert: caFlags.caCert,
+      clientCert: runFlags.clientCert,
+      clientKey: runFlags.clientKey,
+      peerCert: runFlags.peerCert,
+      peerKey: runFlags.peerKey,
+      snapshotEncryption: runFlags.snapshotEncryption,
+      snapshotCompression: runFlags.snapshotCompression,
+      snapshotFormat: runFlags.snapshotFormat,
+    },
+    operands: [urlOperand],
+    async run(values, [url]) {
+      const { save, terminal, log } = await snapshotCommand(values);
+      return await save({ ...snapshotValues(values, url), ...values, tls: await clientPems(values) }, terminal, log);
+    },
+  }),
+  command({
+    path: "snapshot list",
+    summary: "list the snapshots of a store",
+    flags: snapshotFlags,
+    operands: [urlOperand],
+    async run(values, [url]) {
+      const { list, terminal, log } = await snapshotCommand(values);
+      return await list(snapshotValues(values, url), terminal, log);
+    },
+  }),
+  command({
+    path: "snapshot verify",
+    summary: "read a snapshot whole, and check every tag and sum",
+    flags: { ...snapshotFlags, ...oneSnapshot },
+    operands: [urlOperand],
+    async run(values, [url]) {
+      const { verify, terminal, log } = await snapshotCommand(values);
+      return await verify({ ...snapshotValues(values, url), snapshot: values.snapshot }, terminal, log);
+    },
+  }),
+  command({
+    path: "snapshot inspect",
+    summary: "show what is known of a snapshot",
+    flags: { ...snapshotFlags, ...oneSnapshot },
+    operands: [urlOperand],
+    async run(values, [url]) {
+      const { inspect, terminal, log } = await snapshotCommand(values);
+      return await inspect({ ...snapshotValues(values, url), snapshot: values.snapshot }, terminal, log);
+    },
+  }),
+  command({
+    path: "snapshot restore",
+    summary: "make a data-dir from a snapshot, by hand",
+    details:
+      "A cluster that lost everything restores by itself: this is for all other places. Refuses a used data-dir.",
+    flags: {
+      ...snapshotFlags,
+      ...oneSnapshot,
+      dataDir: text("DIR", "data-dir to make; must be absent or empty", { default: "data", path: true }),
+      name: text("NAME", "name of the member", { default: "restored" }),
+      peerUrl: text("URL", "peer URL of the member", { default: "http://127.0.0.1:2380" }),
+      initialCluster: text("MEMBERS", "all members as name=URL, separated by commas; default: this one alone", {
+        default: "",
+      }),
+      token: text("TOKEN", "cluster token, the same for all members and new with each restore", {
+        default: "restored",
+      }),
+      skipHashCheck: toggle("for files without etcd's own sum: those of the Go e2d"),
+      etcdDir: runFlags.etcdDir,
+    },
+    operands: [urlOperand],
+    async run(values, [url]) {
+      const { restore, terminal, log } = await snapshotCommand(values);
+      return await restore({ ...snapshotValues(values, url), ...values }, terminal, log);
+    },
+  }),
+  command({
+    path: "snapshot prune",
+    summary: "remove snapshots of the history that need not be kept",
+    flags: {
+      ...snapshotFlags,
+      snapshotKeep: runFlags.snapshotKeep,
+      dryRun: toggle("only say what would be removed"),
+    },
+    operands: [urlOperand],
+    async run(values, [url]) {
+      const { prune, terminal, log } = await snapshotCommand(values);
+      return await prune({ ...snapshotValues(values, url), ...values }, terminal, log);
+    },
+  }),
   command({
     path: "etcd install",
     summary: "download an official etcd release",

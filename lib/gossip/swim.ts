@@ -62,6 +62,12 @@ export class Swim {
   readonly #prober: Prober;
   readonly #seeds: Seeds;
   readonly #notes = new NoteLimit();
+  readonly #gossipQueues: readonly { queue: BroadcastQueue; mult: number }[];
+  /**
+   * Nobody passes these on, and they go out a few times only. So they keep to the rounds of gossip, each of which goes to
+   * different members; on pings and acks, all copies might go to one. In a cluster of four a round reaches everybody.
+   */
+  readonly #userQueue: { queue: BroadcastQueue; mult: number };
   #effects: SwimEffect[] = [];
   #gossipMs: number;
   #pushPullMs: number;
@@ -72,6 +78,8 @@ export class Swim {
   constructor({ name, advertise, meta, versions = ownVersions, config, random, nowMs }: SwimOptions) {
     checkMeta(meta);
     this.#config = config;
+    this.#gossipQueues = [{ queue: this.#queue, mult: config.retransmitMult }];
+    this.#userQueue = { queue: this.#users, mult: config.userRetransmitMult };
     this.#awareness = new Awareness(config.awarenessMax);
     this.#prober = new Prober(nowMs, {
       config,
@@ -255,7 +263,7 @@ export class Swim {
         state === "alive" || state === "suspect" || (state === "dead" && this.#nowMs - sinceMs <= gossipToTheDeadMs),
     );
     for (const to of targets) {
-      const messages = this.#piggyback([]);
+      const messages = this.#piggyback([], [...this.#gossipQueues, this.#userQueue]);
       if (messages.length === 0) return;
       this.#emit({ kind: "send", to, messages });
     }
@@ -274,13 +282,13 @@ export class Swim {
     this.#emit({ kind: "send", to, messages: this.#piggyback([message]) });
   }
 
-  /** The messages and as much gossip as fits into one packet with them; memberlist's own before the application's. */
-  #piggyback(messages: Bytes[]): Bytes[] {
-    if (this.#queue.length + this.#users.length === 0) return messages;
-    const { packetBytesMax, packetOverheadBytes, retransmitMult, userRetransmitMult } = this.#config;
+  /** The messages and as much gossip as fits into one packet with them. */
+  #piggyback(messages: Bytes[], queues = this.#gossipQueues): Bytes[] {
+    if (queues.every(({ queue }) => queue.length === 0)) return messages;
+    const { packetBytesMax, packetOverheadBytes } = this.#config;
     let left = packetBytesMax - packetOverheadBytes - compoundHeaderBytes - costOf(messages);
     const all = [...messages];
-    for (const [queue, mult] of [[this.#queue, retransmitMult], [this.#users, userRetransmitMult]] as const) {
+    for (const { queue, mult } of queues) {
       const taken = queue.take(left, {
         overheadBytes: compoundPartOverheadBytes,
         transmitsMax: retransmitLimit(mult, this.#members.size),

@@ -22,11 +22,11 @@ import {
   readCatalogue,
   type SnapshotPlace,
 } from "../snapshot/catalogue.ts";
-import { compress } from "../snapshot/compress.ts";
 import { checkEtcdSum } from "../snapshot/etcd_sum.ts";
-import { sealGoV1 } from "../snapshot/go_v1.ts";
-import { openSnapshot, type SnapshotKeys } from "../snapshot/open.ts";
-import { type Compression, sealV2, type SnapshotFacts } from "../snapshot/v2.ts";
+import type { SnapshotKeys } from "../snapshot/open.ts";
+import { proveSnapshot } from "../snapshot/proven_file.ts";
+import type { SnapshotFacts } from "../snapshot/v2.ts";
+import { type WrapOptions, wrapSnapshot } from "../snapshot/wrap.ts";
 import { observe } from "../streams/observe.ts";
 import type { SnapshotConfig } from "./node_config.ts";
 import type { SnapshotSide } from "./snapshot_side.ts";
@@ -262,25 +262,9 @@ export class StoreSnapshots implements SnapshotSide {
     return { recipients: secret === undefined ? recipients : [secret, ...recipients], secret };
   }
 
-  /** From the plain database to what is stored. */
-  #wrap(
-    plain: ReadableStream<Bytes>,
-    { facts, format, compression, sealed }: {
-      facts: SnapshotFacts;
-      format: "v2" | "go-v1";
-      compression: Compression;
-      sealed: boolean;
-    },
-  ): ReadableStream<Bytes> {
+  #wrap(plain: ReadableStream<Bytes>, options: Omit<WrapOptions, "keys" | "randomBytes">): ReadableStream<Bytes> {
     const { random } = this.#ports;
-    const randomBytes = (length: number) => random.bytes(length);
-    if (format === "v2") {
-      const recipients = sealed ? this.#keys.recipients : [];
-      return sealV2(compress(plain, compression), { facts, compression, recipients, randomBytes });
-    }
-    const { secret } = this.#options;
-    if (!sealed || secret === undefined) return compress(plain, compression === "zstd" ? "gzip" : compression);
-    return sealGoV1(plain, { key: secret, plainBytes: facts.plainBytes, randomBytes });
+    return wrapSnapshot(plain, { ...options, keys: this.#keys, randomBytes: (length) => random.bytes(length) });
   }
 
   async #fetchStored(source: Founding["source"]): Promise<ReadableStream<Bytes>> {
@@ -314,32 +298,11 @@ export class StoreSnapshots implements SnapshotSide {
     }
   }
 
-  /** Opens, checks and writes; the file has its name only when all of it was proven. Returns its SHA-256. */
+  /** Returns the SHA-256 of the plain database, which is then at `path`. */
   async #keepProven(source: ReadableStream<Uint8Array>, path: string): Promise<string> {
     const { files, staging } = this.#ports;
     await files.makeDirectory(this.#work, { mode: 0o700 });
-    const part = `${path}.part`;
-    await staging.remove(part);
-    const hash = createHash("sha256");
-    const opened = await openSnapshot(source, this.#keys);
-    const { stream, done } = checkEtcdSum(opened.stream);
-    const file = await staging.append(part, { mode: 0o600 });
-    try {
-      for await (const chunk of stream) {
-        hash.update(chunk);
-        await file.append(chunk);
-      }
-      await done;
-      await file.sync();
-    } catch (error) {
-      // A plain database that nobody vouches for does not stay.
-      await staging.remove(part);
-      throw error;
-    } finally {
-      file.close();
-    }
-    await staging.replaceFile(part, path);
-    return hash.digest("hex");
+    return (await proveSnapshot(source, this.#keys, { path, staging })).sha256;
   }
 }
 

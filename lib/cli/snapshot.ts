@@ -1,0 +1,304 @@
+/** `e2d snapshot …`: what these commands do once their flags are read. */
+import { createHash } from "node:crypto";
+import { E2dError } from "../errors.ts";
+import type { Logger } from "../ports.ts";
+import { openEtcd } from "../etcd/client.ts";
+import { restoreSnapshot } from "../etcd/restore.ts";
+import type { CredentialConfig } from "../manager/node_config.ts";
+import { listSnapshots, newestSnapshot, pruneSnapshots, type SnapshotPlace } from "../snapshot/catalogue.ts";
+import { checkEtcdSum } from "../snapshot/etcd_sum.ts";
+import type { Manifest } from "../snapshot/manifest.ts";
+import type { SnapshotKeys } from "../snapshot/open.ts";
+import { proveSnapshot } from "../snapshot/proven_file.ts";
+import type { Compression } from "../snapshot/v2.ts";
+import { wrapSnapshot } from "../snapshot/wrap.ts";
+import { observe } from "../streams/observe.ts";
+import { secretKeyFromCaKey } from "../pki/secret_key.ts";
+import { systemClock } from "../sys/clock.ts";
+import { systemFileReader } from "../sys/file_reader.ts";
+import { systemFiles } from "../sys/files.ts";
+import { enableGrpcTls } from "../sys/grpc_tls.ts";
+import { systemProcesses } from "../sys/process.ts";
+import { systemRandom } from "../sys/random.ts";
+import { systemStaging } from "../sys/staging.ts";
+import { provideEtcd, type Terminal } from "./etcd.ts";
+import { ProgressBar } from "./progress.ts";
+import { absolutePath, openPlace, readRecipients } from "./snapshot_place.ts";
+
+export interface SnapshotFlags {
+  /** The URL that was given as an operand, else `--snapshot-backup-url`. */
+  readonly url: string;
+  readonly s3Endpoint?: string | undefined;
+  readonly credentials: CredentialConfig;
+  readonly caKey?: string | undefined;
+  readonly snapshotRecipient: readonly string[];
+  readonly json: boolean;
+}
+
+async function place(flags: SnapshotFlags, log: Logger): Promise<SnapshotPlace> {
+  if (flags.url === "") {
+    throw new E2dError("usage", "which snapshots? a URL is missing", {
+      hint: "give it as an argument, or by --snapshot-backup-url or E2D_SNAPSHOT_BACKUP_URL",
+    });
+  }
+  return await openPlace(flags, log);
+}
+
+async function keysOf({ caKey, snapshotRecipient }: SnapshotFlags): Promise<SnapshotKeys> {
+  const recipients = await readRecipients(snapshotRecipient);
+  if (!caKey) return { recipients };
+  const text = await systemFiles.readText(caKey);
+  if (text === undefined) {
+    throw new E2dError("ca_key_missing", `Cannot read the CA key "${caKey}": there is no such file`);
+  }
+  const { bytes } = secretKeyFromCaKey(text, { role: "CA key", path: caKey });
+  return { recipients: [bytes, ...recipients], secret: bytes };
+}
+
+async function withBar<T>(
+  title: string,
+  totalBytes: number | undefined,
+  terminal: Terminal,
+  work: (onProgress: (bytes: number) => void) => Promise<T>,
+): Promise<T> {
+  const output = { columns: terminal.columns, write: terminal.err };
+  const bar = new ProgressBar(title, output, () => performance.now());
+  try {
+    return await work((receivedBytes) => bar.update({ receivedBytes, totalBytes }));
+  } finally {
+    bar.end();
+  }
+}
+
+/** The key of one snapshot of a place: the newest, or one of the history by its name. */
+async function choose(
+  at: SnapshotPlace,
+  name: string | undefined,
+): Promise<{ key: string; manifest: Manifest | undefined }> {
+  if (name !== undefined) {
+    const manifest = (await listSnapshots(at)).find(({ key }) => key === name || key.endsWith(`/${name}`));
+    if (manifest !== undefined) return { key: manifest.key, manifest };
+    throw new E2dError("snapshot_absent", `Cannot find snapshot "${name}" in ${at.store.name}`, {
+      hint: "e2d snapshot list shows what is there",
+    });
+  }
+  const newest = await newestSnapshot(at);
+  if (newest?.kind === "manifest") return { key: newest.manifest.key, manifest: newest.manifest };
+  if (newest !== undefined) return { key: at.key, manifest: undefined };
+  throw new E2dError("snapshot_absent", `Cannot find a snapshot in ${at.store.name} under "${at.key}": there is none`);
+}
+
+async function open(at: SnapshotPlace, key: string) {
+  const object = await at.store.read(key);
+  if (object !== undefined) return object;
+  throw new E2dError("snapshot_absent", `Cannot read "${key}" in ${at.store.name}: it went away`);
+}
+
+export async function list(flags: SnapshotFlags, terminal: Terminal, log: Logger): Promise<number> {
+  const at = await place(flags, log);
+  const [manifests, newest] = [await listSnapshots(at), await newestSnapshot(at)];
+  if (flags.json) {
+    const foreign = newest?.kind === "foreign" ? newest.info : undefined;
+    terminal.out(`${JSON.stringify({ snapshots: manifests, ...(foreign && { foreign }) }, null, 2)}\n`);
+    return 0;
+  }
+  if (newest?.kind === "foreign") {
+    terminal.out(`${at.key}: ${newest.info.size} bytes, of unknown descent (the Go e2d's, or put there by hand)\n`);
+  }
+  if (manifests.length === 0 && newest === undefined) terminal.out("there is no snapshot\n");
+  for (const { key, takenAt, revision, size, lineage, format, compression } of manifests) {
+    const form = compression === "none" ? format : `${format}+${compression}`;
+    terminal.out(
+      `${takenAt}  revision ${revision}  ${size} bytes  ${form}  epoch ${lineage.epoch}  ${key.split("/").at(-1)}\n`,
+    );
+  }
+  return 0;
+}
+
+export async function verify(
+  flags: SnapshotFlags & { readonly snapshot?: string | undefined },
+  terminal: Terminal,
+  log: Logger,
+): Promise<number> {
+  const at = await place(flags, log);
+  const { key, manifest } = await choose(at, flags.snapshot);
+  const keys = await keysOf(flags);
+  const { size, stream } = await open(at, key);
+  const hash = createHash("sha256");
+  const proven = await withBar(
+    "verify",
+    manifest?.plainBytes ?? size,
+    terminal,
+    (onProgress) => proveSnapshot(observe(stream, (chunk) => hash.update(chunk)), keys, undefined, onProgress),
+  );
+  const stored = hash.digest("hex");
+  if (manifest !== undefined && (stored !== manifest.sha256 || proven.sha256 !== manifest.plainSha256)) {
+    throw new E2dError("snapshot_corrupt", `Cannot trust "${key}": it is not what its manifest is about`);
+  }
+  const report = {
+    key,
+    format: proven.kind,
+    plainBytes: proven.plainBytes,
+    etcdSum: proven.etcdSum.kind,
+    sha256: stored,
+  };
+  terminal.out(
+    flags.json
+      ? `${JSON.stringify(report, null, 2)}\n`
+      : `${key}: good; ${proven.plainBytes} bytes of database, ${
+        proven.etcdSum.kind === "checked" ? "etcd's sum fits" : "without a sum of etcd's, as the Go e2d writes them"
+      }\n`,
+  );
+  return 0;
+}
+
+export async function inspect(
+  flags: SnapshotFlags & { readonly snapshot?: string | undefined },
+  terminal: Terminal,
+  log: Logger,
+): Promise<number> {
+  const at = await place(flags, log);
+  const { key, manifest } = await choose(at, flags.snapshot);
+  const { size } = (await at.store.info(key)) ?? { size: 0 };
+  terminal.out(`${JSON.stringify({ key, size, ...(manifest === undefined ? {} : { manifest }) }, null, 2)}\n`);
+  return 0;
+}
+
+export interface SaveFlags extends SnapshotFlags {
+  readonly endpoints: readonly string[];
+  readonly tls?: { ca: string; certificate: string; key: string } | undefined;
+  readonly snapshotEncryption: boolean;
+  readonly snapshotCompression: Compression;
+  readonly snapshotFormat: "auto" | "v2" | "go-v1";
+}
+
+/** Writes one snapshot to exactly this URL; never over something. */
+export async function save(flags: SaveFlags, terminal: Terminal, log: Logger): Promise<number> {
+  const at = await place(flags, log);
+  if ((await at.store.list(at.key)).some(({ key }) => key === at.key)) {
+    throw new E2dError("file_exists", `Cannot save to "${at.key}" in ${at.store.name}: something is there already`, {
+      hint: "give another name; nodes keep their own history by themselves",
+    });
+  }
+  const keys = await keysOf(flags);
+  if (flags.snapshotEncryption && keys.recipients.length === 0) {
+    throw new E2dError("usage", "--snapshot-encryption needs --ca-key or --snapshot-recipient");
+  }
+  await enableGrpcTls();
+  const client = await openEtcd({ endpoints: flags.endpoints, clock: systemClock, tls: flags.tls });
+  try {
+    const endpoint = flags.endpoints[0]!;
+    const status = await client.status(endpoint);
+    const { stream, totalBytes } = await client.snapshot(endpoint);
+    const { stream: checked } = checkEtcdSum(stream);
+    const format = flags.snapshotFormat === "auto" ? "v2" : flags.snapshotFormat;
+    const wrapped = wrapSnapshot(checked, {
+      facts: {
+        clusterId: status.clusterId,
+        lineage: { id: status.clusterId, epoch: 0, token: "" },
+        revision: status.revision,
+        etcdVersion: status.version,
+        takenAt: new Date(systemClock.wallMs()).toISOString(),
+        plainBytes: totalBytes,
+      },
+      format,
+      compression: flags.snapshotCompression,
+      sealed: flags.snapshotEncryption,
+      keys,
+      randomBytes: (length) => systemRandom.bytes(length),
+    });
+    const { size } = await withBar(
+      "save",
+      totalBytes,
+      terminal,
+      (onProgress) => at.store.write(at.key, wrapped, { onProgress }),
+    );
+    const report = { key: at.key, revision: status.revision, size, plainBytes: totalBytes, format };
+    terminal.out(
+      flags.json
+        ? `${JSON.stringify(report, null, 2)}\n`
+        : `saved revision ${status.revision} to "${at.key}" in ${at.store.name}: ${size} bytes\n`,
+    );
+    return 0;
+  } finally {
+    client.close();
+  }
+}
+
+export interface RestoreFlags extends SnapshotFlags {
+  readonly snapshot?: string | undefined;
+  readonly dataDir: string;
+  readonly name: string;
+  readonly peerUrl: string;
+  /** "a=http://…,b=http://…"; empty: this member alone. */
+  readonly initialCluster: string;
+  readonly token: string;
+  readonly skipHashCheck: boolean;
+  readonly etcdDir?: string | undefined;
+}
+
+export async function restore(flags: RestoreFlags, terminal: Terminal, log: Logger): Promise<number> {
+  const at = await place(flags, log);
+  const { key, manifest } = await choose(at, flags.snapshot);
+  const dataDir = absolutePath(flags.dataDir);
+  const programs = await provideEtcd({ etcdDir: flags.etcdDir }, log);
+  const { size, stream } = await open(at, key);
+  const path = `${dataDir}.e2d.work/${flags.token}.db`;
+  await systemFiles.makeDirectory(`${dataDir}.e2d.work`, { mode: 0o700 });
+  const keys = await keysOf(flags);
+  const proven = await withBar(
+    "fetch",
+    manifest?.plainBytes ?? size,
+    terminal,
+    (onProgress) => proveSnapshot(stream, keys, { path, staging: systemStaging }, onProgress),
+  );
+  if (proven.etcdSum.kind === "none" && !flags.skipHashCheck) {
+    await systemStaging.remove(path);
+    throw new E2dError("snapshot_no_sum", `Cannot prove "${key}" whole: it has no sum of etcd's at its end`, {
+      hint: "the Go e2d writes them so: pass --skip-hash-check to restore it all the same",
+    });
+  }
+  const members = flags.initialCluster === "" ? `${flags.name}=${flags.peerUrl}` : flags.initialCluster;
+  try {
+    const { data, revisionBumped } = await restoreSnapshot({
+      programs,
+      snapshotPath: path,
+      dataDir,
+      name: flags.name,
+      peerUrl: flags.peerUrl,
+      initialCluster: members.split(",").map((member) => {
+        const [name = "", peerUrl = ""] = member.split(/=(.*)/s);
+        return { name, peerUrl };
+      }),
+      token: flags.token,
+      skipHashCheck: flags.skipHashCheck,
+    }, { processes: systemProcesses, files: systemFiles, staging: systemStaging, reader: systemFileReader });
+    terminal.out(
+      flags.json
+        ? `${JSON.stringify({ dataDir, revisionBumped, ...data }, null, 2)}\n`
+        : `restored "${key}" to "${dataDir}": revision ${data.revision}, cluster ${data.clusterId}${
+          revisionBumped ? "" : "; this etcd cannot move revisions on: restart whoever watches"
+        }\n`,
+    );
+    return 0;
+  } finally {
+    await systemStaging.remove(path);
+  }
+}
+
+export async function prune(
+  flags: SnapshotFlags & { readonly snapshotKeep: { hourly: number; daily: number }; readonly dryRun: boolean },
+  terminal: Terminal,
+  log: Logger,
+): Promise<number> {
+  const at = await place(flags, log);
+  const removed = await pruneSnapshots(at, {
+    keep: flags.snapshotKeep,
+    nowMs: systemClock.wallMs(),
+    dryRun: flags.dryRun,
+  });
+  const keys = removed.map(({ key }) => key);
+  if (flags.json) terminal.out(`${JSON.stringify({ removed: keys, dryRun: flags.dryRun }, null, 2)}\n`);
+  else for (const key of keys) terminal.out(`${flags.dryRun ? "would remove" : "removed"} ${key}\n`);
+  return 0;
+}

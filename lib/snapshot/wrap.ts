@@ -1,0 +1,28 @@
+/** From a plain database to what is stored: one place that knows which forms there are. */
+import { compress } from "./compress.ts";
+import { sealGoV1 } from "./go_v1.ts";
+import type { SnapshotKeys } from "./open.ts";
+import { type Compression, sealV2, type SnapshotFacts } from "./v2.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export interface WrapOptions {
+  readonly facts: SnapshotFacts;
+  readonly format: "v2" | "go-v1";
+  readonly compression: Compression;
+  readonly sealed: boolean;
+  readonly keys: SnapshotKeys;
+  readonly randomBytes: (length: number) => Bytes;
+}
+
+/** `facts.plainBytes` must be exact for a sealed go-v1: its size stands first. */
+export function wrapSnapshot(plain: ReadableStream<Bytes>, options: WrapOptions): ReadableStream<Bytes> {
+  const { facts, format, compression, sealed, keys, randomBytes } = options;
+  if (format === "v2") {
+    const recipients = sealed ? keys.recipients : [];
+    return sealV2(compress(plain, compression), { facts, compression, recipients, randomBytes });
+  }
+  // The original knows gzip alone, and seals without compressing.
+  if (!sealed || keys.secret === undefined) return compress(plain, compression === "zstd" ? "gzip" : compression);
+  return sealGoV1(plain, { key: keys.secret, plainBytes: facts.plainBytes, randomBytes });
+}
