@@ -4,55 +4,8 @@ import { systemClock } from "../../lib/sys/clock.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
 import { bytesOf, contentOf, streamOf, testStore } from "../storage/contract.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
-import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
-import { part } from "../support/parts.ts";
-
-const keys = { accessKeyId: "access", secretAccessKey: "secret" };
-
-class Server implements AsyncDisposable {
-  readonly endpoint: string;
-  readonly folder: string;
-  readonly #child: Deno.ChildProcess;
-  readonly #directory: AsyncDisposable;
-
-  private constructor(directory: { path: string } & AsyncDisposable, port: number) {
-    this.#directory = directory;
-    this.folder = directory.path;
-    this.endpoint = `http://127.0.0.1:${port}`;
-    this.#child = new Deno.Command(part("versitygw-1.8.0", "versitygw"), {
-      args: [
-        "--port",
-        `127.0.0.1:${port}`,
-        "--access",
-        keys.accessKeyId,
-        "--secret",
-        keys.secretAccessKey,
-        "posix",
-        directory.path,
-      ],
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-  }
-
-  static async start(): Promise<Server> {
-    const directory = await temporaryDirectory();
-    await Deno.mkdir(`${directory.path}/bucket`);
-    const server = new Server(directory, freePorts(1)[0]!);
-    await eventually("the S3 server answers", async () => {
-      await (await fetch(server.endpoint)).body?.cancel();
-      return true;
-    });
-    return server;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill("SIGTERM");
-    await this.#child.status;
-    await this.#directory[Symbol.asyncDispose]();
-  }
-}
+import { freePorts } from "../support/fixtures.ts";
+import { s3Keys as keys, S3Server } from "../support/s3_server.ts";
 
 interface StoreOptions {
   bucket?: string;
@@ -75,12 +28,12 @@ const storeAt = (endpoint: string, { bucket = "bucket", credentials = keys, time
 
 let prefixes = 0;
 testStore("S3 store", async (use) => {
-  await using server = await Server.start();
+  await using server = await S3Server.start();
   await use(storeAt(server.endpoint), `p${prefixes++}/`);
 });
 
 Deno.test("S3Store: wrong keys are forbidden, a missing bucket is missing, and neither is «no snapshot»", async () => {
-  await using server = await Server.start();
+  await using server = await S3Server.start();
   const stranger = storeAt(server.endpoint, { credentials: { ...keys, secretAccessKey: "wrong" } });
   for (
     const act of [() => stranger.info("k"), () => stranger.read("k"), () => stranger.write("k", streamOf(bytesOf(1)))]
@@ -123,7 +76,7 @@ function proxy(to: string, fault: (request: Request, count: number) => Promise<R
 }
 
 Deno.test("S3Store: errors in passing are tried again, lasting ones are told", async () => {
-  await using server = await Server.start();
+  await using server = await S3Server.start();
   // The signature covers the host, so what comes through a proxy is refused by a real server: faults alone are told.
   await using flaky = proxy(
     server.endpoint,

@@ -2,7 +2,9 @@
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { asideOf, Cluster } from "./cluster.ts";
-import { freshHost, NodeProcess } from "./node_process.ts";
+import { etcdDir } from "../support/parts.ts";
+import { s3Keys, S3Server } from "../support/s3_server.ts";
+import { e2d, freshHost, NodeProcess } from "./node_process.ts";
 
 const cancelled = { sanitizeResources: false };
 
@@ -53,6 +55,68 @@ Deno.test(
     await saved(node, 1_000_000);
   },
 );
+
+Deno.test(
+  "snapshots in a bucket: taken, listed, verified, and restored after the disk is lost",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    await using server = await S3Server.start();
+    const host = freshHost();
+    const environment = {
+      AWS_ACCESS_KEY_ID: s3Keys.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3Keys.secretAccessKey,
+      AWS_ENDPOINT_URL_S3: server.endpoint,
+      AWS_REGION: "us-east-1",
+    };
+    const url = "s3://bucket/team/db";
+    const args = [`--snapshot-backup-url=${url}`, "--snapshot-interval=1s", "--snapshot-compression"];
+    {
+      await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args, environment });
+      await node.healthy();
+      await (await node.client()).put("kept", "yes");
+      await saved(node, (await (await node.client()).status(node.clientUrl)).revision);
+      assert(!node.lines.some((line) => line.includes(s3Keys.secretAccessKey)), "a secret is in the log");
+    }
+    const verified = await e2d(["snapshot", "verify", url, "--json"], { environment });
+    assertEquals([verified.code, JSON.parse(verified.stdout).etcdSum], [0, "checked"]);
+    const listed = await e2d(["snapshot", "list", url, "--json"], { environment });
+    assert(JSON.parse(listed.stdout).snapshots.length > 0);
+    await Deno.rename(`${dir.path}/data`, `${dir.path}/lost`);
+    // Wrong keys are no empty bucket.
+    {
+      const wrong = { ...environment, AWS_SECRET_ACCESS_KEY: "wrong" };
+      await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args, environment: wrong });
+      await node.logged((entry) => entry.reason === "snapshot_unreadable");
+      assert(!node.log.some(({ message }) => message === "starting etcd"));
+    }
+    await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args, environment });
+    await node.healthy();
+    assertEquals(await value(node, "kept"), "yes");
+  },
+);
+
+Deno.test("e2d snapshot save and restore by hand, sealed, and never over something", cancelled, async () => {
+  await using dir = await temporaryDirectory();
+  const key = `--ca-key=${await sealingKey(dir.path)}`;
+  const url = `file://${dir.path}/manual.db`;
+  await using node = new NodeProcess({ dataDir: `${dir.path}/data` });
+  await node.healthy();
+  await (await node.client()).put("kept", "yes");
+  const save = ["snapshot", "save", url, `--endpoints=${node.clientUrl}`, "--snapshot-encryption", key];
+  assertEquals((await e2d(save)).code, 0);
+  const again = await e2d(save);
+  assertEquals(again.code, 1);
+  assert(again.stderr.includes("something is there already"), again.stderr);
+  const restore = ["snapshot", "restore", url, key, `--data-dir=${dir.path}/restored`, `--etcd-dir=${etcdDir()}`];
+  const restored = await e2d(restore);
+  assertEquals(restored.code, 0, restored.stderr);
+  const over = await e2d(restore);
+  assert(over.code === 1 && over.stderr.includes("move it aside first"), over.stderr);
+  await using second = new NodeProcess({ dataDir: `${dir.path}/restored` });
+  await second.healthy();
+  assertEquals(await value(second, "kept"), "yes");
+});
 
 Deno.test("a node with its disk starts from it, however new a snapshot is there", cancelled, async () => {
   await using dir = await temporaryDirectory();

@@ -1,0 +1,50 @@
+/** A real S3 server (versitygw) on loopback, with one bucket: "bucket". */
+import { eventually, freePorts, temporaryDirectory } from "./fixtures.ts";
+import { part } from "./parts.ts";
+
+export const s3Keys = { accessKeyId: "access", secretAccessKey: "canary-4f1c7e" };
+
+export class S3Server implements AsyncDisposable {
+  readonly endpoint: string;
+  readonly folder: string;
+  readonly #child: Deno.ChildProcess;
+  readonly #directory: AsyncDisposable;
+
+  private constructor(directory: { path: string } & AsyncDisposable, port: number) {
+    this.#directory = directory;
+    this.folder = directory.path;
+    this.endpoint = `http://127.0.0.1:${port}`;
+    this.#child = new Deno.Command(part("versitygw-1.8.0", "versitygw"), {
+      args: [
+        "--port",
+        `127.0.0.1:${port}`,
+        "--access",
+        s3Keys.accessKeyId,
+        "--secret",
+        s3Keys.secretAccessKey,
+        "posix",
+        directory.path,
+      ],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+  }
+
+  static async start(): Promise<S3Server> {
+    const directory = await temporaryDirectory();
+    await Deno.mkdir(`${directory.path}/bucket`);
+    const server = new S3Server(directory, freePorts(1)[0]!);
+    await eventually("the S3 server answers", async () => {
+      await (await fetch(server.endpoint)).body?.cancel();
+      return true;
+    });
+    return server;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill("SIGTERM");
+    await this.#child.status;
+    await this.#directory[Symbol.asyncDispose]();
+  }
+}
