@@ -236,3 +236,19 @@ Deno.test("NoteLimit lets the same be said once a minute, and of 256 things at m
   assertEquals(limit.admits("one more", 60_002), false);
   assertEquals(limit.admits("one more", 120_001), true);
 });
+
+Deno.test("Swim broadcasts to every member of a cluster of four, whatever it is asked meanwhile", () => {
+  const node = new Alone();
+  node.hear(alive("b", 2), alive("c", 3), alive("d", 4));
+  node.pass(5000);
+  const effects = node.feed({ kind: "broadcast", data: Uint8Array.of(42), key: "status" });
+  // Pings of one member must not use up what all are to hear.
+  for (let sequence = 0; sequence < 10; sequence++) {
+    effects.push(...node.hear({ kind: "ping", sequence, node: "self" }));
+  }
+  effects.push(...node.pass(1000));
+  const told = effects.flatMap((effect) =>
+    effect.kind === "send" && sent([effect]).some(({ kind }) => kind === "user") ? [effect.to.address[3]] : []
+  );
+  assertEquals(told.sort(), [2, 3, 4]);
+});
