@@ -56,6 +56,8 @@ for (const what of ["suspicions", "deaths"] as const) {
 }
 
 const large = world(4, 200);
+// The news of two hundred joins goes round for a while after everybody knows them.
+large.clock.runFor(60_000);
 const simulatedMs = 60_000;
 const startMs = performance.now();
 large.clock.runFor(simulatedMs);
