@@ -1,6 +1,10 @@
 /** Clients that write all the time and remember what was acknowledged. */
 import { assertEquals } from "../support/assert.ts";
-import type { Cluster } from "./cluster.ts";
+import type { EtcdClient } from "../../lib/etcd/client.ts";
+
+export interface Clients {
+  node(name: string): { client(): Promise<EtcdClient> };
+}
 
 export class Writers {
   readonly #acknowledged = new Map<string, string>();
@@ -9,7 +13,7 @@ export class Writers {
   failures = 0;
 
   /** Each writer goes through the nodes in turn when one fails it. */
-  constructor(cluster: Cluster, names: readonly string[], count = 8) {
+  constructor(cluster: Clients, names: readonly string[], count = 8) {
     this.#running = Array.from({ length: count }, (_, id) => this.#write(cluster, names, id));
   }
 
@@ -18,7 +22,7 @@ export class Writers {
   }
 
   /** Stops, and holds every acknowledged write against what one node reads now. */
-  async check(cluster: Cluster, through: string): Promise<void> {
+  async check(cluster: Clients, through: string): Promise<void> {
     this.#stop.abort();
     await Promise.all(this.#running);
     const client = await cluster.node(through).client();
@@ -29,7 +33,7 @@ export class Writers {
     assertEquals(lost, []);
   }
 
-  async #write(cluster: Cluster, names: readonly string[], id: number): Promise<void> {
+  async #write(cluster: Clients, names: readonly string[], id: number): Promise<void> {
     for (let count = 0, at = id; !this.#stop.signal.aborted; count++) {
       const key = `w/${id}/${count}`;
       try {
