@@ -29,7 +29,7 @@ for suite in "$@"; do
     ok) run_suite ok 900 deno task --quiet ok ;;
     # Mostly minutes of real time in which nothing must happen; each file has its own loopback addresses.
     interop) run_suite interop 1200 deno test --quiet --no-check --frozen --parallel --allow-all tests/interop ;;
-    *) run_suite "$suite" 1200 deno test --quiet --no-check --frozen --allow-all "tests/$suite" ;;
+    *) run_suite "$suite" 1800 deno test --quiet --no-check --frozen --allow-all "tests/$suite" ;;
   esac
 done
 finish

@@ -1,5 +1,5 @@
 /** Every command of e2d: its flags here, its work in a module that is loaded when it is called for. */
-import { type Command, command, usageError } from "./command.ts";
+import { type Command, command } from "./command.ts";
 import { checkClientTlsPaths } from "../pki/tls_set.ts";
 import { caFlags, configFlag, globalFlags } from "./common_flags.ts";
 import { address, choice, type FlagValues, listOf, path, text, toggle, whole } from "./flag.ts";
@@ -19,6 +19,13 @@ const dirFlag = {
 const statusFlags = {
   statusAddr: address(7981, "status address of the node to ask", { default: "127.0.0.1:7981" }),
   caCert: caFlags.caCert,
+  json: toggle("print JSON"),
+} as const;
+
+const controlFlags = {
+  ...globalFlags,
+  dataDir: runFlags.dataDir,
+  dryRun: toggle("only say what would be done"),
   json: toggle("print JSON"),
 } as const;
 
@@ -86,17 +93,9 @@ const logOf = async (values: { logFormat: "auto" | "text" | "json"; verbose: boo
   return systemLogger(values.logFormat, values.verbose);
 };
 
-/** What a later version brings: named here, so that nobody takes its name, and never pretended. */
-function planned(path: string, summary: string): Command {
-  return command({
-    path,
-    summary,
-    details: "Not available in this version.",
-    flags: globalFlags,
-    run: () => {
-      throw usageError([`"e2d ${path}" is not available in this version`], "see docs/ for what is");
-    },
-  });
+async function controlNode(request: Record<string, unknown>, values: FlagValues<typeof controlFlags>): Promise<number> {
+  const [{ control }, { systemTerminal }] = await Promise.all([import("./control.ts"), import("./etcd.ts")]);
+  return await control({ ...request, dryRun: values.dryRun }, values, systemTerminal);
 }
 
 export const commands: readonly Command[] = [
@@ -344,12 +343,40 @@ export const commands: readonly Command[] = [
       return await why(values, systemTerminal);
     },
   }),
-  planned("plan", "show what a command would do"),
-  planned("scale", "change the number of members"),
-  planned("upgrade", "change the version of etcd, one member at a time"),
-  planned("pause", "stop all automatic action"),
-  planned("resume", "take automatic action up again"),
-  planned("restore approve", "approve a restore that waits for it"),
+  command({
+    path: "scale",
+    summary: "change the number of members, one at a time",
+    details: "Growing takes in nodes that wait as spares; shrinking lets members go, the leader last.",
+    flags: controlFlags,
+    operands: [{ name: "N", help: "members afterwards", required: true, choices: ["1", "3", "5", "7"] }],
+    run: async (values, [to]) => await controlNode({ command: "scale", to: Number(to) }, values),
+  }),
+  command({
+    path: "upgrade",
+    summary: "change the version of etcd, one member and one minor at a time",
+    flags: { ...controlFlags, to: text("VERSION", "the minor version to go to, such as 3.7", { default: "" }) },
+    check: ({ to }) => /^3\.\d+$/.test(to) ? [] : [`--to ${JSON.stringify(to)}: allowed: a minor version such as 3.7`],
+    run: async (values) => await controlNode({ command: "upgrade", to: values.to }, values),
+  }),
+  command({
+    path: "pause",
+    summary: "stop all automatic action of the cluster",
+    flags: controlFlags,
+    run: async (values) => await controlNode({ command: "pause" }, values),
+  }),
+  command({
+    path: "resume",
+    summary: "take automatic action up again",
+    flags: controlFlags,
+    run: async (values) => await controlNode({ command: "resume" }, values),
+  }),
+  command({
+    path: "restore approve",
+    summary: "approve a restore that waits for it",
+    flags: controlFlags,
+    operands: [{ name: "PLAN", help: "as e2d status names it", required: true }],
+    run: async (values, [plan]) => await controlNode({ command: "approve", plan }, values),
+  }),
   command({
     path: "completion",
     summary: "print completions for a shell",

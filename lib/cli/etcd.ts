@@ -1,6 +1,6 @@
 /** `e2d etcd install` and `e2d etcd list`: what they do once their flags are read. */
 import type { Logger } from "../ports.ts";
-import { findEtcd, installEtcd, type ListedEtcd, listEtcd } from "../etcd/provider.ts";
+import { findEtcd, findEtcdOfMinor, installEtcd, type ListedEtcd, listEtcd } from "../etcd/provider.ts";
 import type { EtcdPrograms, EtcdRequest, ProviderPorts } from "../etcd/provider.ts";
 import { defaultVersion } from "../etcd/version.ts";
 import { systemEtcdRequest, systemProviderPorts } from "./etcd_provider.ts";
@@ -52,6 +52,15 @@ export async function provideEtcd(
 ): Promise<EtcdPrograms> {
   const ports = systemProviderPorts(log);
   return await withProgress(await systemEtcdRequest(options), terminal, (request) => findEtcd(request, ports));
+}
+
+/** For `e2d upgrade`: the newest of a minor version. Throws as `findEtcdOfMinor` does. */
+export async function provideEtcdOfMinor(
+  minor: string,
+  options: { etcdDir?: string | undefined; signal?: AbortSignal | undefined },
+  log: Logger,
+): Promise<EtcdPrograms> {
+  return await findEtcdOfMinor(minor, await systemEtcdRequest(options), systemProviderPorts(log));
 }
 
 export interface EtcdInstallOptions {

@@ -5,6 +5,7 @@ import { inspectDataDir } from "../etcd/data_dir.ts";
 import type { NodeConfig } from "../manager/node_config.ts";
 import { startNode, type System } from "../manager/start_node.ts";
 import { systemClock } from "../sys/clock.ts";
+import { serveControl } from "../sys/control_socket.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
 import { enableGrpcTls } from "../sys/grpc_tls.ts";
@@ -18,7 +19,7 @@ import { systemProcesses } from "../sys/process.ts";
 import { systemRandom } from "../sys/random.ts";
 import { systemConnections } from "../sys/tcp.ts";
 import { bindDatagrams } from "../sys/udp.ts";
-import { provideEtcd } from "./etcd.ts";
+import { provideEtcd, provideEtcdOfMinor } from "./etcd.ts";
 import { absolutePath, openPlace, readRecipients } from "./snapshot_place.ts";
 
 /** Resolves with the exit status. */
@@ -51,7 +52,9 @@ function systemFor({ etcd, snapshots, credentials }: NodeConfig, log: Logger, si
     log,
     inspectDataDir: async (path) => await inspectDataDir(path, { files: systemFiles, reader: systemFileReader }),
     provideEtcd: ({ minor }) =>
-      provideEtcd({ version: minor === undefined ? etcd.version : minor, etcdDir: etcd.dir, signal }, log),
+      minor === undefined
+        ? provideEtcd({ version: etcd.version, etcdDir: etcd.dir, signal }, log)
+        : provideEtcdOfMinor(minor, { etcdDir: etcd.dir, signal }, log),
     ownAddress: async (method, clusterSize) => {
       const { ownAddress } = await import("../discovery/own_address.ts");
       const { host, source } = await ownAddress({ method, clusterSize, network: systemNetwork, log }, signal);
@@ -90,6 +93,7 @@ function systemFor({ etcd, snapshots, credentials }: NodeConfig, log: Logger, si
     },
     absolutePath,
     serveHttp,
+    serveControl,
     enableTls: enableGrpcTls,
   };
 }

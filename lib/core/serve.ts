@@ -33,15 +33,17 @@ export function serve(turn: Turn): void {
       return;
     }
     if (node.waitingFor?.code === "no_quorum") node.waitingFor = undefined;
-    if (own.linearizable && !node.settings.paused) followPlan(turn, own);
+    // Read while paused, too: the end of the pause is told in the same place.
+    if (own.linearizable && node.settings.paused) readPlan(turn);
+    else if (own.linearizable) followPlan(turn, own);
     return;
   }
   clearUp(turn, own);
   backUp(turn, own);
+  readPlan(turn);
   if (node.settings.paused) {
     return turn.waitFor({ code: "paused", text: "paused: no member is added, promoted or removed until resumed" });
   }
-  readPlan(turn);
   if (node.deeds.has("cluster")) return;
   const deed = decideReplacement(view, own);
   const via = [node.self.clientUrl];

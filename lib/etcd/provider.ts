@@ -10,7 +10,15 @@ import type { DownloadPorts } from "./download.ts";
 import { type EmbeddedEtcd, installEmbedded, installRelease, type InstallRequest } from "./install.ts";
 import { programVersion } from "./program.ts";
 import type { Processes } from "../ports.ts";
-import { defaultVersion, isSupported, parseSupportedVersion, parseVersion, supportedRange } from "./version.ts";
+import { pinnedVersions } from "./pinned_sums.ts";
+import {
+  compareVersions,
+  defaultVersion,
+  isSupported,
+  parseSupportedVersion,
+  parseVersion,
+  supportedRange,
+} from "./version.ts";
 
 export type EtcdSource = "etcd-dir" | "embedded" | "cache" | "path" | "download";
 
@@ -207,4 +215,26 @@ async function* onPath(
       ports.log.warn("passing over etcd on PATH", { folder, error });
     }
   }
+}
+
+/**
+ * The newest etcd of a minor version ("3.7"): of those that are here, else of those with a pinned sum. Throws E2dError
+ * `etcd_minor_unknown`, or what `findEtcd` throws.
+ */
+export async function findEtcdOfMinor(
+  minor: string,
+  request: EtcdRequest,
+  ports: ProviderPorts,
+): Promise<EtcdPrograms> {
+  const fits = (version: string) => version.startsWith(`${minor}.`) && parseVersion(version)?.preRelease === "";
+  const newest = (versions: readonly string[]) =>
+    versions.filter(fits).sort((a, b) => compareVersions(parseVersion(b)!, parseVersion(a)!))[0];
+  const here = newest((await listEtcd(request, ports)).map(({ version }) => version));
+  const version = here ?? (request.etcdDir === undefined ? newest(pinnedVersions(request.platform.arch)) : undefined);
+  if (version !== undefined) return await findEtcd({ ...request, version }, ports);
+  throw new E2dError("etcd_minor_unknown", `Cannot get an etcd ${minor}: none is here, and no sum of one is known`, {
+    hint: request.etcdDir === undefined
+      ? `put one into the cache first: e2d etcd install --version ${minor}.N`
+      : `put one into "${request.etcdDir}", which --etcd-dir names, or leave the flag away`,
+  });
 }

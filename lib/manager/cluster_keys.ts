@@ -14,6 +14,8 @@ export const recordKey = "/_e2d/Cluster/1";
 /** Sizes the cluster had before it was scaled, as JSON. Go nodes do not know it. */
 export const formerSizesKey = "/_e2d/former-sizes";
 export const planKey = "/_e2d/plan";
+/** There while all automatic action is paused (`e2d pause`). */
+export const pausedKey = "/_e2d/paused";
 /** RFC 3339 time of the restore; clients wait for it. The original's. */
 export const markerKey = "/_e2d/snapshot";
 /** Which restore the marker is of. */

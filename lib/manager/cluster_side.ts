@@ -12,6 +12,7 @@ import {
   encodePlan,
   formerSizesKey,
   markerKey,
+  pausedKey,
   planKey,
   readSizes,
   recordKey,
@@ -34,8 +35,9 @@ export interface ClusterSide {
   moveLeader(to: string): Promise<void>;
   checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }>;
   changeRecord(from: number, to: number): Promise<void>;
-  readPlan(): Promise<Plan | undefined>;
+  readPlan(): Promise<{ plan: Plan | undefined; paused: boolean }>;
   writePlan(plan: Plan | undefined): Promise<void>;
+  setPaused(paused: boolean): Promise<void>;
   clearVolatile(lineage: Lineage): Promise<void>;
   compareHashes(endpoints: readonly string[]): Promise<{ equal: boolean; detail: string }>;
 }
@@ -140,10 +142,19 @@ export class EtcdCluster implements ClusterSide {
     }
   }
 
-  async readPlan(): Promise<Plan | undefined> {
-    const kv = await this.#client.get(planKey);
-    this.#planRevision = kv?.modRevision ?? 0;
-    return kv === undefined ? undefined : decodePlan(kv.value);
+  async readPlan(): Promise<{ plan: Plan | undefined; paused: boolean }> {
+    const { ranges } = await this.#client.txn({
+      compare: [],
+      success: [planKey, pausedKey].map((key) => ({ kind: "range", key })),
+    });
+    const [plan, paused] = ranges.map((range) => range?.kvs[0]);
+    this.#planRevision = plan?.modRevision ?? 0;
+    return { plan: plan === undefined ? undefined : decodePlan(plan.value), paused: paused !== undefined };
+  }
+
+  async setPaused(paused: boolean): Promise<void> {
+    if (paused) await this.#client.put(pausedKey, new Date(this.#clock.wallMs()).toISOString());
+    else await this.#client.delete(pausedKey);
   }
 
   async writePlan(plan: Plan | undefined): Promise<void> {

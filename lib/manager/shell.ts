@@ -29,6 +29,8 @@ export interface ShellSides {
   /** Undefined for a single node without peers. */
   readonly gossip: GossipSide | undefined;
   readonly snapshots: SnapshotSide;
+  /** What the cluster's mark says, each time it was read. */
+  readonly onPaused: (paused: boolean) => void;
   /** Finds, or gets, the newest etcd of this minor version, and makes the own etcd run it. */
   readonly upgradeEtcd: (minor: string) => Promise<void>;
 }
@@ -190,8 +192,9 @@ export class Shell {
 
   async #readPlan(): Promise<void> {
     try {
-      const plan = await this.#sides.cluster.readPlan();
+      const { plan, paused } = await this.#sides.cluster.readPlan();
       this.events.push({ kind: "plan", ...(plan === undefined ? {} : { plan }) });
+      this.#sides.onPaused(paused);
     } catch (error) {
       // It is asked again in a while; what was known stands until then.
       this.#sides.log.debug("cannot read the plan", { error: describeError(error) });

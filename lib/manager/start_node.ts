@@ -28,6 +28,7 @@ import { type EtcdClient, type EtcdClientOptions, openEtcd } from "../etcd/clien
 import type { EtcdPrograms } from "../etcd/provider.ts";
 import { hostText, isLoopback, needsHost, type NodeAddresses, nodeAddresses } from "./addresses.ts";
 import { EtcdCluster } from "./cluster_side.ts";
+import { handleControl } from "./control.ts";
 import { EtcdSide } from "./etcd_side.ts";
 import { EventQueue } from "./event_queue.ts";
 import { type GossipSide, startGossipSide } from "./gossip_side.ts";
@@ -72,6 +73,11 @@ export interface System {
     handler: (request: Request) => Response | Promise<Response>,
     tls?: { certificate: string; key: string },
   ) => { readonly local: HostPort; close(): Promise<void> };
+  /** Answers commands of this machine's operators. Throws E2dError `control_listen`. */
+  readonly serveControl: (
+    path: string,
+    handler: (request: unknown) => Promise<unknown>,
+  ) => Promise<{ close(): void }>;
   /** For certificates of e2d's own gRPC client: must have run before it dials. */
   readonly enableTls: () => Promise<void>;
 }
@@ -85,6 +91,9 @@ export interface Stopping {
 
 /** Often enough for lives of half a minute, which tests and short-lived authorities have. */
 const certificatesEveryMs = 5_000;
+/** Where a running node takes commands. */
+export const controlPath = (dataDir: string) => `${dataDir}.e2d.sock`;
+
 /** A learner that stands still for longer than this makes way for another. */
 const learnerStallTimeoutMs = 120_000;
 
@@ -177,6 +186,9 @@ async function live(
     deliver,
   });
 
+  let paused = false;
+  const approved: string[] = [];
+  let control: { close(): void } | undefined;
   let certificates: readonly CertificateState[] = [];
   let status: { close(): Promise<void> } | undefined;
   let snapshots: SnapshotSide = noSnapshots;
@@ -205,7 +217,11 @@ async function live(
         deliver,
       });
     }
-    const settings = (): Settings => settingsOf(config, { alone, seeds: seeds?.current() ?? [] });
+    const settings = (): Settings => ({
+      ...settingsOf(config, { alone, seeds: seeds?.current() ?? [] }),
+      paused,
+      approved,
+    });
     const journal = new Journal();
     snapshots = await openSnapshotSide(prepared, system, client, etcd, () => shell.node?.record.started?.how);
     const shell = new Shell({
@@ -219,6 +235,12 @@ async function live(
       cluster,
       gossip,
       snapshots,
+      onPaused: (now) => {
+        if (now === paused) return;
+        paused = now;
+        log.warn(paused ? "automatic action is paused" : "automatic action goes on");
+        deliver({ kind: "settings", settings: settings() });
+      },
       upgradeEtcd: async (minor) => await etcd.change(await system.provideEtcd({ minor })),
     }, events);
     onAbort(stopping.stop, () => deliver({ kind: "stop" }));
@@ -230,6 +252,25 @@ async function live(
       gossip: () => gossip?.metrics(),
       nowWallMs: () => clock.wallMs(),
     });
+    control = await system.serveControl(controlPath(dataDir), (request) =>
+      handleControl(request, {
+        node: () => shell.node,
+        now: () => shell.now(),
+        newId: () => hex(random.bytes(4)),
+        deliver,
+        async askMembers(endpoints) {
+          await Promise.all(endpoints.map(async (endpoint) => {
+            deliver({ kind: "probed", endpoint, probe: await cluster.probe(endpoint) });
+          }));
+          // One turn of the loop, so that the answers are in the node's state.
+          await clock.sleep(0);
+        },
+        setPaused: (paused) => cluster.setPaused(paused),
+        approve: (plan) => {
+          approved.push(plan);
+          deliver({ kind: "settings", settings: settings() });
+        },
+      }));
     deliver({ kind: "boot" });
     const code = await run(createNode(identity, settings(), life, shell.now()), shell);
     if (code !== 0 && etcd.lastExit !== undefined) {
@@ -241,6 +282,7 @@ async function live(
     await etcd.stop();
     await gossip?.close();
     await seeds?.close();
+    control?.close();
     await status?.close();
     await snapshots.close();
     client.close();

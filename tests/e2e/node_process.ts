@@ -22,7 +22,8 @@ export function freshHost(): string {
 export interface NodeOptions {
   host?: string;
   dataDir: string;
-  etcd?: EtcdVersion;
+  /** Default 3.6.14; null: e2d finds one by itself. */
+  etcd?: EtcdVersion | null;
   args?: readonly string[];
   environment?: Record<string, string>;
   tls?: EtcdTls;
@@ -75,7 +76,7 @@ export class NodeProcess implements AsyncDisposable {
         "run",
         `--host=${this.host}`,
         `--data-dir=${options.dataDir}`,
-        `--etcd-dir=${etcdDir(options.etcd)}`,
+        ...(options.etcd === null ? [] : [`--etcd-dir=${etcdDir(options.etcd)}`]),
         "--log-format=json",
         ...(options.args ?? []),
       ],

@@ -1,0 +1,124 @@
+/** What operators ask of a running cluster: scale it, upgrade it, pause it, approve a restore. */
+import { assert, assertEquals } from "../support/assert.ts";
+import { temporaryDirectory } from "../support/fixtures.ts";
+import { etcdDir } from "../support/parts.ts";
+import { Cluster, names } from "./cluster.ts";
+import { e2d, freshHost, NodeProcess } from "./node_process.ts";
+import { Writers } from "./writers.ts";
+
+const cancelled = { sanitizeResources: false };
+
+Deno.test("e2d scale takes waiting spares in, and lets members go again, while clients write", cancelled, async () => {
+  await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
+  await cluster.healthy();
+  await cluster.members(["a", "b", "c"]);
+  for (const name of ["d", "e"]) cluster.startNode(name);
+  for (const name of ["d", "e"]) await cluster.node(name).logged(({ reason }) => reason === "spare");
+  const writers = new Writers(cluster, ["a", "b", "c"]);
+  const at = ["--data-dir", cluster.dataDir("a")];
+  const plan = await e2d(["scale", "5", "--dry-run", ...at]);
+  assert(plan.code === 0 && plan.stdout.includes("would be done"), plan.stderr + plan.stdout);
+  assertEquals((await cluster.members(["a", "b", "c"])).length, 3);
+  const up = await e2d(["scale", "5", ...at]);
+  assertEquals(up.code, 0, up.stderr);
+  await cluster.members(names.slice(0, 5), 120_000);
+  await cluster.node("a").eventually("ready to shrink", async () => {
+    const down = await e2d(["scale", "3", ...at]);
+    assertEquals(down.code, 0, down.stderr);
+  });
+  await cluster.node("a").eventually("three members again", async () => {
+    const client = await cluster.node("a").client();
+    const members = await client.memberList(cluster.node("a").clientUrl, { timeoutMs: 1_000 });
+    assertEquals(members.length, 3);
+  }, 120_000);
+  await writers.check(cluster, "a");
+  assertEquals((await e2d(["scale", "3", ...at])).code, 1);
+});
+
+Deno.test(
+  "e2d upgrade rolls the members from 3.5 to 3.6, the leader last, while clients write",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    // A cache that an operator has filled.
+    await Deno.mkdir(`${dir.path}/e2d/etcd`, { recursive: true });
+    for (const version of ["3.5.33", "3.6.14"] as const) {
+      await Deno.symlink(etcdDir(version), `${dir.path}/e2d/etcd/${version}`);
+    }
+    const hosts = [freshHost(), freshHost(), freshHost()];
+    const nodes = new Map(hosts.map((host, at) => [
+      names[at]!,
+      new NodeProcess({
+        host,
+        dataDir: `${dir.path}/${names[at]}`,
+        etcd: null,
+        args: [`--name=${names[at]}`, "-n=3", `--bootstrap-addrs=${hosts.join(",")}`, "--etcd-version=3.5.33"],
+        environment: { XDG_CACHE_HOME: dir.path },
+      }),
+    ]));
+    const node = (name: string) => nodes.get(name)!;
+    try {
+      await Promise.all(names.slice(0, 3).map((name) => node(name).healthy()));
+      const writers = new Writers({ node }, ["a", "b", "c"]);
+      const versions = async () =>
+        await Promise.all(["a", "b", "c"].map(async (name) => {
+          const { version } = await (await node(name).client()).status(node(name).clientUrl, { timeoutMs: 2_000 });
+          return version;
+        }));
+      const early = await e2d(["upgrade", "--to=3.7", "--data-dir", `${dir.path}/a`]);
+      assert(early.code === 1 && early.stderr.includes("go to 3.6 first"), early.stderr);
+      await node("a").eventually("an upgrade on its way", async () => {
+        const upgrade = await e2d(["upgrade", "--to=3.6", "--data-dir", `${dir.path}/a`]);
+        assertEquals(upgrade.code, 0, upgrade.stderr);
+      });
+      await node("a").eventually(
+        "on 3.6",
+        async () => assertEquals(await versions(), ["3.6.14", "3.6.14", "3.6.14"]),
+        120_000,
+      );
+      await writers.check({ node }, "b");
+    } finally {
+      for (const each of nodes.values()) await each[Symbol.asyncDispose]();
+    }
+  },
+);
+
+Deno.test("e2d pause keeps a dead member in its place until resume", cancelled, async () => {
+  await using cluster = await Cluster.start({ size: 3 });
+  await cluster.healthy();
+  const at = ["--data-dir", cluster.dataDir("a")];
+  assertEquals((await e2d(["pause", ...at])).code, 0);
+  await Promise.all(
+    ["a", "b", "c"].map((name) => cluster.node(name).logged(({ message }) => message === "automatic action is paused")),
+  );
+  await cluster.kill("b");
+  await new Promise((resolve) => setTimeout(resolve, 15_000));
+  const client = await cluster.node("a").client();
+  assertEquals((await client.memberList(cluster.node("a").clientUrl)).length, 3);
+  assertEquals((await e2d(["resume", ...at])).code, 0);
+  await cluster.members(["a", "c"]);
+});
+
+Deno.test("--restore ask waits for e2d restore approve, and names the plan", cancelled, async () => {
+  await using dir = await temporaryDirectory();
+  await Deno.mkdir(`${dir.path}/backups`);
+  const host = freshHost();
+  const args = [`--snapshot-backup-url=file://${dir.path}/backups/db`, "--snapshot-interval=1s", "--restore=ask"];
+  {
+    await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args: args.slice(0, 2) });
+    await node.healthy();
+    await (await node.client()).put("kept", "yes");
+    const { revision } = await (await node.client()).status(node.clientUrl);
+    await node.logged((entry) => entry.message === "saved a snapshot" && Number(entry.revision) >= revision);
+  }
+  await Deno.rename(`${dir.path}/data`, `${dir.path}/lost`);
+  await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
+  const { why } = await node.logged(({ reason }) => reason === "restore_asks");
+  const plan = /restore plan ([0-9a-f]{16})/.exec(String(why))![1]!;
+  assertEquals((await e2d(["restore", "approve", "0".repeat(16), "--data-dir", `${dir.path}/data`])).code, 1);
+  assert(!node.log.some(({ message }) => message === "starting etcd"));
+  const approved = await e2d(["restore", "approve", plan, "--data-dir", `${dir.path}/data`]);
+  assertEquals(approved.code, 0, approved.stderr);
+  await node.healthy();
+  assert((await (await node.client()).get("kept")) !== undefined);
+});
