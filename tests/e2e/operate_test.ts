@@ -65,8 +65,10 @@ Deno.test(
           const { version } = await (await node(name).client()).status(node(name).clientUrl, { timeoutMs: 2_000 });
           return version;
         }));
-      const early = await e2d(["upgrade", "--to=3.7", "--data-dir", `${dir.path}/a`]);
-      assert(early.code === 1 && early.stderr.includes("go to 3.6 first"), early.stderr);
+      await node("a").eventually("refused", async () => {
+        const early = await e2d(["upgrade", "--to=3.7", "--data-dir", `${dir.path}/a`]);
+        assert(early.code === 1 && early.stderr.includes("go to 3.6 first"), early.stderr);
+      });
       await node("a").eventually("an upgrade on its way", async () => {
         const upgrade = await e2d(["upgrade", "--to=3.6", "--data-dir", `${dir.path}/a`]);
         assertEquals(upgrade.code, 0, upgrade.stderr);
