@@ -140,10 +140,13 @@ export class Moto implements AsyncDisposable {
     await this.call("ec2", "TerminateInstances", { "InstanceId.1": id });
   }
 
-  /** A group of `size` instances, of which moto chooses the addresses in `subnet`. */
+  /** A group of `size` instances on loopback addresses of 127.9.1.0/24, which moto chooses. */
   async group(name: string, size: number): Promise<void> {
-    const schema = v.object({ subnetSet: xmlList("item", v.object({ subnetId: v.string() })) });
-    const { subnetSet } = v.parse(schema, await this.call("ec2", "DescribeSubnets", {}));
+    const vpc = v.object({ vpc: v.object({ vpcId: v.string() }) });
+    const { vpcId } = v.parse(vpc, await this.call("ec2", "CreateVpc", { CidrBlock: "127.9.0.0/16" })).vpc;
+    const subnet = v.object({ subnet: v.object({ subnetId: v.string() }) });
+    const made = await this.call("ec2", "CreateSubnet", { VpcId: vpcId, CidrBlock: "127.9.1.0/24" });
+    const { subnetId } = v.parse(subnet, made).subnet;
     await this.call("autoscaling", "CreateLaunchConfiguration", {
       LaunchConfigurationName: name,
       ImageId: "ami-12c6146b",
@@ -155,17 +158,11 @@ export class Moto implements AsyncDisposable {
       MinSize: `${size}`,
       MaxSize: `${size}`,
       DesiredCapacity: `${size}`,
-      VPCZoneIdentifier: subnetSet[0]!.subnetId,
+      VPCZoneIdentifier: subnetId,
     });
   }
 
-  /** Puts instances that run into a group that has none of its own. */
-  async attach(name: string, ids: readonly string[]): Promise<void> {
-    const members = Object.fromEntries(ids.map((id, at) => [`InstanceIds.member.${at + 1}`, id]));
-    await this.call("autoscaling", "AttachInstances", { AutoScalingGroupName: name, ...members });
-  }
-
-  /** Who is in a group, with the addresses of all running instances of the account. */
+  /** Who is in a group, in service or not. */
   async members(name: string): Promise<{ id: string; address: string }[]> {
     const groups = v.object({
       DescribeAutoScalingGroupsResult: v.object({

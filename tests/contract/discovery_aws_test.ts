@@ -66,6 +66,7 @@ Deno.test("aws-autoscaling-group finds the group of its instance, and the one th
   await using moto = await Moto.start();
   await moto.group("etcd", 3);
   const before = await moto.members("etcd");
+  assert(before.every(({ address }) => address.startsWith("127.9.1.")), JSON.stringify(before));
   const user = await moto.user("finder", needed["aws-autoscaling-group"]);
   await using metadata = await startMetadata(directory.path, before[0]!);
   const environment = { AWS_ENDPOINT_URL: moto.url, AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url };
