@@ -168,8 +168,8 @@ export interface Processes {
   /** Throws E2dError `process_start` when the program is missing or not executable. */
   start(program: string, args: readonly string[], options?: {
     environment?: Readonly<Record<string, string>>;
-    /** Variables of this process that the child is not to have. Default: none. */
-    withhold?: RegExp;
+    /** Names of the variables of this process that the child is to have. Default: all. */
+    inherit?: RegExp;
     /** Ask the system to end the child when this process dies, where it can. Default false. */
     dieWithParent?: boolean;
   }): Promise<Process>;

@@ -1,5 +1,6 @@
 /** One etcd process: started, listened to, stopped. What its end means is for others to decide. */
 import type { Clock, Logger, Process, Processes } from "../ports.ts";
+import { etcdEnvironment } from "./environment.ts";
 import { type ExitCause, exitCause } from "./exit_cause.ts";
 import { parseLogLine } from "./log_line.ts";
 
@@ -28,9 +29,6 @@ export interface EtcdProcessPorts {
   log: Logger;
 }
 
-/** ETCD_* would contradict the arguments; the rest are e2d's own settings and credentials. */
-const notForEtcd = /^(ETCD_|ETCDCTL_|E2D_|AWS_|DO_|HCLOUD_|AZURE_|GOOGLE_)/;
-
 const tailLines = 30;
 const lineMaxChars = 16_384;
 /** A child that the process left behind may hold the pipe open: the last words are waited for this long. */
@@ -42,7 +40,7 @@ export async function startEtcdProcess(
   args: readonly string[],
   { processes, clock, log }: EtcdProcessPorts,
 ): Promise<EtcdProcess> {
-  const process = await processes.start(program, args, { dieWithParent: true, withhold: notForEtcd });
+  const process = await processes.start(program, args, { dieWithParent: true, inherit: etcdEnvironment });
   const tail: string[] = [];
   const note = (line: string) => {
     if (line.trim() === "") return;

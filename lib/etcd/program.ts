@@ -1,5 +1,6 @@
 import { E2dError } from "../errors.ts";
 import type { Clock, Process, Processes } from "../ports.ts";
+import { etcdEnvironment } from "./environment.ts";
 import { versionInOutput } from "./version.ts";
 
 const outputMaxBytes = 65_536;
@@ -16,7 +17,7 @@ export async function programVersion(
 ): Promise<string> {
   let process: Process;
   try {
-    process = await processes.start(etcd, ["--version"], { dieWithParent: true });
+    process = await processes.start(etcd, ["--version"], { dieWithParent: true, inherit: etcdEnvironment });
   } catch (cause) {
     throw new E2dError("etcd_not_runnable", `Cannot run "${etcd}": ${whyNot(cause)}`, {
       cause,

@@ -1,4 +1,5 @@
 import type { Process, Processes } from "../ports.ts";
+import { etcdEnvironment } from "./environment.ts";
 
 export interface ToolResult {
   readonly code: number;
@@ -9,7 +10,7 @@ export interface ToolResult {
 
 const outputMaxChars = 65_536;
 
-/** Runs a program to its end. Throws E2dError `process_start`, or the signal's reason after killing it. */
+/** Runs a program of an etcd release to its end. Throws E2dError `process_start`, or the signal's reason after killing it. */
 export async function runTool(
   processes: Processes,
   program: string,
@@ -19,6 +20,7 @@ export async function runTool(
   signal?.throwIfAborted();
   const process: Process = await processes.start(program, args, {
     dieWithParent: true,
+    inherit: etcdEnvironment,
     ...(environment !== undefined && { environment }),
   });
   const kill = () => process.kill("SIGKILL");

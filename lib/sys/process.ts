@@ -17,7 +17,7 @@ export const systemProcesses: Processes = {
         stdin: "null",
         stdout: "piped",
         stderr: "piped",
-        ...environmentFor(options.environment, options.withhold),
+        ...environmentFor(options.environment, options.inherit),
       }).spawn();
     } catch (error) {
       throw new E2dError("process_start", `Cannot start "${program}": the system refused`, { cause: error });
@@ -68,10 +68,10 @@ function systemProcess(child: Deno.ChildProcess): Process {
 
 function environmentFor(
   added: Readonly<Record<string, string>> = {},
-  withhold: RegExp | undefined,
+  inherit: RegExp | undefined,
 ): { clearEnv?: boolean; env: Record<string, string> } {
-  if (withhold === undefined) return { env: { ...added } };
-  const kept = Object.entries(Deno.env.toObject()).filter(([name]) => !withhold.test(name));
+  if (inherit === undefined) return { env: { ...added } };
+  const kept = Object.entries(Deno.env.toObject()).filter(([name]) => inherit.test(name));
   return { clearEnv: true, env: { ...Object.fromEntries(kept), ...added } };
 }
 
