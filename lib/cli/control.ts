@@ -1,6 +1,6 @@
 /** `e2d scale`, `upgrade`, `pause`, `resume` and `restore approve`: asked of the node that runs on this machine. */
 import type { ControlAnswer } from "../manager/control.ts";
-import { controlPath } from "../manager/start_node.ts";
+import { controlPath } from "../manager/place.ts";
 import { askControl } from "../sys/control_socket.ts";
 import type { Terminal } from "./etcd.ts";
 import { absolutePath } from "./snapshot_place.ts";

@@ -5,6 +5,7 @@ import { inspectDataDir } from "../etcd/data_dir.ts";
 import type { NodeConfig } from "../manager/node_config.ts";
 import { startNode, type System } from "../manager/start_node.ts";
 import { systemClock } from "../sys/clock.ts";
+import { forbidCoreDumps } from "../sys/core_dumps.ts";
 import { serveControl } from "../sys/control_socket.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
@@ -31,6 +32,7 @@ export async function run(config: NodeConfig, log: Logger): Promise<number> {
     (stop.signal.aborted ? hurry : stop).abort();
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => onSignal(signal));
+  await forbidCoreDumps();
   try {
     return await startNode(config, systemFor(config, log, stop.signal), { stop: stop.signal, hurry: hurry.signal });
   } catch (error) {

@@ -30,6 +30,7 @@ import { hostText, isLoopback, needsHost, type NodeAddresses, nodeAddresses } fr
 import { EtcdCluster } from "./cluster_side.ts";
 import { handleControl } from "./control.ts";
 import { EtcdSide } from "./etcd_side.ts";
+import { checkPlace, controlPath } from "./place.ts";
 import { EventQueue } from "./event_queue.ts";
 import { type GossipSide, startGossipSide } from "./gossip_side.ts";
 import { type Hold, holdDataDir } from "./hold.ts";
@@ -41,7 +42,7 @@ import { clientTls, etcdTls, prepareSecurity, readPair, renewalOptions, type Sec
 import { discoveredSeeds, namedSeeds, type SeedSource } from "./seed_source.ts";
 import { Shell } from "./shell.ts";
 import { noSnapshots, type SnapshotSide } from "./snapshot_side.ts";
-import { type HandlerSources, handleStatus } from "./status_handler.ts";
+import { handleLocalStatus, type HandlerSources, handleStatus } from "./status_handler.ts";
 import { statusReport } from "./status_report.ts";
 
 export interface System {
@@ -91,9 +92,6 @@ export interface Stopping {
 
 /** Often enough for lives of half a minute, which tests and short-lived authorities have. */
 const certificatesEveryMs = 5_000;
-/** Where a running node takes commands. */
-export const controlPath = (dataDir: string) => `${dataDir}.e2d.sock`;
-
 /** A learner that stands still for longer than this makes way for another. */
 const learnerStallTimeoutMs = 120_000;
 
@@ -119,6 +117,7 @@ export async function startNode(config: NodeConfig, system: System, stopping: St
 
   const parent = dataDir.slice(0, dataDir.lastIndexOf("/")) || "/";
   if (await files.info(parent) === undefined) await files.makeDirectory(parent);
+  await checkPlace(dataDir, system);
   const hold = await holdDataDir(dataDir, system);
   try {
     await requireFree({ peer: addresses.peer, client: addresses.client }, system);
@@ -405,7 +404,8 @@ async function serveStatus(
   try {
     // Beyond this machine nobody reads it in the clear, where there are certificates.
     const tls = set.kind === "mutual" && !isLoopback(statusAddr.host) ? await readPair(files, set.server) : undefined;
-    return serveHttp(statusAddr, (request) => handleStatus(request, sources), tls);
+    const handle = isLoopback(statusAddr.host) ? handleLocalStatus : handleStatus;
+    return serveHttp(statusAddr, (request) => handle(request, sources), tls);
   } catch (error) {
     log.warn("there is no status page", { error: describeError(error) });
     return undefined;

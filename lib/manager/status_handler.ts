@@ -1,5 +1,6 @@
 /** The node's HTTP answers: health, readiness, metrics, status and the journal. Reads; nothing can be changed here. */
 import type { GossipMetrics } from "../gossip/gossip.ts";
+import { isLoopback } from "./addresses.ts";
 import type { Journal } from "./journal.ts";
 import { metricsText } from "./metrics_text.ts";
 import { journalReport, type StatusReport } from "./status_report.ts";
@@ -23,6 +24,21 @@ function reply(body: string, type: string, status = 200): Response {
       "x-content-type-options": "nosniff",
     },
   });
+}
+
+/**
+ * True when the request names this machine as a caller on it does. A web page that has its own name resolve to 127.0.0.1
+ * (DNS rebinding) is asked for by that name: a browser on this machine must not read the status to it.
+ */
+export function namesThisMachine(request: Request): boolean {
+  const { hostname } = new URL(request.url);
+  return isLoopback(hostname.replace(/^\[(.*)\]$/, "$1"));
+}
+
+/** For an address that only this machine reaches. */
+export function handleLocalStatus(request: Request, sources: HandlerSources): Response {
+  if (namesThisMachine(request)) return handleStatus(request, sources);
+  return json({ error: "this address answers to localhost and 127.0.0.1 only" }, 421);
 }
 
 export function handleStatus(request: Request, sources: HandlerSources): Response {
