@@ -55,14 +55,22 @@ async function askMethod(
   if (method?.ownAddress === undefined) return undefined;
   try {
     const address = await method.ownAddress(signal);
-    const kind = address === undefined ? undefined : addressKind(address);
-    // What a cloud calls private may lie in a range of its customer's own; nobody reaches the others from elsewhere.
-    return kind === "private" || kind === "public" ? address : undefined;
+    return address !== undefined && isReachable(address) ? address : undefined;
   } catch (error) {
     if (!isE2dError(error, "no_metadata_service")) throw error;
     log.info("No metadata service tells the own address: the default route decides", { method: method.name });
     return undefined;
   }
+}
+
+/**
+ * What a cloud calls private may lie in a range of its customer's own. A loopback address of its own is what the
+ * imitation of a cloud gives to each of the instances on one machine; 127.0.0.1 tells nothing.
+ */
+function isReachable(address: string): boolean {
+  const kind = addressKind(address);
+  return kind === "private" || kind === "public" ||
+    (kind === "loopback" && address !== "127.0.0.1" && address !== "::1");
 }
 
 const fourFirst = (a: { address: string }, b: { address: string }) =>

@@ -36,6 +36,8 @@ export interface E2dGossip {
   readonly gossip: Gossip;
   readonly keyring: Keyring | undefined;
   metrics(): GossipMetrics;
+  /** Who is new among the seeds is asked at once. */
+  seedsChanged(): void;
   /** Tells the others that this node goes on purpose. */
   leave(timeoutMs?: number): Promise<void>;
   close(): Promise<void>;
@@ -135,6 +137,7 @@ export async function startE2dGossip(options: E2dGossipOptions): Promise<E2dGoss
       await gossip.send(to, marked);
     },
     metrics: () => gossip.metrics(),
+    seedsChanged: () => gossip.seedsChanged(),
     leave: (timeoutMs) => gossip.leave(timeoutMs),
     async close() {
       closing.abort();

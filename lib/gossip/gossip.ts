@@ -74,6 +74,8 @@ export interface Gossip {
   /** The keys, to be changed at run time; undefined for a node without encryption. */
   readonly keyring: Keyring | undefined;
   metrics(): GossipMetrics;
+  /** Asks `seeds` anew; whoever is new among them is asked for the cluster at once. */
+  seedsChanged(): void;
   /** Tells the others that this node goes on purpose, and resolves when that is told or `timeoutMs` is over. */
   leave(timeoutMs?: number): Promise<void>;
   /** Stops at once and frees the sockets. Without `leave` before, others find out by probing. */
@@ -194,6 +196,10 @@ class GossipNode implements Gossip {
     timeout.abort();
   }
 
+  seedsChanged(): void {
+    if (!this.#closing.signal.aborted) this.#feed({ kind: "setSeeds", seeds: this.#options.seeds() });
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     this.#rearm.abort();
@@ -287,8 +293,8 @@ class GossipNode implements Gossip {
       });
       this.#feed({ kind: "pushPullFailed", ...asked });
     }
-    // The list may have changed (discovery); asking is cheap, and an exchange is the moment it matters.
-    if (seed) this.#feed({ kind: "setSeeds", seeds: this.#options.seeds() });
+    // The list may have changed unannounced; asking is cheap, and an exchange is the moment it matters.
+    if (seed) this.seedsChanged();
   }
 
   #call(callback: () => void): void {

@@ -26,6 +26,8 @@ export interface GossipSide {
   publish(facts: PeerFacts): void;
   peers(): GossipPeer[];
   metrics(): GossipMetrics;
+  /** Who is new among the seeds is asked at once: a first list may come long after the start. */
+  seedsChanged(): void;
   /** Says goodbye, and frees the sockets. */
   close(): Promise<void>;
 }
@@ -85,6 +87,7 @@ export async function startGossipSide(options: GossipSideOptions): Promise<Gossi
     publish: (facts) => channel.publish(facts),
     peers,
     metrics: () => gossip.metrics(),
+    seedsChanged: () => gossip.seedsChanged(),
     async close() {
       closing.abort();
       await gossip.leave(leaveTimeoutMs);

@@ -195,7 +195,10 @@ async function live(
   let gossip: GossipSide | undefined;
   try {
     if (!alone) {
-      const onChange = () => deliver({ kind: "settings", settings: settings() });
+      const onChange = () => {
+        gossip?.seedsChanged();
+        deliver({ kind: "settings", settings: settings() });
+      };
       seeds = prepared.asking === undefined
         ? await namedSeeds({ addresses: config.bootstrapAddrs, resolve: system.resolve, clock, log, onChange })
         : discoveredSeeds(prepared.asking, addresses.gossip.port, onChange);

@@ -45,6 +45,11 @@ Deno.test("ownAddress() takes the default route where no metadata service is, or
   }
 });
 
+Deno.test("ownAddress() takes a loopback address of its own from a metadata service that imitates a cloud", async () => {
+  const found = await choose({ addresses: ["eth0 10.0.0.1"], routes: ["eth0"], told: "127.9.1.4" });
+  assertEquals(found, { host: "127.9.1.4", source: "metadata service" });
+});
+
 Deno.test("ownAddress() does not guess where the metadata service is there and answers badly", async () => {
   const told = new E2dError("cloud_answer", "Cannot ask: garbled");
   await assertE2dError("cloud_answer", () => choose({ addresses: ["eth0 10.0.0.1"], routes: ["eth0"], told }));

@@ -21,6 +21,8 @@ export function freshHost(): string {
 
 export interface NodeOptions {
   host?: string;
+  /** e2d is to find out `host` by itself. */
+  findsHost?: boolean;
   dataDir: string;
   /** Default 3.6.14; null: e2d finds one by itself. */
   etcd?: EtcdVersion | null;
@@ -74,7 +76,7 @@ export class NodeProcess implements AsyncDisposable {
       args: [
         ...before,
         "run",
-        `--host=${this.host}`,
+        ...(options.findsHost ? [] : [`--host=${this.host}`]),
         `--data-dir=${options.dataDir}`,
         ...(options.etcd === null ? [] : [`--etcd-dir=${etcdDir(options.etcd)}`]),
         "--log-format=json",
