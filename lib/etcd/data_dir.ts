@@ -133,9 +133,13 @@ const isUnused = ({ members, revision, raftIndex }: DatabaseFacts) =>
   members.length === 0 && revision <= 1 && raftIndex === 0;
 
 function valid(log: WalFacts, facts: DatabaseFacts): ValidDataDir {
-  // A member killed in its first moments has them in the log only.
-  const members = facts.members.length > 0 ? facts.members : membersOf(log);
-  const own = members.find(({ id }) => id === log.memberId);
+  const isOwn = ({ id }: EtcdMemberInfo) => id === log.memberId;
+  const logged = membersOf(log);
+  // A member killed in its first moments has them in the log only. What `etcdctl snapshot restore` of 3.4 made still
+  // holds the members of the snapshot's cluster in its database, until etcd has run.
+  const outdated = !facts.members.some(isOwn) && !facts.removedIds.includes(log.memberId) && logged.some(isOwn);
+  const members = facts.members.length === 0 || outdated ? logged : facts.members;
+  const own = members.find(isOwn);
   const { clusterVersion, storageVersion } = facts;
   return {
     kind: "valid",

@@ -1,0 +1,233 @@
+/** What a survivor still knows, got from a copy of its data, and made into a new cluster: with real etcds of every release. */
+import { E2dError } from "../../lib/errors.ts";
+import { openEtcd } from "../../lib/etcd/client.ts";
+import { inspectDataDir } from "../../lib/etcd/data_dir.ts";
+import { defaultRevisionBump, type RestoreRequest, restoreSnapshot } from "../../lib/etcd/restore.ts";
+import { checkSnapshotFile } from "../../lib/etcd/snapshot_file.ts";
+import { copyForExport } from "../../lib/etcd/copy_data_dir.ts";
+import { exportFromCopy } from "../../lib/etcd/survivor.ts";
+import type { Logger } from "../../lib/ports.ts";
+import { systemClock } from "../../lib/sys/clock.ts";
+import { systemFileReader } from "../../lib/sys/file_reader.ts";
+import { systemFiles } from "../../lib/sys/files.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { systemProcesses } from "../../lib/sys/process.ts";
+import { systemStaging } from "../../lib/sys/staging.ts";
+import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
+import { eventually, temporaryDirectory } from "../support/fixtures.ts";
+import { etcdDir, type EtcdVersion, etcdVersions } from "../support/parts.ts";
+import { PlainCluster, type PlainMember } from "./plain_cluster.ts";
+
+// grpc-js closes its HTTP/2 sessions some time after the client.
+const sanitize = { sanitizeResources: false, sanitizeOps: false };
+const log: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, with: () => log };
+const ports = {
+  processes: systemProcesses,
+  clock: systemClock,
+  log,
+  files: systemFiles,
+  staging: systemStaging,
+  reader: systemFileReader,
+};
+
+const programs = (version: EtcdVersion): RestoreRequest["programs"] =>
+  version.startsWith("3.4")
+    ? { etcdctl: `${etcdDir(version)}/etcdctl` }
+    : { etcdutl: `${etcdDir(version)}/etcdutl`, etcdctl: `${etcdDir(version)}/etcdctl` };
+
+async function save(stream: ReadableStream<Uint8Array<ArrayBuffer>>, path: string): Promise<void> {
+  await Deno.writeFile(path, stream);
+}
+
+for (const version of etcdVersions) {
+  Deno.test(
+    `exportFromCopy() and restoreSnapshot() carry a survivor of etcd ${version} into a new cluster`,
+    sanitize,
+    async () => {
+      await enableGrpcTls();
+      await using directory = await temporaryDirectory();
+      const at = (path: string) => `${directory.path}/${path}`;
+      await using cluster = await PlainCluster.start({ directory: directory.path, size: 3, version });
+      const survivor = cluster.members[2] as PlainMember;
+      const etcd = await openEtcd({ endpoints: [survivor.clientUrl], clock: systemClock });
+      for (let n = 0; n < 100; n++) await etcd.put(`key${n}`, `value${n}`);
+      const acknowledged = (await etcd.put("last", "acknowledged")).revision;
+      const hash = await etcd.hashKv(survivor.clientUrl, 0);
+      // The last write is in the log, and may not be in the database yet.
+      await Promise.all(cluster.members.map((member) => cluster.stop(member, "SIGKILL")));
+      etcd.close();
+
+      const before = await inspectDataDir(survivor.dataDir, ports);
+      assert(before.kind === "valid", JSON.stringify(before));
+      await copyForExport(survivor.dataDir, at("copy"), ports);
+      assertEquals(await inspectDataDir(at("copy"), ports), before);
+      await Deno.mkdir(at("s"), { mode: 0o700 });
+      const snapshotPath = at("export.db");
+      const request = {
+        etcd: `${etcdDir(version)}/etcd`,
+        version,
+        copyDir: at("copy"),
+        name: "n2",
+        socketDir: at("s"),
+      };
+      const revision = await exportFromCopy(request, ports, async (exported) => {
+        await save(exported.stream, snapshotPath);
+        assertEquals((await Deno.stat(snapshotPath)).size, exported.totalBytes);
+        return exported.revision;
+      });
+      assertEquals(revision, acknowledged);
+      assertEquals(await inspectDataDir(survivor.dataDir, ports), before);
+      const { databaseBytes } = await checkSnapshotFile(snapshotPath, systemFileReader);
+      assertEquals(databaseBytes + 32, (await Deno.stat(snapshotPath)).size);
+
+      // Three new members, of which two have been empty folders.
+      await using rebuilt = new PlainCluster(at("new"), version, []);
+      for (const name of ["m0", "m1", "m2"]) rebuilt.member(name);
+      await Deno.mkdir(`${at("new")}/m1/lost+found`, { recursive: true });
+      const bumps: boolean[] = [];
+      for (const { name, peerUrl, dataDir } of rebuilt.members) {
+        const { data, revisionBumped } = await restoreSnapshot({
+          programs: programs(version),
+          snapshotPath,
+          dataDir,
+          name,
+          peerUrl,
+          initialCluster: rebuilt.members,
+          token: "token-2",
+        }, ports);
+        bumps.push(revisionBumped);
+        assertEquals([data.name, data.members.length], [name, 3]);
+        assert(data.clusterId !== before.clusterId);
+        assertEquals((await systemFiles.list(dataDir))!.filter((entry) => entry !== "lost+found"), ["member"]);
+      }
+      assertEquals(bumps, Array(3).fill(!version.startsWith("3.4")));
+      for (const member of rebuilt.members) rebuilt.run(member, { state: "existing" });
+      const first = rebuilt.members[0]!;
+      const again = await openEtcd({ endpoints: [first.clientUrl], clock: systemClock });
+      await eventually("the new cluster", () => again.ready(first.clientUrl, { timeoutMs: 1_000 }).then(() => true));
+      const last = await again.get("last");
+      assertEquals(new TextDecoder().decode(last?.value), "acknowledged");
+      assertEquals((await again.range("key", { end: "kez", countOnly: true })).count, 100);
+      const status = await again.status(first.clientUrl);
+      if (bumps[0]) assert(status.revision >= acknowledged + defaultRevisionBump, String(status.revision));
+      else assertEquals((await again.hashKv(first.clientUrl, acknowledged)).hash, hash.hash);
+      const hashes = new Set<number>();
+      for (const { clientUrl } of rebuilt.members) {
+        const of = await eventually("a hash", () => again.hashKv(clientUrl, status.revision));
+        hashes.add(of.hash);
+      }
+      assertEquals(hashes.size, 1);
+      again.close();
+    },
+  );
+}
+
+Deno.test(
+  "exportFromCopy() tells what etcd said when it does not start, and ends it when told to",
+  sanitize,
+  async () => {
+    await enableGrpcTls();
+    await using directory = await temporaryDirectory();
+    const at = (path: string) => `${directory.path}/${path}`;
+    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
+    const member = cluster.members[0]!;
+    await cluster.stop(member);
+    const request = {
+      etcd: `${etcdDir()}/etcd`,
+      version: "3.6.14",
+      copyDir: at("copy"),
+      name: "n0",
+      socketDir: at("s"),
+    };
+    await Deno.mkdir(at("s"));
+    await copyForExport(member.dataDir, at("copy"), ports);
+    // Both pages that say where everything else is.
+    await Deno.writeFile(`${at("copy")}/member/snap/db`, new Uint8Array(16_384).fill(0xff));
+    const error = await assertE2dError(
+      "survivor_not_started",
+      () => exportFromCopy(request, ports, () => Promise.resolve()),
+    );
+    assert(error.message.includes("etcd ended with"), error.message);
+
+    await copyForExport(member.dataDir, at("copy"), ports);
+    const enough = new AbortController();
+    const failed = await exportFromCopy(request, ports, () => {
+      enough.abort(new Error("enough"));
+      return Promise.reject(new Error("the disk of the export is full"));
+    }, enough.signal).catch((reason) => reason.message);
+    assertEquals(failed, "the disk of the export is full");
+    const early = await exportFromCopy(request, ports, () => Promise.resolve(), AbortSignal.timeout(1)).catch((
+      reason,
+    ) => reason.name);
+    assertEquals(early, "TimeoutError");
+  },
+);
+
+Deno.test(
+  "restoreSnapshot() refuses used folders and damaged files, and leaves nothing half made",
+  sanitize,
+  async () => {
+    await enableGrpcTls();
+    await using directory = await temporaryDirectory();
+    const at = (path: string) => `${directory.path}/${path}`;
+    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
+    const member = cluster.members[0]!;
+    const etcd = await openEtcd({ endpoints: [member.clientUrl], clock: systemClock });
+    await etcd.put("key", "value");
+    const snapshot = await etcd.snapshot(member.clientUrl);
+    await save(snapshot.stream, at("good.db"));
+    etcd.close();
+    const good = await Deno.readFile(at("good.db"));
+    const flipped = good.slice();
+    flipped[good.length - 5_000]! ^= 1;
+    await Deno.writeFile(at("flipped.db"), flipped);
+    await Deno.writeFile(at("cut.db"), good.slice(0, 9_000));
+    await Deno.writeFile(at("bare.db"), good.slice(0, -32));
+    const request = {
+      programs: programs("3.6.14"),
+      snapshotPath: at("good.db"),
+      dataDir: at("target"),
+      name: "m0",
+      peerUrl: "http://127.0.0.1:1",
+      initialCluster: [{ name: "m0", peerUrl: "http://127.0.0.1:1" }],
+      token: "token",
+    };
+    const codeOf = async (change: Partial<RestoreRequest>) => {
+      try {
+        await restoreSnapshot({ ...request, ...change }, ports);
+        return "success";
+      } catch (error) {
+        if (error instanceof E2dError) return error.code;
+        throw error;
+      }
+    };
+    const check = (name: string) => checkSnapshotFile(at(name), systemFileReader).then(() => "", (error) => error.code);
+
+    assertEquals(await codeOf({ dataDir: member.dataDir }), "restore_target_used");
+    assertEquals(await codeOf({ programs: {} }), "restore_no_tool");
+    assertEquals(await codeOf({ snapshotPath: at("absent.db") }), "restore_failed");
+    assertEquals(await codeOf({ snapshotPath: at("flipped.db") }), "restore_failed");
+    assertEquals(await codeOf({ snapshotPath: at("cut.db") }), "restore_failed");
+    assertEquals(await codeOf({ snapshotPath: at("bare.db") }), "restore_failed");
+    assertEquals(await systemFiles.list(at("target")), []);
+    const wordy = await assertE2dError(
+      "restore_failed",
+      () => restoreSnapshot({ ...request, snapshotPath: at("flipped.db") }, ports),
+    );
+    assert(/sha256/i.test(wordy.message), wordy.message);
+    assertEquals(await Promise.all(["good.db", "flipped.db", "cut.db", "bare.db", "absent.db"].map(check)), [
+      "",
+      "snapshot_damaged",
+      "snapshot_damaged",
+      "snapshot_without_sum",
+      "snapshot_absent",
+    ]);
+
+    // Folders that etcd made and never filled are in nobody's way, nor is a restore that was interrupted.
+    await Deno.mkdir(at("target/member/snap"), { recursive: true });
+    await Deno.mkdir(at("target/.restoring/member"), { recursive: true });
+    assertEquals(await codeOf({ snapshotPath: at("bare.db"), skipHashCheck: true }), "success");
+    assertEquals(await systemFiles.list(at("target")), [".empty-1", "member"]);
+    assertEquals(await codeOf({}), "restore_target_used");
+  },
+);
