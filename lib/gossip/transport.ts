@@ -16,6 +16,11 @@ import { encodeStream, StreamDecoder } from "./stream_frame.ts";
 export const streamTimeoutMs = 10_000;
 /** Incoming streams at a time: with 3 MiB each, the most that strangers can have this process hold. */
 const streamsMax = 32;
+/**
+ * An exchange takes milliseconds. When all places are taken, a stream that has lasted this long makes way for a new one:
+ * so those who say nothing, or one byte now and then, cannot keep members out.
+ */
+const streamSlowMs = 1_000;
 /** After this long without a pause, packets wait for timers and streams to have their turn. */
 const packetTurnMs = 8;
 /** A reason for refusing data is told once in this time; the counters tell the rest. */
@@ -77,7 +82,8 @@ export class Transport {
   readonly #closing = new AbortController();
   readonly #dialling = new Set<AbortController>();
   #loops: Promise<void>[] = [];
-  #incoming = 0;
+  /** Streams that are served, and since when; the longest first. */
+  readonly #incoming = new Map<Connection, number>();
 
   constructor(options: TransportOptions, datagrams: Datagrams, listener: Listener) {
     this.#options = options;
@@ -177,17 +183,28 @@ export class Transport {
 
   async #acceptStreams(): Promise<void> {
     for await (const connection of this.#listener.accept()) {
-      if (this.#incoming >= streamsMax) {
+      const nowMs = this.#options.clock.monotonicMs();
+      if (this.#incoming.size >= streamsMax && !this.#makeWay(nowMs)) {
         this.metrics.streamsRefused++;
         connection.close();
         continue;
       }
       this.metrics.streamsAccepted++;
-      this.#incoming++;
+      this.#incoming.set(connection, nowMs);
       this.#within(connection, streamTimeoutMs, () => this.#serve(connection))
         .catch((error) => this.#refused("a stream", connection.remote, error))
-        .finally(() => this.#incoming--);
+        .finally(() => this.#incoming.delete(connection));
     }
+  }
+
+  /** Ends the stream that has lasted longest, when that is long; false when all of them are new. */
+  #makeWay(nowMs: number): boolean {
+    const [oldest] = this.#incoming;
+    if (oldest === undefined || nowMs - oldest[1] < streamSlowMs) return false;
+    this.metrics.streamsRefused++;
+    this.#incoming.delete(oldest[0]);
+    oldest[0].close();
+    return true;
   }
 
   /** Reads one request and answers it. Framing errors are answered, so that the peer's log can say what is wrong. */
