@@ -129,7 +129,9 @@ async function readConfig(path: string, ports: DispatchPorts): Promise<Record<st
   try {
     value = parse(text, { maxAliasCount: 10 });
   } catch (cause) {
-    throw usageError([`--config "${path}": ${cause instanceof Error ? cause.message : cause}`], hint);
+    // Its first line says what and where; the others quote the file, which may hold secrets.
+    const [what] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
+    throw usageError([`--config "${path}": ${what}`], hint);
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== "object" || Array.isArray(value)) {

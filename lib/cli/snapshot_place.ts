@@ -5,7 +5,7 @@ import type { CredentialConfig } from "../manager/node_config.ts";
 import type { SnapshotPlace } from "../snapshot/catalogue.ts";
 import { keyBytes } from "../snapshot/keys.ts";
 import { FileStore } from "../storage/file_store.ts";
-import { parseStoreUrl } from "../storage/url.ts";
+import { parseS3Endpoint, parseStoreUrl } from "../storage/url.ts";
 import { systemClock } from "../sys/clock.ts";
 import { systemFiles } from "../sys/files.ts";
 import { systemHttp } from "../sys/http.ts";
@@ -48,7 +48,9 @@ export async function openPlace(options: PlaceOptions, log: Logger): Promise<Sna
       name: `Spaces ${url.region}/${url.bucket}`,
       bucket: url.bucket,
       region: url.region,
-      endpoint: options.s3Endpoint ?? `https://${url.region}.digitaloceanspaces.com`,
+      endpoint: options.s3Endpoint
+        ? parseS3Endpoint(options.s3Endpoint)
+        : `https://${url.region}.digitaloceanspaces.com`,
       credentials: () => Promise.resolve({ accessKeyId: doSpacesKey, secretAccessKey: doSpacesSecret }),
     }, ports);
     return { store, key };
@@ -58,7 +60,7 @@ export async function openPlace(options: PlaceOptions, log: Logger): Promise<Sna
     name: `s3://${url.bucket}`,
     bucket: url.bucket,
     region: awsRegion(environment),
-    ...(endpoint ? { endpoint } : {}),
+    ...(endpoint ? { endpoint: parseS3Endpoint(endpoint) } : {}),
     credentials: awsCredentials({
       accessKey: credentials.awsAccessKey,
       secretKey: credentials.awsSecretKey,

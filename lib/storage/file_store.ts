@@ -1,6 +1,7 @@
 /** Snapshots in a folder, of a local disk or a mounted one. */
 import { E2dError, isE2dError } from "../errors.ts";
 import type { Files, Staging } from "../ports.ts";
+import { isPlainKey } from "./key.ts";
 import type { Store, StoredInfo, StoredObject, WriteOptions } from "./store.ts";
 
 export interface FileStorePorts {
@@ -46,9 +47,10 @@ export class FileStore implements Store {
     // Keys have one folder at most: that of the history.
     const slash = prefix.lastIndexOf("/");
     const inside = slash < 0 ? "" : prefix.slice(0, slash + 1);
-    for (const name of await this.#ports.files.list(this.#path(inside)) ?? []) {
+    const folder = slash < 0 ? this.#folder : this.#path(prefix.slice(0, slash));
+    for (const name of await this.#ports.files.list(folder) ?? []) {
       const key = `${inside}${name}`;
-      if (!key.startsWith(prefix) || name.includes(partMark)) continue;
+      if (!key.startsWith(prefix) || name.includes(partMark) || !isPlainKey(key)) continue;
       const info = await this.#ports.files.info(this.#path(key));
       if (info?.kind === "file") found.push({ key, size: info.size, modifiedMs: info.modifiedMs });
     }
@@ -92,7 +94,9 @@ export class FileStore implements Store {
   }
 
   #path(key: string): string {
-    if (key.split("/").includes("..")) throw new E2dError("store_broken", `Cannot use key "${key}": it leads out`);
+    if (!isPlainKey(key)) {
+      throw new E2dError("store_broken", `Cannot use key ${JSON.stringify(key)} in ${this.name}: it is no plain name`);
+    }
     return `${this.#folder}/${key}`;
   }
 

@@ -9,6 +9,7 @@ import type { AwsCredentialSource } from "../cloud/aws_credential_source.ts";
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Http, Random } from "../ports.ts";
 import { ByteReader } from "../streams/byte_reader.ts";
+import { isPlainKey } from "./key.ts";
 import { progressTimeoutMs, type Store, type StoredInfo, type StoredObject, type WriteOptions } from "./store.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -98,7 +99,8 @@ export class S3Store implements Store {
       };
       if (page === undefined) throw this.#error("store_broken", `list "${prefix}"`, "its answer is no listing");
       for (const { Key, Size, LastModified } of page.Contents ?? []) {
-        found.push({ key: Key, size: Number(Size), modifiedMs: Date.parse(LastModified) || 0 });
+        // Nobody can ask for such a key without asking for another one's: it is not ours.
+        if (isPlainKey(Key)) found.push({ key: Key, size: Number(Size), modifiedMs: Date.parse(LastModified) || 0 });
       }
       if (page.IsTruncated !== "true" || page.NextContinuationToken === undefined) break;
       token = page.NextContinuationToken;
@@ -183,6 +185,9 @@ export class S3Store implements Store {
 
   /** Undefined for a key that is not there. */
   async #ask(ask: Ask): Promise<Response | undefined> {
+    if (ask.key !== undefined && !isPlainKey(ask.key)) {
+      throw this.#error("store_broken", `use key ${JSON.stringify(ask.key)}`, "it is no plain name");
+    }
     let failure: unknown;
     for (let attempt = 0; attempt < triesMax; attempt++) {
       if (attempt > 0) {

@@ -1,5 +1,6 @@
 /** `--snapshot-backup-url` as a value, by the original's rules. */
 import { E2dError } from "../errors.ts";
+import { isPlainKey } from "./key.ts";
 
 export type StoreUrl =
   | { readonly kind: "file"; readonly folder: string; readonly key: string }
@@ -15,14 +16,18 @@ export const defaultKey = "etcd.snapshot";
 export function parseStoreUrl(text: string, absolute: (path: string) => string): StoreUrl {
   const match = /^(file|s3|https?):\/\/(.*)$/i.exec(text);
   const [, scheme, rest] = match ?? [];
-  if (scheme === undefined || rest === undefined || /[?#\0]/.test(rest)) throw refuse(text, "it is of no known kind");
+  if (scheme === undefined || rest === undefined || /[?#]/.test(rest)) throw refuse(text, "it is of no known kind");
+  // deno-lint-ignore no-control-regex
+  if (/[\x00-\x1f\x7f]/.test(rest)) throw refuse(text, "it has characters that nobody can see");
   switch (scheme.toLowerCase()) {
     case "file": {
       if (rest === "" || rest === "/") throw refuse(text, "it names no file");
       const path = absolute(withKey(rest));
       if (path.split("/").includes("..")) throw refuse(text, '".." leads out of the folder');
       const slash = path.lastIndexOf("/");
-      return { kind: "file", folder: path.slice(0, slash) || "/", key: path.slice(slash + 1) };
+      const key = path.slice(slash + 1);
+      if (!isPlainKey(key)) throw refuse(text, "it names no file");
+      return { kind: "file", folder: path.slice(0, slash) || "/", key };
     }
     case "s3": {
       const { bucket, key } = split(text, rest);
@@ -43,12 +48,31 @@ function split(text: string, rest: string): { bucket: string; key: string } {
   const bucket = slash < 0 ? rest : rest.slice(0, slash);
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$/.test(bucket)) throw refuse(text, "it names no bucket");
   const key = withKey(slash < 0 ? "" : rest.slice(slash + 1).replace(/^\/+/, ""));
-  if (key.split("/").some((part) => part === ".." || part === ".")) throw refuse(text, '"." and ".." are no names');
+  if (!isPlainKey(key)) throw refuse(text, '"." and ".." are no names, and a name has 1,024 bytes at most');
   return { bucket, key };
 }
 
-function refuse(text: string, why: string): E2dError {
-  return new E2dError("store_url", `Cannot use snapshot URL "${text}": ${why}`, {
+/**
+ * The address of an S3 store other than AWS's, without a "/" at its end. Throws E2dError `store_url`; credentials in it
+ * are refused, because an address is shown in logs.
+ */
+export function parseS3Endpoint(text: string): string {
+  const refuseEndpoint = (why: string) =>
+    new E2dError("store_url", `Cannot use S3 endpoint ${JSON.stringify(withoutCredentials(text))}: ${why}`, {
+      hint: "write https://HOST:PORT; credentials have flags of their own",
+    });
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) throw refuseEndpoint("it is no address");
+  if (url.username !== "" || url.password !== "") throw refuseEndpoint("it has a user name or password in it");
+  if (url.search !== "" || url.hash !== "") throw refuseEndpoint('it has a part behind "?" or "#"');
+  return url.href.replace(/\/+$/, "");
+}
+
+const withoutCredentials = (text: string) => text.replace(/\/\/[^/]*@/, "//(secret)@");
+
+function refuse(url: string, why: string): E2dError {
+  const text = withoutCredentials(url);
+  return new E2dError("store_url", `Cannot use snapshot URL ${JSON.stringify(text)}: ${why}`, {
     hint: "write file:///folder/etcd.snapshot, s3://bucket/key or https://REGION.digitaloceanspaces.com/bucket/key",
   });
 }

@@ -26,8 +26,27 @@ Deno.test("FileStore: a folder that is not there is an unmounted disk, never «n
   assertEquals(await systemFiles.list(`${dir.path}/mnt`), undefined);
 });
 
-Deno.test("FileStore: a key cannot lead out of its folder", async () => {
+Deno.test("FileStore: a key cannot lead out of its folder, and no link in it is followed", async () => {
   await using dir = await temporaryDirectory();
-  const store = new FileStore(dir.path, ports);
-  await assertE2dError("store_broken", () => store.write("../escaped", streamOf(new Uint8Array(1))));
+  await Deno.mkdir(`${dir.path}/store`);
+  await Deno.writeTextFile(`${dir.path}/victim`, "precious");
+  const store = new FileStore(`${dir.path}/store`, ports);
+  for (const key of ["../victim", "/victim", "a/../../victim", ".", "..", "", "a\0b", "a\nb", "\ud800"]) {
+    for (
+      const act of [
+        () => store.write(key, streamOf(new Uint8Array(1))),
+        () => store.read(key),
+        () => store.info(key),
+        () => store.remove(key),
+      ]
+    ) await assertE2dError("store_broken", act);
+  }
+  await assertE2dError("store_broken", () => store.list("../"));
+  await Deno.symlink(`${dir.path}/victim`, `${dir.path}/store/etcd.snapshot`);
+  await assertE2dError("store_broken", () => store.read("etcd.snapshot"));
+  assertEquals(await store.list(""), []);
+  await store.write("etcd.snapshot", streamOf(new Uint8Array(1)));
+  await store.remove("etcd.snapshot");
+  assertEquals(await Deno.readTextFile(`${dir.path}/victim`), "precious");
+  assertEquals(await systemFiles.list(`${dir.path}/store`), []);
 });

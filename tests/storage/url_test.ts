@@ -1,6 +1,6 @@
 import { isE2dError } from "../../lib/errors.ts";
-import { parseStoreUrl } from "../../lib/storage/url.ts";
-import { assertEquals } from "../support/assert.ts";
+import { parseS3Endpoint, parseStoreUrl } from "../../lib/storage/url.ts";
+import { assert, assertEquals } from "../support/assert.ts";
 
 const absolute = (path: string) => path.startsWith("/") ? path : `/cwd/${path}`;
 
@@ -29,6 +29,17 @@ Deno.test("parseStoreUrl() reads every form of the original, and refuses the res
     ["https://example.com/space", "store_url"],
     ["ftp://x/y", "store_url"],
     ["/backups/db", "store_url"],
+    ["file://./backups/db", { kind: "file", folder: "/cwd/./backups", key: "db" }],
+    ["file:///backups/.", "store_url"],
+    ["file:///backups/a\0b", "store_url"],
+    ["s3://bucket/a/./b", "store_url"],
+    ["s3://bucket/a\r\nHost: evil", "store_url"],
+    ["s3://bucket\r\nHost:evil/a", "store_url"],
+    ["s3://user:password@bucket/a", "store_url"],
+    ["s3://bucket#.evil.example/a", "store_url"],
+    [`s3://bucket/${"x".repeat(1_025)}`, "store_url"],
+    ["https://evil.example#.digitaloceanspaces.com/space", "store_url"],
+    ["https://evil.example/x.digitaloceanspaces.com/space", "store_url"],
   ];
   for (const [text, expected] of cases) {
     let found: unknown;
@@ -38,5 +49,33 @@ Deno.test("parseStoreUrl() reads every form of the original, and refuses the res
       found = isE2dError(error) ? error.code : error;
     }
     assertEquals(found, expected, text);
+  }
+});
+
+Deno.test("parseS3Endpoint() and parseStoreUrl() refuse credentials in an address, and do not show them", () => {
+  for (const parse of [parseS3Endpoint, (text: string) => parseStoreUrl(text, absolute)]) {
+    for (const text of ["https://key:canary@host/x", "https://canary@host", "//a/canary@b", "s3://k:canary/x@b/c"]) {
+      try {
+        parse(text);
+        throw new Error("it was taken");
+      } catch (error) {
+        assert(isE2dError(error, "store_url"), String(error));
+        if (!text.startsWith("//")) assert(!/canary@/.test(error.message), error.message);
+      }
+    }
+  }
+});
+
+Deno.test("parseS3Endpoint() takes addresses with a port and a path, and refuses what is none", () => {
+  assertEquals(parseS3Endpoint("http://127.0.0.1:9000/"), "http://127.0.0.1:9000");
+  assertEquals(parseS3Endpoint("https://minio.example/s3/"), "https://minio.example/s3");
+  for (const text of ["", "minio:9000", "file:///etc", "https://", "https://a?b", "https://a#b", "https://a\r\n b/"]) {
+    let code: string | undefined;
+    try {
+      parseS3Endpoint(text);
+    } catch (error) {
+      code = isE2dError(error) ? error.code : String(error);
+    }
+    assertEquals([text, code], [text, "store_url"]);
   }
 });
