@@ -188,6 +188,15 @@ export interface ProcessIdentity {
   args: readonly string[];
 }
 
+/** Who started this process as a service, and wants to know how it is. Nothing here throws: a service runs without, too. */
+export interface ServiceManager {
+  /** So often at least it wants WATCHDOG=1, else it ends this process. Undefined: never. */
+  readonly watchdogMs?: number;
+  /** Variables of sd_notify(3). Resolves when they were sent, or could not be. */
+  tell(state: Readonly<Record<string, string>>): Promise<void>;
+  close(): void;
+}
+
 /** `fetch` as the platform has it; tests hand in their own. */
 export type Http = (url: string | URL, init?: RequestInit & { signal?: AbortSignal | null }) => Promise<Response>;
 

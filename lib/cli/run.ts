@@ -3,6 +3,7 @@ import { describeError, isE2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
 import { inspectDataDir } from "../etcd/data_dir.ts";
 import type { NodeConfig } from "../manager/node_config.ts";
+import { ServiceNotices } from "../manager/service_notices.ts";
 import { startNode, type System } from "../manager/start_node.ts";
 import { systemClock } from "../sys/clock.ts";
 import { forbidCoreDumps } from "../sys/core_dumps.ts";
@@ -16,6 +17,7 @@ import { systemStaging } from "../sys/staging.ts";
 import { serveHttp } from "../sys/http_server.ts";
 import { systemLocks } from "../sys/lock.ts";
 import { systemNetwork } from "../sys/network.ts";
+import { serviceManager } from "../sys/notify.ts";
 import { systemProcesses } from "../sys/process.ts";
 import { systemRandom } from "../sys/random.ts";
 import { systemConnections } from "../sys/tcp.ts";
@@ -32,17 +34,28 @@ export async function run(config: NodeConfig, log: Logger): Promise<number> {
     (stop.signal.aborted ? hurry : stop).abort();
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => onSignal(signal));
+  const manager = serviceManager({ environment: (name) => Deno.env.get(name), pid: Deno.pid, log });
+  const notices = manager && new ServiceNotices({ manager, clock: systemClock });
+  stop.signal.addEventListener("abort", () => notices?.stopping());
+  const announce: System["announce"] = (state) => notices?.watch(state);
   await forbidCoreDumps();
   try {
-    return await startNode(config, systemFor(config, log, stop.signal), { stop: stop.signal, hurry: hurry.signal });
+    const system = { ...systemFor(config, log, stop.signal), announce };
+    return await startNode(config, system, { stop: stop.signal, hurry: hurry.signal });
   } catch (error) {
     if (!isE2dError(error)) throw error;
     log.error("this node cannot run", { code: error.code, error: describeError(error) });
     return 1;
+  } finally {
+    notices?.close();
   }
 }
 
-function systemFor({ etcd, snapshots, credentials }: NodeConfig, log: Logger, signal: AbortSignal): System {
+function systemFor(
+  { etcd, snapshots, credentials }: NodeConfig,
+  log: Logger,
+  signal: AbortSignal,
+): Omit<System, "announce"> {
   return {
     clock: systemClock,
     random: systemRandom,

@@ -13,7 +13,7 @@ import { proveSnapshot } from "../snapshot/proven_file.ts";
 import type { Compression } from "../snapshot/v2.ts";
 import { wrapSnapshot } from "../snapshot/wrap.ts";
 import { observe } from "../streams/observe.ts";
-import { secretKeyFromCaKey } from "../pki/secret_key.ts";
+import { readKeysInUse } from "../pki/keys_in_use.ts";
 import { systemClock } from "../sys/clock.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
@@ -47,12 +47,9 @@ async function place(flags: SnapshotFlags, log: Logger): Promise<SnapshotPlace> 
 async function keysOf({ caKey, snapshotRecipient }: SnapshotFlags): Promise<SnapshotKeys> {
   const recipients = await readRecipients(snapshotRecipient);
   if (!caKey) return { recipients };
-  const text = await systemFiles.readText(caKey);
-  if (text === undefined) {
-    throw new E2dError("ca_key_missing", `Cannot read the CA key "${caKey}": there is no such file`);
-  }
-  const { bytes } = secretKeyFromCaKey(text, { role: "CA key", path: caKey });
-  return { recipients: [bytes, ...recipients], secret: bytes };
+  // During a rollover of the authority there is more than one key beside the CA key.
+  const keys = await readKeysInUse(systemFiles, { caKey, pairs: [] });
+  return { recipients: [...keys.recipients, ...recipients], former: keys.former, secret: keys.recipients[0] };
 }
 
 async function withBar<T>(

@@ -41,6 +41,11 @@ export class Keyring {
     this.#keys = [known, ...this.#keys.filter((candidate) => candidate !== known)];
   }
 
+  /** These and no others from now on, the sealing key first. Throws E2dError `gossip_key` as the constructor does. */
+  replace(keys: readonly Uint8Array[]): void {
+    this.#keys = [...new Keyring(keys).keys];
+  }
+
   /** Forgets a key. Throws E2dError `gossip_key` for the one that seals; one that is not there is forgotten already. */
   remove(key: Uint8Array): void {
     if (equal(this.primary, key)) {

@@ -28,6 +28,8 @@ export interface GossipSide {
   metrics(): GossipMetrics;
   /** Who is new among the seeds is asked at once: a first list may come long after the start. */
   seedsChanged(): void;
+  /** The first one seals from now on, each opens; only for a node that was started with keys. */
+  setKeys(keys: readonly Uint8Array<ArrayBuffer>[]): void;
   /** Says goodbye, and frees the sockets. */
   close(): Promise<void>;
 }
@@ -88,6 +90,7 @@ export async function startGossipSide(options: GossipSideOptions): Promise<Gossi
     peers,
     metrics: () => gossip.metrics(),
     seedsChanged: () => gossip.seedsChanged(),
+    setKeys: (keys) => gossip.keyring?.replace(keys),
     async close() {
       closing.abort();
       await gossip.leave(leaveTimeoutMs);

@@ -4,14 +4,15 @@ import type { Files, Logger } from "../ports.ts";
 import type { EtcdTls } from "../etcd/client_channel.ts";
 import type { EtcdSettings } from "../etcd/args.ts";
 import { checkTlsPaths, type PairPaths, type TlsSet } from "../pki/tls_set.ts";
-import type { RenewalOptions } from "../pki/renewal_loop.ts";
+import type { KeysInUse, KeySources } from "../pki/keys_in_use.ts";
+import type { RenewalOptions, WatchedPair } from "../pki/renewal_loop.ts";
 import type { TlsConfig } from "./node_config.ts";
 
 export interface Security {
   readonly set: TlsSet;
   readonly scheme: "http" | "https";
-  /** What gossip is sealed with, and snapshots of the original's format; undefined without a CA key. */
-  readonly secret: Uint8Array<ArrayBuffer> | undefined;
+  /** What gossip and snapshots are sealed with at the start; undefined without a CA key. */
+  readonly keys: KeysInUse | undefined;
 }
 
 export interface SecurityExpectations {
@@ -43,21 +44,24 @@ export async function prepareSecurity(
   return {
     set,
     scheme: set.kind === "mutual" ? "https" : "http",
-    secret: set.caKey === undefined ? undefined : await secretOf(set.caKey, files, log),
+    keys: await keysOf(set, files, log),
   };
 }
 
-async function secretOf(caKey: string, files: Files, log: Logger): Promise<Uint8Array<ArrayBuffer>> {
-  const text = await files.readText(caKey);
-  if (text === undefined) {
-    throw new E2dError("ca_key_missing", `Cannot read the CA key "${caKey}": there is no such file`, {
-      hint: "copy it from the node that made the CA, or run without --ca-key on all nodes",
-    });
-  }
-  const { secretKeyFromCaKey } = await import("../pki/secret_key.ts");
-  const { bytes, goNodesCannot } = secretKeyFromCaKey(text, { role: "CA key", path: caKey });
-  if (goNodesCannot !== undefined) log.info(goNodesCannot);
-  return bytes;
+/** Where the cluster's keys are read from, again and again; undefined without a CA key. */
+export function keySources(set: TlsSet): KeySources | undefined {
+  if (set.caKey === undefined) return undefined;
+  if (set.kind === "plain") return { caKey: set.caKey, pairs: [] };
+  return { caKey: set.caKey, caCert: set.caCert, pairs: watchedPairs(set) };
+}
+
+async function keysOf(set: TlsSet, files: Files, log: Logger): Promise<KeysInUse | undefined> {
+  const sources = keySources(set);
+  if (sources === undefined) return undefined;
+  const { readKeysInUse } = await import("../pki/keys_in_use.ts");
+  const keys = await readKeysInUse(files, sources);
+  if (keys.goNodesCannot !== undefined) log.info(keys.goNodesCannot);
+  return keys;
 }
 
 /** What e2d's own etcd client shows and trusts now. Read anew after each renewal. */
@@ -88,7 +92,11 @@ export function etcdTls(set: TlsSet): EtcdSettings["tls"] {
 /** What is watched, and renewed with `autoRenew`; undefined without certificates. */
 export function renewalOptions(set: TlsSet, autoRenew: boolean): RenewalOptions | undefined {
   if (set.kind === "plain") return undefined;
+  return { caCert: set.caCert, pairs: watchedPairs(set), caKey: autoRenew ? set.caKey : undefined };
+}
+
+function watchedPairs(set: Extract<TlsSet, { kind: "mutual" }>): WatchedPair[] {
   const pairs = [{ role: "server", paths: set.server }, { role: "peer", paths: set.peer }];
   if (set.clientFrom === "client") pairs.push({ role: "client", paths: set.client });
-  return { caCert: set.caCert, pairs, caKey: autoRenew ? set.caKey : undefined };
+  return pairs;
 }

@@ -37,9 +37,12 @@ import { type Hold, holdDataDir } from "./hold.ts";
 import { Journal } from "./journal.ts";
 import type { NodeConfig } from "./node_config.ts";
 import { run } from "./run.ts";
+import type { KeysInUse } from "../pki/keys_in_use.ts";
 import type { CertificateState } from "../pki/renewal_loop.ts";
-import { clientTls, etcdTls, prepareSecurity, readPair, renewalOptions, type Security } from "./security.ts";
+import { clientTls, etcdTls, prepareSecurity, readPair, type Security } from "./security.ts";
+import { watchOwnCertificates, watchOwnKeys } from "./security_watch.ts";
 import { discoveredSeeds, namedSeeds, type SeedSource } from "./seed_source.ts";
+import { type ServiceState, serviceState } from "./service_notices.ts";
 import { Shell } from "./shell.ts";
 import { noSnapshots, type SnapshotSide } from "./snapshot_side.ts";
 import { handleLocalStatus, type HandlerSources, handleStatus } from "./status_handler.ts";
@@ -79,6 +82,8 @@ export interface System {
     path: string,
     handler: (request: unknown) => Promise<unknown>,
   ) => Promise<{ close(): void }>;
+  /** Gives what the service manager is told from now on. Does nothing where there is none. */
+  readonly announce: (state: () => ServiceState) => void;
   /** For certificates of e2d's own gRPC client: must have run before it dials. */
   readonly enableTls: () => Promise<void>;
 }
@@ -90,8 +95,6 @@ export interface Stopping {
   readonly hurry: AbortSignal;
 }
 
-/** Often enough for lives of half a minute, which tests and short-lived authorities have. */
-const certificatesEveryMs = 5_000;
 /** A learner that stands still for longer than this makes way for another. */
 const learnerStallTimeoutMs = 120_000;
 
@@ -209,7 +212,7 @@ async function live(
         life,
         bind: addresses.gossip,
         advertise: addresses.gossip,
-        ...(security.secret === undefined ? {} : { keys: [security.secret] }),
+        ...(security.keys === undefined ? {} : { keys: security.keys.gossip }),
         seeds: () => seeds!.current(),
         bindDatagrams: system.bindDatagrams,
         connections: system.connections,
@@ -225,7 +228,9 @@ async function live(
       approved,
     });
     const journal = new Journal();
-    snapshots = await openSnapshotSide(prepared, system, client, etcd, () => shell.node?.record.started?.how);
+    let keys = security.keys;
+    const origin = () => shell.node?.record.started?.how;
+    snapshots = await openSnapshotSide(prepared, system, { client, etcd, origin, keys: () => keys });
     const shell = new Shell({
       dataDir,
       clock,
@@ -247,9 +252,21 @@ async function live(
     }, events);
     onAbort(stopping.stop, () => deliver({ kind: "stop" }));
     onAbort(stopping.hurry, () => etcd.hurry());
-    void watchOwnCertificates(config, security, client, system, closing.signal, (found) => certificates = found);
+    const { autoRenew } = config.tls;
+    void watchOwnCertificates(
+      { security, autoRenew, client },
+      system,
+      closing.signal,
+      (found) => certificates = found,
+    );
+    void watchOwnKeys({ security, client }, system, closing.signal, (changed) => {
+      keys = changed;
+      gossip?.setKeys(changed.gossip);
+    });
+    const report = () => shell.node && statusReport({ node: shell.node, certificates, nowWallMs: clock.wallMs() });
+    system.announce(() => serviceState(report(), { alone }));
     status = await serveStatus(config, security, system, {
-      report: () => shell.node && statusReport({ node: shell.node, certificates, nowWallMs: clock.wallMs() }),
+      report,
       journal,
       gossip: () => gossip?.metrics(),
       nowWallMs: () => clock.wallMs(),
@@ -372,11 +389,14 @@ async function localListener(client: HostPort, { scheme }: Security, system: Sys
 
 /** Also for a node without a store: it may be the one that survives a lost majority, or found anew with one. */
 async function openSnapshotSide(
-  { config, dataDir, addresses, identity, security, alone }: Prepared,
+  { config, dataDir, addresses, identity, alone }: Prepared,
   system: System,
-  client: EtcdClient,
-  etcd: EtcdSide,
-  origin: () => "founded" | "joined" | "restored" | undefined,
+  { client, etcd, origin, keys }: {
+    client: EtcdClient;
+    etcd: EtcdSide;
+    origin: () => "founded" | "joined" | "restored" | undefined;
+    keys: () => KeysInUse | undefined;
+  },
 ): Promise<SnapshotSide> {
   const stored = config.snapshots.url === undefined ? undefined : await system.openSnapshots();
   if (stored === undefined && alone) return noSnapshots;
@@ -384,8 +404,10 @@ async function openSnapshotSide(
   return new StoreSnapshots({
     place: stored?.place,
     config: config.snapshots,
-    secret: security.secret,
-    recipients: stored?.recipients ?? [],
+    keys() {
+      const { recipients = [], former = [] } = keys() ?? {};
+      return { recipients: [...recipients, ...stored?.recipients ?? []], former, secret: recipients[0] };
+    },
     self: identity,
     host: addresses.peer.host,
     dataDir,
@@ -412,43 +434,6 @@ async function serveStatus(
   } catch (error) {
     log.warn("there is no status page", { error: describeError(error) });
     return undefined;
-  }
-}
-
-async function watchOwnCertificates(
-  config: NodeConfig,
-  security: Security,
-  client: EtcdClient,
-  { files, clock, random, log }: System,
-  signal: AbortSignal,
-  onRound: (certificates: readonly CertificateState[]) => void,
-): Promise<void> {
-  const options = renewalOptions(security.set, config.tls.autoRenew);
-  if (options === undefined) return;
-  const { watchCertificates } = await import("../pki/renewal_loop.ts");
-  try {
-    await watchCertificates({ files, clock, random }, options, {
-      signal,
-      everyMs: certificatesEveryMs,
-      onRound: (round) => {
-        onRound(round.certificates);
-        for (const { role, path, notAfterMs } of round.renewed) {
-          log.info("renewed a certificate", { role, path, until: new Date(notAfterMs).toISOString() });
-        }
-        for (const { role, path, error } of round.failures) {
-          log.error("a certificate cannot be renewed", { role, path, error: describeError(error) });
-        }
-        for (const { role, path, warning } of round.certificates) {
-          if (warning !== undefined) log.warn("a certificate is about to end", { role, path, ...warning });
-        }
-        if (round.renewed.length === 0) return;
-        clientTls(security.set, files).then((tls) => client.useTls(tls), (error) => {
-          log.error("cannot read the renewed certificate for e2d's own client", { error: describeError(error) });
-        });
-      },
-    });
-  } catch (error) {
-    if (!signal.aborted) log.error("certificates are not watched any more", { error: describeError(error) });
   }
 }
 

@@ -53,10 +53,8 @@ export interface StoreSnapshotOptions {
   /** Undefined: no store; only a survivor's data can be a source then. */
   readonly place: SnapshotPlace | undefined;
   readonly config: SnapshotConfig;
-  /** What derives from the CA key. */
-  readonly secret: Bytes | undefined;
-  /** Of `--snapshot-recipient`. */
-  readonly recipients: readonly Bytes[];
+  /** What derives from the CA key, and `--snapshot-recipient`, at this moment. */
+  readonly keys: () => SnapshotKeys;
   readonly self: { readonly name: string; readonly peerUrl: string; readonly clientUrl: string };
   readonly host: string;
   readonly dataDir: string;
@@ -235,7 +233,7 @@ export class StoreSnapshots implements SnapshotSide {
         takenAt: new Date(clock.wallMs()).toISOString(),
         plainBytes: info?.size ?? 0,
       };
-      const sealed = this.#options.secret !== undefined;
+      const sealed = this.#options.keys().secret !== undefined;
       return new Response(this.#wrap(stream, { facts, format: "v2", compression: "none", sealed }));
     });
     const url = `http://${host.includes(":") ? `[${host}]` : host}:${server.local.port}${secretPath}`;
@@ -257,14 +255,13 @@ export class StoreSnapshots implements SnapshotSide {
     return `${this.#work}/${founding.digest}.db`;
   }
 
-  get #keys(): SnapshotKeys {
-    const { secret, recipients } = this.#options;
-    return { recipients: secret === undefined ? recipients : [secret, ...recipients], secret };
-  }
-
   #wrap(plain: ReadableStream<Bytes>, options: Omit<WrapOptions, "keys" | "randomBytes">): ReadableStream<Bytes> {
     const { random } = this.#ports;
-    return wrapSnapshot(plain, { ...options, keys: this.#keys, randomBytes: (length) => random.bytes(length) });
+    return wrapSnapshot(plain, {
+      ...options,
+      keys: this.#options.keys(),
+      randomBytes: (length) => random.bytes(length),
+    });
   }
 
   async #fetchStored(source: Founding["source"]): Promise<ReadableStream<Bytes>> {
@@ -302,7 +299,7 @@ export class StoreSnapshots implements SnapshotSide {
   async #keepProven(source: ReadableStream<Uint8Array>, path: string): Promise<string> {
     const { files, staging } = this.#ports;
     await files.makeDirectory(this.#work, { mode: 0o700 });
-    return (await proveSnapshot(source, this.#keys, { path, staging })).sha256;
+    return (await proveSnapshot(source, this.#options.keys(), { path, staging })).sha256;
   }
 }
 

@@ -84,8 +84,6 @@ export interface MemberTrust {
   name: string;
   /** Client and peer port. */
   ports: readonly PortTrust[];
-  /** Seals what it gossips under the next key. undefined: was not asked. */
-  gossipsNext: Verdict | undefined;
 }
 
 /** What keeps `reissue` from beginning anywhere; empty when it may. */
@@ -97,17 +95,10 @@ export function blockersOfReissue(members: readonly MemberTrust[]): string[] {
 
 /** What keeps `drop` from beginning anywhere; empty when it may. */
 export function blockersOfDrop(members: readonly MemberTrust[]): string[] {
-  // Whoever drops the old gossip key while a member still seals under it takes that member for dead.
-  const gossip = members.filter(({ gossipsNext }) => gossipsNext === "no" || gossipsNext === "unreachable").map((m) =>
-    m.gossipsNext === "no"
-      ? `member "${m.name}": it still gossips under the old key: run reissue there and restart it`
-      : `member "${m.name}": it answered no gossip`
-  );
-  const ports = eachPort(members, (port) => [
+  return eachPort(members, (port) => [
     blocker(port.showsNext, "yes", port, "still shows a certificate of the old authority: run reissue there"),
     blocker(port.acceptsNext, "yes", port, "does not trust the next authority: run trust there and restart it"),
   ]);
-  return [...ports, ...gossip];
 }
 
 /** What keeps a rollover from being over; empty when it is. */

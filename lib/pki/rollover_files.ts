@@ -8,12 +8,12 @@ import { type Authority, createAuthority, defaultAuthorityName } from "./authori
 import { type Certificate, readCertificates, writeCertificates } from "./certificate.ts";
 import { isSignedBy } from "./chain.ts";
 import { type AuthorityPaths, type PkiPorts, readAuthority } from "./generate.ts";
-import { directoryOf, pathIn, readPemFile, writePemFiles } from "./key_files.ts";
+import { readPemFile, writePemFiles } from "./key_files.ts";
+import { oldKeys } from "./old_keys.ts";
 import type { NewKeyKind } from "./private_key.ts";
 import { renewPair } from "./renewal.ts";
 import type { WatchedPair } from "./renewal_loop.ts";
 import {
-  oldKeyDigits,
   oldKeyPath,
   type RolloverFiles,
   type RolloverPaths,
@@ -57,7 +57,7 @@ export async function readRollover(ports: Pick<PkiPorts, "files">, options: Roll
     current: current.certificate.fingerprint,
     next: next?.certificate.fingerprint,
     pairs,
-    oldKeys: await oldKeys(ports, paths),
+    oldKeys: await oldKeys(ports.files, paths.caKey),
   };
   return { paths, files: facts, phase: rolloverPhase(facts), current, next };
 }
@@ -176,19 +176,6 @@ async function keepOldKey(ports: PkiPorts, caKey: string, to: string): Promise<v
     throw new E2dError("pki_file_exists", `Cannot keep the old CA key as "${to}": another file is there`);
   }
   await ports.files.writeNew(to, text, { mode: 0o600 });
-}
-
-async function oldKeys(ports: Pick<PkiPorts, "files">, { caKey }: RolloverPaths): Promise<RolloverFiles["oldKeys"]> {
-  const directory = directoryOf(caKey);
-  const kept: { path: string; fingerprintStart: string }[] = [];
-  for (const name of await ports.files.list(directory) ?? []) {
-    const fingerprintStart = /-old-([0-9a-f]+)(\.|$)/.exec(name)?.[1];
-    const path = pathIn(directory, name);
-    if (fingerprintStart?.length === oldKeyDigits && path === oldKeyPath(caKey, fingerprintStart)) {
-      kept.push({ path, fingerprintStart });
-    }
-  }
-  return kept;
 }
 
 function outOfOrder(phase: string, state: string, hint: string): E2dError {

@@ -56,7 +56,6 @@ export async function probeMembers(
   return await Promise.all(options.members.map(async ({ name, urls }) => ({
     name,
     ports: await Promise.all(urls.map(probePort)),
-    gossipsNext: undefined,
   })));
 }
 

@@ -15,6 +15,9 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export const goPrefix = new TextEncoder().encode("ENCRYPTED:");
 const ivBytes = 16;
 const pieceBytes = 1_048_576;
+/** The header of bbolt's first page, and the number that follows it. */
+const firstPageBytes = 20;
+const boltMagic = 0xed0cdaed;
 
 export interface GoSealOptions {
   readonly key: Bytes;
@@ -54,16 +57,27 @@ async function* seal(plain: ReadableStream<Uint8Array>, { key, plainBytes, rando
 }
 
 /** Errors with E2dError `snapshot_truncated`, `snapshot_trailing`, `snapshot_corrupt` or `snapshot_wrong_key`. */
-export async function openGoV1(reader: ByteReader, key: Bytes | undefined): Promise<ReadableStream<Bytes>> {
+export async function openGoV1(reader: ByteReader, keys: readonly Bytes[]): Promise<ReadableStream<Bytes>> {
   await exactly(reader, goPrefix.length);
-  if (key === undefined) {
+  const [first] = keys;
+  if (first === undefined) {
     throw new E2dError("snapshot_wrong_key", "Cannot open the snapshot: it is sealed, and no key was given", {
       hint: "pass --ca-key of the cluster that made it",
     });
   }
   const size = await readVarint(reader);
   const iv = await exactly(reader, ivBytes);
-  return ReadableStream.from(open(reader, size, iv, key));
+  const start = await reader.peek(Math.min(size, firstPageBytes));
+  return ReadableStream.from(open(reader, size, iv, await keyThatFits(start, iv, keys) ?? first));
+}
+
+/** The tag comes last, so among several keys the one is taken under which the file begins as a database does. */
+async function keyThatFits(start: Bytes, iv: Bytes, keys: readonly Bytes[]): Promise<Bytes | undefined> {
+  for (const key of keys) {
+    const page = await new Ctr(key, iv).at(0, start);
+    if (page.length === firstPageBytes && new DataView(page.buffer).getUint32(16, true) === boltMagic) return key;
+  }
+  return undefined;
 }
 
 async function* open(reader: ByteReader, size: number, iv: Bytes, key: Bytes): AsyncGenerator<Bytes> {

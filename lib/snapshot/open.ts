@@ -20,8 +20,10 @@ export interface OpenedSnapshot {
 }
 
 export interface SnapshotKeys {
-  /** For v2: any of these may open it. */
+  /** v2 is sealed for each of these; any of them may open it. */
   readonly recipients: readonly Bytes[];
+  /** Open older files, of either format, and seal nothing. */
+  readonly former?: readonly Bytes[];
   /** For go-v1: what derives from the CA key. */
   readonly secret?: Bytes | undefined;
 }
@@ -33,9 +35,10 @@ const gzipMagic = new Uint8Array([0x1f, 0x8b]);
 /** Throws what openV2 and openGoV1 throw. */
 export async function openSnapshot(source: ReadableStream<Uint8Array>, keys: SnapshotKeys): Promise<OpenedSnapshot> {
   const outer = new ByteReader(source);
+  const { former = [] } = keys;
   const start = await outer.peek(Math.max(magic.length, goPrefix.length));
   if (begins(start, magic)) {
-    const { header, compressed } = await openV2(outer, keys.recipients);
+    const { header, compressed } = await openV2(outer, [...keys.recipients, ...former]);
     const maxBytes = Math.min(plainMaxBytes, header.plainBytes);
     return { kind: "v2", header, gzip: false, stream: decompress(compressed, header.compression, maxBytes) };
   }
@@ -43,7 +46,11 @@ export async function openSnapshot(source: ReadableStream<Uint8Array>, keys: Sna
   const inner = gzip ? new ByteReader(decompress(outer.rest(), "gzip", plainMaxBytes)) : outer;
   const first = gzip ? await inner.peek(goPrefix.length) : start;
   if (!begins(first, goPrefix)) return { kind: "plain", gzip, stream: inner.rest() };
-  return { kind: "go-v1", gzip, stream: await openGoV1(inner, keys.secret) };
+  return {
+    kind: "go-v1",
+    gzip,
+    stream: await openGoV1(inner, keys.secret === undefined ? former : [keys.secret, ...former]),
+  };
 }
 
 const begins = (bytes: Uint8Array, start: Uint8Array) => sameBytes(bytes.subarray(0, start.length), start);

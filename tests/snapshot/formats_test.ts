@@ -172,6 +172,19 @@ Deno.test("go v1 gives back every length, with gzip around it, too", async () =>
   }
 });
 
+Deno.test("go v1 is opened with the former key that fits, when there are several", async () => {
+  const plain = bytesOf(10_000);
+  // As every page 0 of bbolt begins: a header of 16 bytes, then the magic number.
+  new DataView(plain.buffer).setUint32(16, 0xed0cdaed, true);
+  const third = recipient.map((byte) => byte ^ 0x55);
+  const file = await goV1(plain, other);
+  assertEquals(await open(file, { recipients: [], secret: recipient, former: [third, other] }), plain);
+  assertEquals(
+    (await openTouched(file, { recipients: [], secret: recipient, former: [third] })).code,
+    "snapshot_corrupt",
+  );
+});
+
 Deno.test("go v1 refuses what the original took: a missing tag, a touched byte, bytes after the end, no key", async () => {
   const file = await goV1(bytesOf(500));
   assertEquals((await openTouched(file.slice(0, -32), goKeys)).code, "snapshot_truncated");
