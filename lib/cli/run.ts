@@ -45,6 +45,7 @@ export async function run(config: NodeConfig, log: Logger): Promise<number> {
   } catch (error) {
     if (!isE2dError(error)) throw error;
     log.error("this node cannot run", { code: error.code, error: describeError(error) });
+    await notices?.failed(describeError(error));
     return 1;
   } finally {
     notices?.close();

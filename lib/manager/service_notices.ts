@@ -79,6 +79,12 @@ export class ServiceNotices {
     void this.#options.manager.tell({ STOPPING: "1", STATUS: this.#status, ...this.#sign() });
   }
 
+  /** Resolves when it is told why the process ends by itself: `systemctl status` shows it after the end, too. */
+  async failed(why: string): Promise<void> {
+    this.#stopping = true;
+    await this.#options.manager.tell({ STATUS: `cannot run: ${why}`.slice(0, statusMax) });
+  }
+
   close(): void {
     this.#closing.abort();
     this.#options.manager.close();

@@ -1,0 +1,54 @@
+import { assert, assertEquals } from "../support/assert.ts";
+import { temporaryDirectory } from "../support/fixtures.ts";
+import { TestLog } from "../support/test_log.ts";
+import { serviceManager } from "../../lib/sys/notify.ts";
+
+const managerOf = (variables: Record<string, string>, log = new TestLog()) =>
+  serviceManager({ environment: (name) => variables[name], pid: 4711, log });
+
+Deno.test("serviceManager: is undefined where nobody listens", () => {
+  assertEquals(managerOf({}), undefined);
+  assertEquals(managerOf({ NOTIFY_SOCKET: "" }), undefined);
+});
+
+Deno.test("serviceManager: sends its variables in order, one datagram a call, no line of its own making in a value", async () => {
+  await using folder = await temporaryDirectory();
+  const path = `${folder.path}/notify`;
+  const listener = Deno.listenDatagram({ transport: "unixpacket", path });
+  const manager = managerOf({ NOTIFY_SOCKET: path })!;
+  void manager.tell({ READY: "1", STATUS: "waits\nMAINPID=1" });
+  void manager.tell({ WATCHDOG: "1" });
+  const decoder = new TextDecoder();
+  assertEquals(decoder.decode((await listener.receive())[0]), "READY=1\nSTATUS=waits MAINPID=1");
+  assertEquals(decoder.decode((await listener.receive())[0]), "WATCHDOG=1");
+  manager.close();
+  listener.close();
+});
+
+Deno.test("serviceManager: a socket that is gone is a warning once, and never an error", async () => {
+  const log = new TestLog();
+  const manager = managerOf({ NOTIFY_SOCKET: "/nonexistent/notify" }, log)!;
+  await manager.tell({ READY: "1" });
+  await manager.tell({ WATCHDOG: "1" });
+  manager.close();
+  await manager.tell({ WATCHDOG: "1" });
+  assertEquals(log.lines.map(({ level }) => level), ["warn", "debug", "debug"]);
+  assert(log.text.includes("/nonexistent/notify"));
+});
+
+Deno.test("serviceManager: the watchdog is this process's own, in whole microseconds, or none", () => {
+  const watchdogMs = (usec: string, pid?: string) => {
+    const manager = managerOf({
+      NOTIFY_SOCKET: "/nonexistent/notify",
+      WATCHDOG_USEC: usec,
+      ...(pid === undefined ? {} : { WATCHDOG_PID: pid }),
+    })!;
+    manager.close();
+    return manager.watchdogMs;
+  };
+  assertEquals(watchdogMs("30000000"), 30_000);
+  assertEquals(watchdogMs("30000000", "4711"), 30_000);
+  assertEquals(watchdogMs("30000000", "1"), undefined);
+  assertEquals(watchdogMs("0"), undefined);
+  assertEquals(watchdogMs("soon"), undefined);
+});
