@@ -1,4 +1,5 @@
 /** One of our nodes in this process, on real sockets, with all that it was told. */
+import { isE2dError } from "../../lib/errors.ts";
 import { type Gossip, type GossipOptions, startGossip } from "../../lib/gossip/gossip.ts";
 import type { Member, MemberChange } from "../../lib/gossip/swim_types.ts";
 import type { LogFields, Logger } from "../../lib/ports.ts";
@@ -41,16 +42,30 @@ export async function ourNode(
   const log = new MemoryLog();
   const changes: OurNode["changes"] = [];
   const messages: string[] = [];
-  const gossip = await startGossip({
-    ...rest,
-    bind: { host, port },
-    advertise: { host, port },
-    meta,
-    seeds: () => seeds.map((seed) => ({ host: seed, port })),
-    ...systemParts,
-    log,
-    onMember: (change, member) => changes.push({ change, member }),
-    onMessage: (data) => messages.push(new TextDecoder().decode(data)),
-  });
+  const gossip = await onceFree(() =>
+    startGossip({
+      ...rest,
+      bind: { host, port },
+      advertise: { host, port },
+      meta,
+      seeds: () => seeds.map((seed) => ({ host: seed, port })),
+      ...systemParts,
+      log,
+      onMember: (change, member) => changes.push({ change, member }),
+      onMessage: (data) => messages.push(new TextDecoder().decode(data)),
+    })
+  );
   return { gossip, log, changes, messages, [Symbol.asyncDispose]: () => gossip.close() };
+}
+
+/** A port that this process has just closed may stay bound for a moment, until the runtime has let go of it. */
+async function onceFree<T>(start: () => Promise<T>): Promise<T> {
+  for (let left = 50;; left--) {
+    try {
+      return await start();
+    } catch (error) {
+      if (!isE2dError(error, "address_in_use") || left === 0) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
 }
