@@ -165,8 +165,13 @@ export class Wire {
 
 /** Sends it all, and gives the number of bytes that come back until the other side hangs up. */
 export async function callWith(to: HostPort, bytes: Bytes): Promise<number> {
-  using connection = await Deno.connect({ hostname: to.host, port: to.port });
-  const timer = setTimeout(() => connection.close(), 15_000);
+  const connection = await Deno.connect({ hostname: to.host, port: to.port });
+  let open = true;
+  const close = () => {
+    if (open) connection.close();
+    open = false;
+  };
+  const timer = setTimeout(close, 15_000);
   let answered = 0;
   try {
     for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
@@ -179,6 +184,7 @@ export async function callWith(to: HostPort, bytes: Bytes): Promise<number> {
     // Reset: it hung up with our bytes unread.
   } finally {
     clearTimeout(timer);
+    close();
   }
   return answered;
 }
