@@ -11,6 +11,7 @@ export interface ClusterOptions {
   nodes?: number;
   healthCheckTimeout?: string;
   args?: readonly string[];
+  environment?: Record<string, string>;
   /** Where the nodes run; default: addresses of the loopback interface. */
   machines?: Machines;
 }
@@ -56,6 +57,7 @@ export class Cluster implements AsyncDisposable {
       ...(machines === undefined ? {} : { inside: machines.inside(names.indexOf(name)) }),
       ...((host ?? this.nodes.get(name)?.host) === undefined ? {} : { host: host ?? this.nodes.get(name)!.host }),
       dataDir: this.dataDir(name),
+      ...(this.#options.environment === undefined ? {} : { environment: this.#options.environment }),
       args: [
         `--name=${name}`,
         `-n=${size}`,
@@ -143,4 +145,19 @@ export async function asideOf(cluster: Cluster, name: string): Promise<string[]>
     }
   }
   return found.sort();
+}
+
+/** As a disk goes with its machine: the data-dir and what e2d knew of it. */
+export async function loseDisk(cluster: Cluster, name: string): Promise<void> {
+  await Deno.rename(cluster.dataDir(name), `${cluster.path}/lost-${name}`);
+  await Deno.rename(`${cluster.dataDir(name)}.e2d.json`, `${cluster.path}/lost-${name}.e2d.json`);
+}
+
+/** A CA key for `--ca-key`, made in `folder`. */
+export async function sealingKey(folder: string): Promise<string> {
+  const path = `${folder}/ca.key`;
+  const { success } = await new Deno.Command("openssl", { args: ["genrsa", "-traditional", "-out", path, "2048"] })
+    .output();
+  assert(success);
+  return path;
 }

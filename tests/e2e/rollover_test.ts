@@ -104,7 +104,10 @@ class Secured implements AsyncDisposable {
     const since = names.map((name) => this.node(name).log.length);
     await Promise.any(
       names.map((name, at) =>
-        this.node(name).logged(({ message }) => message === "saved a snapshot", { since: since[at]!, timeoutMs: 60_000 })
+        this.node(name).logged(({ message }) => message === "saved a snapshot", {
+          since: since[at]!,
+          timeoutMs: 60_000,
+        })
       ),
     );
     for (const name of names) await this.verify(this.path(name, "ca.key"));

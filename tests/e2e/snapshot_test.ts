@@ -1,17 +1,12 @@
 /** Snapshots and what they are for: everything lost, most lost, nothing lost; and every way in which a restore must not go. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
-import { asideOf, Cluster } from "./cluster.ts";
+import { asideOf, Cluster, loseDisk, sealingKey } from "./cluster.ts";
 import { etcdDir } from "../support/parts.ts";
 import { s3Keys, S3Server } from "../support/s3_server.ts";
 import { e2d, freshHost, NodeProcess } from "./node_process.ts";
 
 const cancelled = { sanitizeResources: false };
-
-async function lose(cluster: Cluster, name: string): Promise<void> {
-  await Deno.rename(cluster.dataDir(name), `${cluster.path}/lost-${name}`);
-  await Deno.rename(`${cluster.dataDir(name)}.e2d.json`, `${cluster.path}/lost-${name}.e2d.json`);
-}
 
 const saved = (node: NodeProcess, revision = 0) =>
   node.logged((entry) => entry.message === "saved a snapshot" && Number(entry.revision) >= revision);
@@ -158,7 +153,7 @@ Deno.test(
     await Promise.any(["a", "b", "c"].map((name) => saved(cluster.node(name), revision)));
     const id = await cluster.clusterId("a");
     await Promise.all(["a", "b", "c"].map((name) => cluster.kill(name)));
-    for (const name of ["a", "b", "c"]) await lose(cluster, name);
+    for (const name of ["a", "b", "c"]) await loseDisk(cluster, name);
     for (const name of ["a", "b", "c"]) cluster.startNode(name);
     await cluster.healthy();
     await cluster.members(["a", "b", "c"]);
@@ -251,11 +246,3 @@ Deno.test(
     await cluster.members(["a", "d", "e"]);
   },
 );
-
-async function sealingKey(folder: string): Promise<string> {
-  const path = `${folder}/ca.key`;
-  const { success } = await new Deno.Command("openssl", { args: ["genrsa", "-traditional", "-out", path, "2048"] })
-    .output();
-  assert(success);
-  return path;
-}

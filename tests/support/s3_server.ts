@@ -10,7 +10,7 @@ export class S3Server implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #directory: AsyncDisposable;
 
-  private constructor(directory: { path: string } & AsyncDisposable, port: number) {
+  private constructor(directory: { path: string } & AsyncDisposable, port: number, region: string) {
     this.#directory = directory;
     this.folder = directory.path;
     this.endpoint = `http://127.0.0.1:${port}`;
@@ -22,6 +22,8 @@ export class S3Server implements AsyncDisposable {
         s3Keys.accessKeyId,
         "--secret",
         s3Keys.secretAccessKey,
+        "--region",
+        region,
         "posix",
         directory.path,
       ],
@@ -31,10 +33,10 @@ export class S3Server implements AsyncDisposable {
     }).spawn();
   }
 
-  static async start(): Promise<S3Server> {
+  static async start({ region = "us-east-1" } = {}): Promise<S3Server> {
     const directory = await temporaryDirectory();
     await Deno.mkdir(`${directory.path}/bucket`);
-    const server = new S3Server(directory, freePorts(1)[0]!);
+    const server = new S3Server(directory, freePorts(1)[0]!, region);
     await eventually("the S3 server answers", async () => {
       await (await fetch(server.endpoint)).body?.cancel();
       return true;
