@@ -59,15 +59,15 @@ async function* filesBelow(folder: string): AsyncGenerator<string> {
   }
 }
 
-interface ModuleGraph {
+/** What `deno info --json` tells. */
+export interface ModuleGraph {
   modules: { kind: string; npmPackage?: string }[];
   npmPackages: Record<string, { name: string; version: string; dependencies: string[] }>;
 }
 
 /** "name@version" of every package that main.ts can reach, lazily imported ones included. */
-async function reachablePackages(): Promise<Set<string>> {
+export function reachablePackages(graph: ModuleGraph): Set<string> {
   // The graph knows every package of the lock file, those of tests too: walk from what the modules import.
-  const graph: ModuleGraph = JSON.parse(await deno(["info", "--json", "--frozen", "main.ts"], root));
   const left = graph.modules.flatMap(({ npmPackage }) => npmPackage ?? []);
   const seen = new Set<string>();
   for (let id = left.pop(); id !== undefined; id = left.pop()) {
@@ -145,7 +145,8 @@ async function compile(options: Options): Promise<void> {
   for (const name of ["main.ts", "deno.json", "deno.lock"]) await Deno.copyFile(join(root, name), join(build, name));
   await copyFolder(join(root, "lib"), join(build, "lib"));
   await deno(["install", "--quiet", "--frozen", "--node-modules-dir=auto"]);
-  await prune(join(build, "node_modules"), await reachablePackages());
+  const graph: ModuleGraph = JSON.parse(await deno(["info", "--json", "--frozen", "main.ts"], root));
+  await prune(join(build, "node_modules"), reachablePackages(graph));
   const include = (await workers()).flatMap((path) => ["--include", path]);
   if (options.embedEtcd) {
     await embedEtcd({ folder: join(build, "embedded"), etcdDir: options.etcdDir });
