@@ -1,0 +1,62 @@
+/** The files of deploy/ before the real programs that read them. */
+import { assert, assertEquals } from "../support/assert.ts";
+import { temporaryDirectory } from "../support/fixtures.ts";
+
+const folder = new URL("../../deploy/", import.meta.url);
+
+async function output(program: string, args: string[], install: string): Promise<{ code: number; text: string }> {
+  try {
+    const { code, stdout, stderr } = await new Deno.Command(program, {
+      args,
+      signal: AbortSignal.timeout(60_000),
+    }).output();
+    return { code, text: [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("").trim() };
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new Error(`real part "${program}" is missing: run ${install}`, { cause });
+  }
+}
+
+const analyze = (...args: string[]) => output("systemd-analyze", args, "apt-get install systemd");
+
+/** The unit with a program that is there on every machine in the place of e2d. */
+async function unitIn(directory: string, change = (text: string) => text): Promise<string> {
+  const text = await Deno.readTextFile(new URL("systemd/e2d.service", folder));
+  const path = `${directory}/e2d.service`;
+  await Deno.writeTextFile(path, change(text.replace("=/usr/local/bin/e2d run", "=/bin/true run")));
+  return path;
+}
+
+Deno.test("e2d.service: systemd-analyze verify has nothing to say", async () => {
+  await using directory = await temporaryDirectory();
+  assertEquals(await analyze("verify", "--man=no", await unitIn(directory.path)), { code: 0, text: "" });
+});
+
+Deno.test("e2d.service: systemd-analyze verify would have seen a setting that does not exist", async () => {
+  await using directory = await temporaryDirectory();
+  const path = await unitIn(directory.path, (text) => text.replace("WatchdogSec=", "WatchdogSeconds="));
+  assert((await analyze("verify", "--man=no", path)).text.includes("WatchdogSeconds"));
+});
+
+Deno.test("e2d.service: systemd-analyze security finds it little exposed", async () => {
+  await using directory = await temporaryDirectory();
+  const exposure = (threshold: number, path: string) =>
+    analyze("security", "--offline=true", `--threshold=${threshold}`, path);
+  const path = await unitIn(directory.path);
+  assertEquals((await exposure(20, path)).code, 0);
+  // A threshold that nothing passes would prove nothing.
+  assert((await exposure(1, path)).code !== 0);
+});
+
+Deno.test("e2d-sysusers.conf: systemd-sysusers takes it", async () => {
+  await using directory = await temporaryDirectory();
+  await Deno.mkdir(`${directory.path}/etc`);
+  const path = new URL("systemd/e2d-sysusers.conf", folder).pathname;
+  const { code, text } = await output(
+    "systemd-sysusers",
+    [`--root=${directory.path}`, "--dry-run", path],
+    "apt-get install systemd",
+  );
+  assertEquals(code, 0, text);
+  assert(text.includes("'e2d'"), text);
+});
