@@ -2,8 +2,9 @@
  * Machines of their own on one machine: a network namespace for each node, and one that routes between them and this
  * process. Packets from one node to another are dropped in silence, in one direction or both. Needs root.
  */
-const subnet = `10.${200 + Deno.pid % 50}`;
-const tag = `e2d${Deno.pid % 10_000}`;
+const number = Math.floor(Math.random() * 50);
+const subnet = `10.${200 + number}`;
+const tag = `e2d${Deno.pid % 10_000}x${number}`;
 
 async function ip(...args: string[]): Promise<void> {
   const { success, stderr } = await new Deno.Command("ip", { args }).output();

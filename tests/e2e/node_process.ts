@@ -12,11 +12,26 @@ const command = executable === undefined
   ? [Deno.execPath(), "run", "--allow-all", "--no-check", "--quiet", `${root}main.ts`]
   : [executable];
 
-/** Addresses that no other suite uses, one range a process: tests of several files may run side by side. */
-let nextHost = 0;
+/** Addresses that nobody else uses: each test file that runs beside others has a range of its own. */
+const prefix = reserveRange();
+let nextHost = 1;
 export function freshHost(): string {
-  const range = Deno.pid % 200;
-  return `127.${40 + Math.floor(nextHost / 250)}.${range}.${1 + nextHost++ % 250}`;
+  if (nextHost > 250) throw new Error("a test file has used up its range of addresses");
+  return `${prefix}.${nextHost++}`;
+}
+
+/** Held by a port in it for as long as this process lives. */
+function reserveRange(): string {
+  for (let attempt = 0; attempt < 1_000; attempt++) {
+    const prefix = `127.${40 + Math.floor(Math.random() * 80)}.${Math.floor(Math.random() * 250)}`;
+    try {
+      Deno.listen({ hostname: `${prefix}.254`, port: 1_024 }).unref();
+      return prefix;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+  throw new Error("no range of addresses is free");
 }
 
 export interface NodeOptions {
