@@ -18,14 +18,17 @@ export async function mendGrpcStreams(): Promise<void> {
   if (mended) return;
   mended = true;
   const { ClientHttp2Stream } = await import("node:http2") as unknown as {
-    ClientHttp2Stream: { prototype: { _read(this: ClientStream, size: number): void } };
+    ClientHttp2Stream?: { prototype: { _read(this: ClientStream, size: number): void } };
   };
-  const read = ClientHttp2Stream.prototype._read;
-  // A closed stream has no resource left to read from; it is not destroyed before its reader has seen its end.
-  ClientHttp2Stream.prototype._read = function (size) {
-    if (this.closed && !this.destroyed) this.push(null);
-    else read.call(this, size);
-  };
+  // Later releases (2.9) have other streams, and do not show their class.
+  if (ClientHttp2Stream !== undefined) {
+    const read = ClientHttp2Stream.prototype._read;
+    // A closed stream has no resource left to read from; it is not destroyed before its reader has seen its end.
+    ClientHttp2Stream.prototype._read = function (size) {
+      if (this.closed && !this.destroyed) this.push(null);
+      else read.call(this, size);
+    };
+  }
   globalThis.addEventListener("unhandledrejection", (event) => {
     if (isFromHttp2(event.reason)) event.preventDefault();
   });
