@@ -1,6 +1,8 @@
 /** The files of deploy/ before the real programs that read them. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
+import { KubeApi } from "./kube_api.ts";
+import { collectionOf, manifests } from "../deploy/manifests.ts";
 
 const folder = new URL("../../deploy/", import.meta.url);
 
@@ -59,4 +61,43 @@ Deno.test("e2d-sysusers.conf: systemd-sysusers takes it", async () => {
   );
   assertEquals(code, 0, text);
   assert(text.includes("'e2d'"), text);
+});
+
+Deno.test("deploy/kubernetes: a real kube-apiserver takes every object, and the Role allows what discovery asks", async () => {
+  await using directory = await temporaryDirectory();
+  await using api = await KubeApi.start(directory.path);
+  const namespace = "deploy-test";
+  await api.ask("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
+  const strict = "fieldValidation=Strict";
+  const kinds: string[] = [];
+  for (const object of await manifests()) {
+    await api.ask("POST", `${collectionOf(object, namespace)}?${strict}`, object);
+    kinds.push(object.kind);
+  }
+  assertEquals(kinds.sort(), [
+    "PodDisruptionBudget",
+    "Role",
+    "RoleBinding",
+    "Service",
+    "Service",
+    "ServiceAccount",
+    "StatefulSet",
+  ]);
+  // What is wrong in it would have been refused.
+  const set = (await manifests()).find(({ kind }) => kind === "StatefulSet")!;
+  const wrong = { ...set, metadata: { name: "wrong" }, spec: { ...set.spec, podManagmentPolicy: "Parallel" } };
+  const refused = await api.ask("POST", `${collectionOf(set, namespace)}?${strict}`, wrong).catch(String);
+  assert(String(refused).includes("podManagmentPolicy"), String(refused));
+
+  const may = async (verb: string, resource: string, name = namespace) => {
+    const review = await api.ask("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
+      spec: { user: `system:serviceaccount:${namespace}:e2d`, resourceAttributes: { namespace: name, verb, resource } },
+    });
+    return (review as { status: { allowed: boolean } }).status.allowed;
+  };
+  assertEquals(await Promise.all(["get", "list", "watch"].map((verb) => may(verb, "pods"))), [true, true, true]);
+  assertEquals(
+    await Promise.all([may("delete", "pods"), may("get", "secrets"), may("list", "pods", "default")]),
+    [false, false, false],
+  );
 });
