@@ -30,8 +30,11 @@ for suite in "$@"; do
     # Mostly minutes of real time in which nothing must happen; each file has its own loopback addresses.
     interop) run_suite interop 1200 deno test --quiet --no-check --frozen --parallel --allow-all tests/interop ;;
     # Clusters that mostly wait for a death to be certain: three files side by side keep two cores busy.
-    e2e) DENO_JOBS=3 run_suite e2e 1800 deno test --quiet --no-check --frozen --parallel --allow-all tests/e2e ;;
-    *) run_suite "$suite" 1800 deno test --quiet --no-check --frozen --allow-all "tests/$suite" ;;
+    e2e) run_suite e2e 1800 env DENO_JOBS=3 deno test --quiet --no-check --frozen --parallel --allow-all tests/e2e ;;
+    *)
+      run_suite "$suite" 1800 env DENO_JOBS=2 \
+        deno test --quiet --no-check --frozen --parallel --allow-all "tests/$suite"
+      ;;
   esac
 done
 finish
