@@ -1,6 +1,7 @@
 /** The files of deploy/ before the real programs that read them. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
+import { part } from "../support/parts.ts";
 import { KubeApi } from "./kube_api.ts";
 import { collectionOf, manifests } from "../deploy/manifests.ts";
 
@@ -61,6 +62,17 @@ Deno.test("e2d-sysusers.conf: systemd-sysusers takes it", async () => {
   );
   assertEquals(code, 0, text);
   assert(text.includes("'e2d'"), text);
+});
+
+Deno.test("cloud-init.yaml: cloud-init's own schema takes it, and would not take a runcmd that is no list", async () => {
+  await using directory = await temporaryDirectory();
+  const schema = async (path: string) =>
+    await output(part("cloud-init-22.4.2", "cloud-init"), ["schema", "--config-file", path], "tests/parts/install.sh");
+  const path = new URL("cloud-init.yaml", folder).pathname;
+  assertEquals(await schema(path), { code: 0, text: `Valid cloud-config: ${path}` });
+  const wrong = `${directory.path}/wrong.yaml`;
+  await Deno.writeTextFile(wrong, (await Deno.readTextFile(path)).replace("\nruncmd:\n", "\nruncmd: 3\nx-steps:\n"));
+  assert((await schema(wrong)).text.includes("runcmd"), "a wrong runcmd goes through");
 });
 
 Deno.test("deploy/kubernetes: a real kube-apiserver takes every object, and the Role allows what discovery asks", async () => {
