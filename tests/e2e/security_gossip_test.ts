@@ -37,7 +37,7 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
           "-n=3",
           `--bootstrap-addrs=${hosts.join(",")}`,
           ca[1]!,
-          "--health-check-timeout=3s",
+          "--health-check-timeout=30s",
           `--status-addr=${hosts[at]}:7981`,
         ],
       }),
