@@ -72,6 +72,8 @@ Deno.test("no secret of flags, variables or key files is in logs, command lines,
   await using node = new NodeProcess({
     host,
     dataDir: `${dir.path}/data`,
+    // Crashes would leave as much of the memory on the disk as this machine allows.
+    inside: ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)"; exec "$@"', "sh"],
     tls: { ca: await read("ca.crt"), certificate: await read("client.crt"), key: keys[3]! },
     args: [
       ...[...ca, ...pair("server"), ...pair("peer"), ...pair("client")],
