@@ -6,6 +6,7 @@ import { parseHosts } from "./host.ts";
 import { defaultLifetimeMs, issueCertificate, type Profile, profiles } from "./issue.ts";
 import { type NewPemFile, pathIn, readPemFile, writePemFiles } from "./key_files.ts";
 import { makePrivateKey, type NewKeyKind, writePrivateKey } from "./private_key.ts";
+import { x509Library } from "./x509.ts";
 
 /** The outside world that making certificates needs. */
 export interface PkiPorts {
@@ -87,6 +88,20 @@ export function certificateHosts(
   return [...given, "127.0.0.1", "localhost", ...(first === undefined ? [] : [first])];
 }
 
+/**
+ * A name that no address has (RFC 6761). At the port of its members etcd takes a certificate without names from
+ * anywhere, and one with names only from an address that has one of them. The port of clients looks at no names. So
+ * this one keeps whoever has a client's certificate from speaking as a member.
+ */
+const nobodysName: Host = { kind: "dns", name: "client.invalid" };
+const nameConstraints = "2.5.29.30";
+
+/** An authority that may vouch for certain names alone could not vouch for this one. */
+async function clientNames({ certificate }: Authority): Promise<readonly Host[]> {
+  const x509 = await x509Library();
+  return new x509.X509Certificate(certificate.der).getExtension(nameConstraints) === null ? [nobodysName] : [];
+}
+
 async function makePair(
   ports: PkiPorts,
   options: {
@@ -104,7 +119,7 @@ async function makePair(
     ...ports,
     signer: authority,
     profile,
-    hosts: profile === "client" ? [] : options.hosts,
+    hosts: profile === "client" ? await clientNames(authority) : options.hosts,
     key,
     lifetimeMs: options.lifetimeMs ?? defaultLifetimeMs,
   });

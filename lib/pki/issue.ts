@@ -51,7 +51,7 @@ export async function issueAuthority(options: Term & { key: PrivateKey; commonNa
   });
 }
 
-/** A certificate of one profile, PEM encoded. A client's has no names: nobody dials it. */
+/** A certificate of one profile, PEM encoded. Nobody dials a client: what names it has is for those that it dials. */
 export async function issueCertificate(
   options: Term & { signer: Required<Signer>; profile: Profile; hosts: readonly Host[]; key: PrivateKey },
 ): Promise<string> {

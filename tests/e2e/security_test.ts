@@ -148,6 +148,46 @@ Deno.test("no secret of flags, variables or key files is in logs, command lines,
   }
 });
 
+Deno.test("a client's certificate opens etcd to its holder, and not the port of the members", async () => {
+  await using dir = await temporaryDirectory();
+  const host = freshHost();
+  const ca = [`--ca-cert=${dir.path}/ca.crt`, `--ca-key=${dir.path}/ca.key`];
+  for (
+    const args of [
+      ["pki", "init", ...ca],
+      ["pki", "gencerts", ...ca, `--hosts=${host}`, `--output-dir=${dir.path}`],
+    ]
+  ) assertEquals((await e2d(args)).code, 0);
+  const read = (name: string) => Deno.readTextFile(`${dir.path}/${name}`);
+  const pair = (role: string) => [`--${role}-cert=${dir.path}/${role}.crt`, `--${role}-key=${dir.path}/${role}.key`];
+  await using node = new NodeProcess({
+    host,
+    dataDir: `${dir.path}/data`,
+    tls: { ca: await read("ca.crt"), certificate: await read("client.crt"), key: await read("client.key") },
+    args: [...ca, ...pair("server"), ...pair("peer"), ...pair("client"), "--status-addr=off"],
+  });
+  await node.healthy();
+  const asked = async (role: string, path: string) => {
+    using client = Deno.createHttpClient({
+      caCerts: [await read("ca.crt")],
+      cert: await read(`${role}.crt`),
+      key: await read(`${role}.key`),
+      http2: false,
+    });
+    try {
+      const response = await fetch(`https://${host}:${path}`, { client });
+      await response.body?.cancel();
+      return response.status;
+    } catch {
+      return "hung up";
+    }
+  };
+  assertEquals(await asked("client", "2379/version"), 200);
+  assertEquals(await asked("peer", "2380/members"), 200);
+  assertEquals(await asked("client", "2380/members"), "hung up");
+  await node.logged(({ message }) => message.includes("rejected connection"));
+});
+
 /**
  * Sends text as it is, and gives the status of the answer; 0 for a connection that ends without one. `cut`: says that
  * nothing more comes, which the server may take for a caller that has gone.

@@ -6,6 +6,7 @@ import { formatHost } from "../../lib/pki/host.ts";
 import { writePem } from "../../lib/pki/pem.ts";
 import { readPrivateKey } from "../../lib/pki/private_key.ts";
 import { readPair } from "../../lib/pki/pair.ts";
+import { x509Library } from "../../lib/pki/x509.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { dayMs, goPki, testPorts } from "./support.ts";
 
@@ -77,11 +78,37 @@ Deno.test("generateCertificates() makes the original's pairs: subjects, names, u
     assertEquals(certificate.subjectDer, original.subjectDer);
     assertEquals(certificate.usages, original.usages);
     assertEquals(certificate.isAuthority, false);
-    assertEquals(certificate.names.map(formatHost), profile === "client" ? [] : hosts);
+    assertEquals(certificate.names.map(formatHost), profile === "client" ? ["client.invalid"] : hosts);
     const chain = await verifyChain({ certificate, authorities: trusted, nowMs: ports.clock.nowMs });
     assertEquals(chain.kind, "verified");
     assertEquals(ports.files.files.get(`/out/${profile}.key`)?.mode, 0o600);
   }
+});
+
+Deno.test("generateCertificates() gives a client no name under an authority that may vouch for some names alone", async () => {
+  const ports = testPorts();
+  const x509 = await x509Library();
+  const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+  // Permitted are the DNS names below "corp" (RFC 5280 section 4.2.1.10).
+  const corp = Uint8Array.of(0x30, 0x0a, 0xa0, 0x08, 0x30, 0x06, 0x82, 0x04, 0x63, 0x6f, 0x72, 0x70);
+  const authority = await x509.X509CertificateGenerator.createSelfSigned({
+    name: "CN=corp",
+    keys,
+    notBefore: new Date(ports.clock.nowMs - 1_000),
+    notAfter: new Date(ports.clock.nowMs + 1_000_000_000),
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    extensions: [
+      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+      new x509.Extension("2.5.29.30", true, corp),
+    ],
+  });
+  await ports.files.writeAtomic(paths.caCert, authority.toString("pem"));
+  const pkcs8 = new Uint8Array(await crypto.subtle.exportKey("pkcs8", keys.privateKey));
+  await ports.files.writeAtomic(paths.caKey, writePem("PRIVATE KEY", pkcs8), { mode: 0o600 });
+  await generateCertificates(ports, { ...paths, outputDir: "/out", hosts: ["n1.corp"], kind });
+  const { certificate } = await readPair(ports.files, { cert: "/out/client.crt", key: "/out/client.key" }, "client");
+  assertEquals(certificate.names, []);
 });
 
 Deno.test("generateCertificates() touches nothing when one of its files is there", async () => {

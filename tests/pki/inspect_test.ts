@@ -82,10 +82,10 @@ Deno.test("inspectionTable() is a table of one line each", async () => {
   assertEquals(
     inspectionTable(certificates),
     [
-      "FILE           SUBJECT                                             NAMES        USAGE        EXPIRES     DAYS LEFT  CHAIN",
-      "/p/ca.crt      C=US, ST=Boston, L=MA, O=Critical Stack, CN=e2d-ca  -            CA           2027-03-31  89         verified",
-      "/p/client.crt  C=US, ST=Boston, L=MA, CN=etcd client               -            client auth  2027-03-31  89         verified",
-      "/p/server.crt  C=US, ST=Boston, L=MA, CN=etcd server               n1,10.0.0.1  server auth  2027-03-31  89         verified",
+      "FILE           SUBJECT                                             NAMES           USAGE        EXPIRES     DAYS LEFT  CHAIN",
+      "/p/ca.crt      C=US, ST=Boston, L=MA, O=Critical Stack, CN=e2d-ca  -               CA           2027-03-31  89         verified",
+      "/p/client.crt  C=US, ST=Boston, L=MA, CN=etcd client               client.invalid  client auth  2027-03-31  89         verified",
+      "/p/server.crt  C=US, ST=Boston, L=MA, CN=etcd server               n1,10.0.0.1     server auth  2027-03-31  89         verified",
       "",
     ].join("\n"),
   );
