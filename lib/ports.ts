@@ -76,7 +76,8 @@ export interface FileInfo {
 
 /** Files. `undefined` always means «not there»; everything else that goes wrong throws E2dError. */
 export interface Files {
-  info(path: string): Promise<FileInfo | undefined>;
+  /** Of a link itself; with `followLinks` of what it leads to. */
+  info(path: string, options?: { followLinks?: boolean }): Promise<FileInfo | undefined>;
   read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
   readText(path: string): Promise<string | undefined>;
   /** Names in a directory, sorted; undefined when there is no such directory. */

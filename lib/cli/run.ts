@@ -98,7 +98,7 @@ function systemFor(
     },
     openSnapshots: async () => ({
       place: await openPlace({ url: snapshots.url!, s3Endpoint: snapshots.s3Endpoint, credentials }, log),
-      recipients: await readRecipients(snapshots.recipients),
+      recipients: await readRecipients(snapshots.recipients, log),
     }),
     staging: systemStaging,
     reader: systemFileReader,

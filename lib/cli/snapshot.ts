@@ -5,6 +5,7 @@ import type { Logger } from "../ports.ts";
 import { openEtcd } from "../etcd/client.ts";
 import { restoreSnapshot } from "../etcd/restore.ts";
 import type { CredentialConfig } from "../manager/node_config.ts";
+import { workPath } from "../manager/place.ts";
 import { listSnapshots, newestSnapshot, pruneSnapshots, type SnapshotPlace } from "../snapshot/catalogue.ts";
 import { checkEtcdSum } from "../snapshot/etcd_sum.ts";
 import type { Manifest } from "../snapshot/manifest.ts";
@@ -240,8 +241,8 @@ export async function restore(flags: RestoreFlags, terminal: Terminal, log: Logg
   const dataDir = absolutePath(flags.dataDir);
   const programs = await provideEtcd({ etcdDir: flags.etcdDir }, log);
   const { size, stream } = await open(at, key);
-  const path = `${dataDir}.e2d.work/${flags.token}.db`;
-  await systemFiles.makeDirectory(`${dataDir}.e2d.work`, { mode: 0o700 });
+  const path = `${workPath(dataDir)}/${flags.token}.db`;
+  await systemFiles.makeDirectory(workPath(dataDir), { mode: 0o700 });
   const keys = await keysOf(flags);
   const proven = await withBar(
     "fetch",

@@ -71,9 +71,13 @@ export async function openPlace(options: PlaceOptions, log: Logger): Promise<Sna
 }
 
 /** The keys of `--snapshot-recipient`. Throws E2dError `recipient_key`. */
-export async function readRecipients(paths: readonly string[]): Promise<Uint8Array<ArrayBuffer>[]> {
+export async function readRecipients(paths: readonly string[], log?: Logger): Promise<Uint8Array<ArrayBuffer>[]> {
+  if (paths.length === 0) return [];
+  const { readableWarning } = await import("../pki/tls_files.ts");
   return await Promise.all(paths.map(async (path) => {
     const bytes = await systemFiles.read(path);
+    const warning = await readableWarning(systemFiles, path);
+    if (warning !== undefined) log?.warn(warning);
     if (bytes?.length === keyBytes) return bytes;
     const state = bytes === undefined ? "there is no such file" : `it has ${bytes.length} bytes`;
     throw new E2dError("recipient_key", `Cannot use --snapshot-recipient "${path}": ${state}`, {

@@ -6,6 +6,8 @@ import { recordPath } from "./node_record.ts";
 
 /** Where a running node takes commands. */
 export const controlPath = (dataDir: string) => `${dataDir}.e2d.sock`;
+/** Where what is downloaded or exported lies until it has served: readable for this user alone. */
+export const workPath = (dataDir: string) => `${dataDir}.e2d.work`;
 
 const othersMayWrite = 0o002;
 const sticky = 0o1000;
@@ -17,15 +19,16 @@ const groupOrOthersMayWrite = 0o022;
  * `place_unsafe`. What others can write is warned about: it may be meant so, and a node that is down helps nobody.
  */
 export async function checkPlace(dataDir: string, { files, log }: { files: Files; log: Logger }): Promise<void> {
-  for (const path of [lockPath(dataDir), recordPath(dataDir), controlPath(dataDir)]) {
+  for (const path of [lockPath(dataDir), recordPath(dataDir), controlPath(dataDir), workPath(dataDir)]) {
     const info = await files.info(path);
     if (info?.kind === "symlink") {
       throw new E2dError("place_unsafe", `Cannot use "${path}": it is a symbolic link`, {
         hint: "e2d makes this file itself and follows no link to it: find out who made the link, then remove it",
       });
     }
-    if (info?.kind === "file" && (info.mode & groupOrOthersMayWrite) !== 0) {
-      log.warn("others can write a file that this node relies on: chmod 600", { path, mode: octal(info) });
+    // A socket's mode is set when it is made.
+    if ((info?.kind === "file" || info?.kind === "directory") && (info.mode & groupOrOthersMayWrite) !== 0) {
+      log.warn("others can write what this node relies on: chmod go-w", { path, mode: octal(info) });
     }
   }
   const slash = dataDir.lastIndexOf("/");
@@ -44,6 +47,6 @@ export async function checkPlace(dataDir: string, { files, log }: { files: Files
 
 /** What a path leads to: a link itself always says that everybody may do everything. */
 const through = (path: string, files: Files): Promise<FileInfo | undefined> =>
-  files.info(path === "/" ? path : `${path}/.`).catch(() => undefined);
+  files.info(path, { followLinks: true }).catch(() => undefined);
 
 const octal = ({ mode }: FileInfo) => mode.toString(8).padStart(4, "0");

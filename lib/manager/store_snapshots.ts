@@ -29,6 +29,7 @@ import type { SnapshotFacts } from "../snapshot/v2.ts";
 import { type WrapOptions, wrapSnapshot } from "../snapshot/wrap.ts";
 import { observe } from "../streams/observe.ts";
 import type { SnapshotConfig } from "./node_config.ts";
+import { workPath } from "./place.ts";
 import type { SnapshotSide } from "./snapshot_side.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -248,7 +249,7 @@ export class StoreSnapshots implements SnapshotSide {
   }
 
   get #work(): string {
-    return `${this.#options.dataDir}.e2d.work`;
+    return workPath(this.#options.dataDir);
   }
 
   #preparedPath(founding: Founding): string {

@@ -149,7 +149,8 @@ async function warnIfReadable(files: Files, path: string, report: TlsReport): Pr
 
 /** Says that others than the owner can read a key file; undefined when they cannot or there is none. */
 export async function readableWarning(files: Files, path: string): Promise<string | undefined> {
-  const info = await files.info(path);
+  // A link lets everybody through, to where the file may not: Kubernetes mounts secrets so.
+  const info = await files.info(path, { followLinks: true });
   if (info === undefined || (info.mode & 0o077) === 0) return undefined;
   const who = (info.mode & 0o007) === 0 ? "its group" : "everybody on this machine";
   return `the key "${path}" can be read by ${who}: chmod 600 ${path}`;

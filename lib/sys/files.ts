@@ -4,10 +4,10 @@ import { failure, osError } from "./failure.ts";
 
 /** The machine's own disk. Absent is `undefined`; whatever else goes wrong throws. */
 export const systemFiles: Files = {
-  async info(path) {
+  async info(path, { followLinks = false } = {}) {
     let info: Deno.FileInfo;
     try {
-      info = await Deno.lstat(path);
+      info = await (followLinks ? Deno.stat : Deno.lstat)(path);
     } catch (error) {
       if (absent(error)) return undefined;
       throw failure("file_read", `Cannot look at "${path}"`, error);

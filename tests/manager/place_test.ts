@@ -40,7 +40,7 @@ Deno.test("checkPlace() follows a data-dir that is a link, and looks at what it 
   assertEquals(await warnings(`${dir.path}/data`), [`warn ${dir.path}/data 0770`]);
 });
 
-for (const name of ["lock", "json", "sock"]) {
+for (const name of ["lock", "json", "sock", "work"]) {
   Deno.test(`checkPlace() refuses a link in the place of <data-dir>.e2d.${name}, and leaves what it leads to`, async () => {
     await using dir = await temporaryDirectory();
     await Deno.writeTextFile(`${dir.path}/victim`, "precious");
