@@ -29,7 +29,12 @@ export async function serveControl(
   return {
     close() {
       listener.close();
-      Deno.remove(path).catch(() => {});
+      try {
+        // At once: the process may be about to end.
+        Deno.removeSync(path);
+      } catch {
+        // Somebody has removed it before.
+      }
     },
   };
 }
