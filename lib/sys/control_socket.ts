@@ -29,14 +29,18 @@ export async function serveControl(
   return {
     close() {
       listener.close();
-      try {
-        // At once: the process may be about to end.
-        Deno.removeSync(path);
-      } catch {
-        // Somebody has removed it before.
-      }
+      removeNow(path);
     },
   };
+}
+
+/** Without a wait: the process may be about to end. */
+function removeNow(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // Somebody has removed it before.
+  }
 }
 
 async function answer(connection: Deno.UnixConn, handler: (request: unknown) => Promise<unknown>): Promise<void> {
