@@ -63,12 +63,19 @@ function sender(socket: string): Sender {
   };
 }
 
-/** Without a path of its own the kernel gives it a name that leaves nothing in the file system. */
+/**
+ * A socket to send from. Only with all permissions does Deno bind one without a name, so it gets one for a moment, in a
+ * folder that nobody else can enter.
+ */
 function unnamed(): Deno.DatagramConn | undefined {
+  let folder: string | undefined;
   try {
-    return Deno.listenDatagram({ transport: "unixpacket", path: "" });
+    folder = Deno.makeTempDirSync({ prefix: "e2d-notify-" });
+    return Deno.listenDatagram({ transport: "unixpacket", path: `${folder}/from` });
   } catch {
-    return undefined; // Not this Deno, or not with these permissions.
+    return undefined; // Not this Deno, not with these permissions, or nowhere to write.
+  } finally {
+    if (folder !== undefined) Deno.removeSync(folder, { recursive: true });
   }
 }
 

@@ -67,6 +67,8 @@ Deno.test("systemd: a single node is ready when it serves, gives signs of life, 
   assertEquals(await node.stop(), 0);
   await socket.first((set) => set.STOPPING === "1", { since: before });
   assertEquals(socket.told.filter(({ READY }) => READY === "1").length, 1);
+  // systemd-notify would have asked for one. Systemd takes notices from the main process alone.
+  assertEquals(socket.told.filter(({ BARRIER }) => BARRIER !== undefined), []);
 });
 
 Deno.test("systemd: a node that waits for its peers is ready and tells what it waits for", async () => {
