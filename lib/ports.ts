@@ -260,3 +260,20 @@ export interface Network {
   /** Interfaces of the default routes, the preferred one first; empty where there is none or the system does not tell. */
   defaultDevices(): Promise<readonly string[]>;
 }
+
+/**
+ * The answer of a gRPC method that is a stream, as the bytes of its length-prefixed messages, with backpressure. Errors
+ * of the connection are the stream's errors, of any kind. Throws what kept the call from being made; `refusal` is the
+ * status of a server that answered with no message at all. Trailers are not seen: whoever reads must know the end.
+ */
+export type OpenGrpcStream = (request: {
+  /** "https://10.0.0.1:2379/etcdserverpb.Maintenance/Snapshot" */
+  readonly url: string;
+  readonly message: Uint8Array<ArrayBuffer>;
+  /** PEM texts. */
+  readonly tls?: { readonly ca: string; readonly certificate?: string | undefined; readonly key?: string | undefined };
+  readonly signal: AbortSignal;
+}) => Promise<
+  | { readonly kind: "messages"; readonly body: ReadableStream<Uint8Array<ArrayBuffer>> }
+  | { readonly kind: "refusal"; readonly code: number; readonly details: string }
+>;

@@ -10,6 +10,7 @@ import { forbidCoreDumps } from "../sys/core_dumps.ts";
 import { serveControl } from "../sys/control_socket.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
+import { openGrpcStream } from "../sys/grpc_fetch.ts";
 import { enableGrpcTls } from "../sys/grpc_tls.ts";
 import { systemResolver } from "../sys/dns.ts";
 import { systemHttp, trustingHttp } from "../sys/http.ts";
@@ -111,5 +112,6 @@ function systemFor(
     serveHttp,
     serveControl,
     enableTls: enableGrpcTls,
+    openStream: openGrpcStream,
   };
 }

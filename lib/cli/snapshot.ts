@@ -18,6 +18,7 @@ import { readKeysInUse } from "../pki/keys_in_use.ts";
 import { systemClock } from "../sys/clock.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
+import { openGrpcStream } from "../sys/grpc_fetch.ts";
 import { enableGrpcTls } from "../sys/grpc_tls.ts";
 import { systemProcesses } from "../sys/process.ts";
 import { systemRandom } from "../sys/random.ts";
@@ -183,7 +184,12 @@ export async function save(flags: SaveFlags, terminal: Terminal, log: Logger): P
     throw new E2dError("usage", "--snapshot-encryption needs --ca-key or --snapshot-recipient");
   }
   await enableGrpcTls();
-  const client = await openEtcd({ endpoints: flags.endpoints, clock: systemClock, tls: flags.tls });
+  const client = await openEtcd({
+    endpoints: flags.endpoints,
+    clock: systemClock,
+    tls: flags.tls,
+    openStream: openGrpcStream,
+  });
   try {
     const endpoint = flags.endpoints[0]!;
     const status = await client.status(endpoint);

@@ -4,7 +4,7 @@
  * endpoint in the message, or the signal's reason.
  */
 import { E2dError, isE2dError } from "../errors.ts";
-import type { Clock } from "../ports.ts";
+import type { Clock, OpenGrpcStream } from "../ports.ts";
 import { type CallOptions, EtcdChannels, type EtcdTls } from "./client_channel.ts";
 import { isTransient, wasNeverSent } from "./client_errors.ts";
 import {
@@ -24,6 +24,7 @@ import { methods } from "./client_messages.ts";
 import { type EtcdProbeResult, probeEtcd, type ProbeRecord } from "./client_probe.ts";
 import { openSnapshot, type SnapshotStream } from "./client_snapshot.ts";
 import { type EtcdMemberInfo, type EtcdStatus, statusOf } from "./client_status.ts";
+import { callSnapshot } from "./snapshot_call.ts";
 
 export interface EtcdClientOptions {
   /** Client URLs that calls without `via` are made to, in this order. */
@@ -33,6 +34,8 @@ export interface EtcdClientOptions {
   readonly clock: Clock;
   /** Default 5,000. */
   readonly callTimeoutMs?: number;
+  /** Carries snapshots faster than grpc-js, which does it without. */
+  readonly openStream?: OpenGrpcStream | undefined;
 }
 
 /** Calls to any endpoint: the next one is asked when the one before cannot have done it. */
@@ -57,11 +60,16 @@ export class EtcdClient {
   readonly endpoints: readonly string[];
   readonly #channels: EtcdChannels;
   readonly #clock: Clock;
+  readonly #openStream: OpenGrpcStream | undefined;
 
-  constructor(channels: EtcdChannels, { endpoints, clock }: Pick<EtcdClientOptions, "endpoints" | "clock">) {
+  constructor(
+    channels: EtcdChannels,
+    { endpoints, clock, openStream }: Pick<EtcdClientOptions, "endpoints" | "clock" | "openStream">,
+  ) {
     this.endpoints = endpoints;
     this.#channels = channels;
     this.#clock = clock;
+    this.#openStream = openStream;
   }
 
   // One member.
@@ -120,7 +128,9 @@ export class EtcdClient {
 
   /** The member's database as a stream, read no faster than it is taken. See `openSnapshot`. */
   snapshot(endpoint: string, options: CallOptions = {}): Promise<SnapshotStream> {
-    return openSnapshot(this.#channels, endpoint, options);
+    const open = this.#openStream;
+    if (open === undefined || !/^https?:/.test(endpoint)) return openSnapshot(this.#channels, endpoint, options);
+    return callSnapshot({ endpoint, open, tls: this.#channels.tls, clock: this.#clock }, options);
   }
 
   // Members of the cluster.

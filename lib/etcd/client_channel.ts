@@ -75,6 +75,11 @@ export class EtcdChannels {
     this.#tls = options.tls;
   }
 
+  /** What calls from now on use. */
+  get tls(): EtcdTls | undefined {
+    return this.#tls;
+  }
+
   /** Calls from now on use these; those under way end as they began. */
   useTls(tls: EtcdTls | undefined): void {
     this.#tls = tls;

@@ -27,7 +27,7 @@ export async function openSnapshot(
   const call = { timeoutMs, signal, action: "take a snapshot" };
   const parts = channels.stream(endpoint, methods.snapshot, {}, call);
   const first = await parts.next();
-  if (first.done) throw cut(endpoint, 0, 0);
+  if (first.done) throw cutSnapshot(endpoint, 0, 0);
   const totalBytes = first.value.blob.length + first.value.remainingBytes + snapshotSumBytes;
   let receivedBytes = 0;
   let part: typeof first | undefined = first;
@@ -38,7 +38,7 @@ export async function openSnapshot(
         const next = part ?? await parts.next();
         part = undefined;
         if (next.done) {
-          if (receivedBytes !== totalBytes) throw cut(endpoint, receivedBytes, totalBytes);
+          if (receivedBytes !== totalBytes) throw cutSnapshot(endpoint, receivedBytes, totalBytes);
           return controller.close();
         }
         receivedBytes += next.value.blob.length;
@@ -52,7 +52,8 @@ export async function openSnapshot(
   };
 }
 
-function cut(endpoint: string, receivedBytes: number, totalBytes: number): E2dError {
+/** The stream has ended before its end. */
+export function cutSnapshot(endpoint: string, receivedBytes: number, totalBytes: number): E2dError {
   return new E2dError(
     "etcd_snapshot_cut",
     `Cannot take a snapshot at etcd "${endpoint}": it ended after ${receivedBytes} of ${totalBytes} bytes`,

@@ -13,6 +13,7 @@ import type {
   Http,
   Locks,
   Logger,
+  OpenGrpcStream,
   Processes,
   Random,
   Staging,
@@ -86,6 +87,7 @@ export interface System {
   readonly announce: (state: () => ServiceState) => void;
   /** For certificates of e2d's own gRPC client: must have run before it dials. */
   readonly enableTls: () => Promise<void>;
+  readonly openStream: OpenGrpcStream;
 }
 
 export interface Stopping {
@@ -165,7 +167,11 @@ async function live(
   const closing = new AbortController();
   const life = hex(random.bytes(16));
 
-  const client = await openClient({ endpoints: [identity.clientUrl], clock }, security, files);
+  const client = await openClient(
+    { endpoints: [identity.clientUrl], clock, openStream: system.openStream },
+    security,
+    files,
+  );
   const cluster = new EtcdCluster(client, { clientUrl: identity.clientUrl, clock });
   const etcd = new EtcdSide({
     clock,

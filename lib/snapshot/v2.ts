@@ -70,12 +70,27 @@ async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOption
 
   const reader = new ByteReader(compressed);
   const ctr = new Ctr(keys.encrypt);
-  for (let index = 0, last = false; !last; index++) {
+  const prepare = async (index: number) => {
     const plain = await reader.read(chunkBytes);
-    last = await reader.atEnd();
-    const body = sealed ? await ctr.at(index * chunkBytes, plain) : plain;
-    const length = uint32(body.length + (last ? lastMark : 0));
-    yield concat(length, body, chunkTag(keys.chunk, headTag, index, length, body));
+    const last = await reader.atEnd();
+    return { last, body: sealed ? await ctr.at(index * chunkBytes, plain) : plain };
+  };
+  try {
+    // The cipher works on the next chunk beside the event loop while the tag of this one is made on it.
+    let next = prepare(0);
+    for (let index = 0;; index++) {
+      const { last, body } = await next;
+      if (!last) {
+        next = prepare(index + 1);
+        // Thrown when its turn comes.
+        next.catch(() => {});
+      }
+      const length = uint32(body.length + (last ? lastMark : 0));
+      yield concat(length, body, chunkTag(keys.chunk, headTag, index, length, body));
+      if (last) return;
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
   }
 }
 

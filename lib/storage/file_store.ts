@@ -71,11 +71,18 @@ export class FileStore implements Store {
     try {
       const file = await staging.append(part, { mode: 0o600 });
       try {
+        // The next part is made while this one is written.
+        let writing = Promise.resolve();
         for await (const chunk of content) {
+          await writing;
           signal?.throwIfAborted();
-          await file.append(chunk);
           onProgress?.(file.size);
+          writing = file.append(chunk);
+          // Thrown at the next turn.
+          writing.catch(() => {});
         }
+        await writing;
+        onProgress?.(file.size);
         await file.sync();
       } finally {
         file.close();

@@ -4,6 +4,7 @@ import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
 import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
 import { prefixEnd } from "../../lib/etcd/client_kv.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
+import { openGrpcStream } from "../../lib/sys/grpc_fetch.ts";
 import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
@@ -14,10 +15,25 @@ import { PlainCluster } from "./plain_cluster.ts";
 // grpc-js closes its HTTP/2 sessions some time after the client.
 const sanitize = { sanitizeResources: false, sanitizeOps: false };
 
-async function client(endpoints: string[], tls?: EtcdTls): Promise<EtcdClient & Disposable> {
+async function client(
+  endpoints: string[],
+  tls?: EtcdTls,
+  snapshotsBy: "grpc-js" | "HTTP/2" = "HTTP/2",
+): Promise<EtcdClient & Disposable> {
   await enableGrpcTls();
-  const opened = await openEtcd({ endpoints, tls, clock: systemClock });
+  const opened = await openEtcd({
+    endpoints,
+    tls,
+    clock: systemClock,
+    ...(snapshotsBy === "grpc-js" ? {} : { openStream: openGrpcStream }),
+  });
   return Object.assign(opened, { [Symbol.dispose]: () => opened.close() });
+}
+
+async function drain(stream: ReadableStream<Uint8Array>): Promise<number> {
+  let bytes = 0;
+  for await (const chunk of stream) bytes += chunk.length;
+  return bytes;
 }
 
 async function codeOf(call: Promise<unknown>): Promise<string> {
@@ -305,36 +321,64 @@ Deno.test("EtcdClient.disarm() ends the alarm of a full database", sanitize, asy
   await etcd.put("key", "small");
 });
 
-Deno.test(
-  "EtcdClient.snapshot() can be left in the middle, and outlives a change of certificates",
-  sanitize,
-  async () => {
-    await using directory = await temporaryDirectory();
-    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
-    const { clientUrl } = cluster.members[0]!;
-    using etcd = await client([clientUrl]);
-    for (let index = 0; index < 24; index++) {
-      await etcd.put(
-        `key${index}`,
-        crypto.getRandomValues(new Uint8Array(65_536)),
-      );
-    }
-    const left = await etcd.snapshot(clientUrl);
-    const reader = left.stream.getReader();
-    assert(!(await reader.read()).done);
-    await reader.cancel();
-    const kept = await etcd.snapshot(clientUrl);
-    etcd.useTls(undefined);
-    let bytes = 0;
-    for await (const chunk of kept.stream) bytes += chunk.length;
-    assertEquals(bytes, kept.totalBytes);
-    const aborted = new AbortController();
-    const cut = await etcd.snapshot(clientUrl, { signal: aborted.signal });
-    aborted.abort(new Error("enough"));
-    assertEquals(await new Response(cut.stream).arrayBuffer().catch((error) => error.message), "enough");
-    await etcd.ready(clientUrl);
-  },
-);
+for (const by of ["grpc-js", "HTTP/2"] as const) {
+  Deno.test(
+    `EtcdClient.snapshot() by ${by} can be left in the middle, and outlives a change of certificates`,
+    sanitize,
+    async () => {
+      await using directory = await temporaryDirectory();
+      await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
+      const { clientUrl } = cluster.members[0]!;
+      using etcd = await client([clientUrl], undefined, by);
+      for (let index = 0; index < 24; index++) {
+        await etcd.put(
+          `key${index}`,
+          crypto.getRandomValues(new Uint8Array(65_536)),
+        );
+      }
+      const left = await etcd.snapshot(clientUrl);
+      const reader = left.stream.getReader();
+      assert(!(await reader.read()).done);
+      await reader.cancel();
+      const kept = await etcd.snapshot(clientUrl);
+      etcd.useTls(undefined);
+      let bytes = 0;
+      for await (const chunk of kept.stream) bytes += chunk.length;
+      assertEquals(bytes, kept.totalBytes);
+      const aborted = new AbortController();
+      const cut = await etcd.snapshot(clientUrl, { signal: aborted.signal });
+      aborted.abort(new Error("enough"));
+      assertEquals(await new Response(cut.stream).arrayBuffer().catch((error) => error.message), "enough");
+      await etcd.ready(clientUrl);
+
+      const silent = await etcd.snapshot(clientUrl, { timeoutMs: 1_000 });
+      cluster.signal(cluster.members[0]!, "SIGSTOP");
+      assertEquals(await codeOf(drain(silent.stream)), "etcd_timeout");
+      cluster.signal(cluster.members[0]!, "SIGCONT");
+      // node:http2 does not hear of a server's death, and waits for its time to be over.
+      const timeoutMs = by === "grpc-js" ? 2_000 : 30_000;
+      const lost = await etcd.snapshot(clientUrl, { timeoutMs });
+      await cluster.stop(cluster.members[0]!, "SIGKILL");
+      const codes = [await codeOf(drain(lost.stream)), await codeOf(etcd.snapshot(clientUrl, { timeoutMs }))];
+      const gone = ["etcd_connection_lost", "etcd_snapshot_cut", "etcd_unreachable"];
+      if (by === "grpc-js") gone.push("etcd_timeout");
+      assert(codes.every((code) => gone.includes(code)), codes.join());
+    },
+  );
+}
+
+Deno.test("EtcdClient.snapshot() under mutual TLS shows its pair, and is refused without it", sanitize, async () => {
+  await using directory = await temporaryDirectory();
+  await using cluster = await TlsCluster.start({ directory: directory.path, size: 1 });
+  const { pki, clientUrl } = cluster.members[0]!;
+  const read = (name: string) => Deno.readTextFileSync(`${pki}/${name}`);
+  const pair = { certificate: read("client.crt"), key: read("client.key") };
+  using etcd = await client([clientUrl], { ca: read("ca.crt"), ...pair });
+  const { stream, totalBytes } = await etcd.snapshot(clientUrl);
+  assertEquals(await drain(stream), totalBytes);
+  etcd.useTls({ ca: read("ca.crt") });
+  assert(["etcd_tls", "etcd_unreachable", "etcd_connection_lost"].includes(await codeOf(etcd.snapshot(clientUrl))));
+});
 
 Deno.test("openEtcd() under mutual TLS: its own pair is let in, others are told why not", sanitize, async () => {
   await using directory = await temporaryDirectory();

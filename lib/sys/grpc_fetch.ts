@@ -1,0 +1,70 @@
+/**
+ * gRPC's streams of answers by Deno's own HTTP/2, which carries a database some ten times as fast as its node:http2 does.
+ * Works without TLS, too (prior knowledge).
+ */
+import type { OpenGrpcStream } from "../ports.ts";
+
+export const openGrpcStream: OpenGrpcStream = async ({ url, message, tls, signal }) => {
+  const { ca, certificate, key } = tls ?? {};
+  const client = Deno.createHttpClient({
+    http1: false,
+    http2: true,
+    ...(ca === undefined ? {} : { caCerts: [ca] }),
+    ...(certificate === undefined || key === undefined ? {} : { cert: certificate, key }),
+  });
+  try {
+    const framed = new Uint8Array(5 + message.length);
+    new DataView(framed.buffer).setUint32(1, message.length);
+    framed.set(message, 5);
+    const headers = { "content-type": "application/grpc", te: "trailers" };
+    const response = await fetch(url, { method: "POST", headers, body: framed, client, signal });
+    const status = response.headers.get("grpc-status");
+    if (response.status !== 200 || status !== null || response.body === null) {
+      await response.body?.cancel();
+      client.close();
+      const details = response.headers.get("grpc-message");
+      return {
+        kind: "refusal",
+        code: Number(status ?? 2),
+        details: details === null ? `HTTP status ${response.status}` : decoded(details),
+      };
+    }
+    return { kind: "messages", body: closing(response.body, () => client.close()) };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+};
+
+/** The status message is percent-encoded. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function closing(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  close: () => void,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const reader = body.getReader();
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        close();
+        controller.close();
+      } catch (error) {
+        close();
+        throw error;
+      }
+    },
+    async cancel(reason) {
+      await reader.cancel(reason).catch(() => {});
+      close();
+    },
+  }, { highWaterMark: 0 });
+}
