@@ -42,6 +42,10 @@ const flagEntries = (commands: readonly Command[]) => {
   return [...all];
 };
 const takesValue = (flag: Flag<unknown>) => flag.alone === undefined;
+/** A case pattern of the flags whose next word is their value, which is no word of the command. */
+const valueFlags = (commands: readonly Command[]) =>
+  flagEntries(commands).filter(([, flag]) => takesValue(flag))
+    .flatMap(([name, { short }]) => short === undefined ? [`--${name}`] : [`--${name}`, `-${short}`]).join("|");
 
 function bash(commands: readonly Command[]): string {
   const words = [...wordsAfter(commands)].map(([before, next]) => `    "${before}") words="${next.join(" ")}" ;;`);
@@ -53,7 +57,7 @@ function bash(commands: readonly Command[]): string {
   const paths = flagEntries(commands).filter(([, flag]) => takesValue(flag) && flag.path).map(([name]) => `--${name}`);
   return `# bash completion for e2d: source <(e2d completion bash)
 _e2d() {
-  local current previous command word words="" flags=""
+  local current previous command word value="" words="" flags=""
   current="\${COMP_WORDS[COMP_CWORD]}"
   previous="\${COMP_WORDS[COMP_CWORD-1]}"
   COMPREPLY=()
@@ -63,7 +67,13 @@ ${choices.join("\n")}
   esac
   command=""
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$word" in -*) continue ;; esac
+    # bash splits --name=value into three words.
+    if [ "$word" = "=" ]; then value=1; continue; fi
+    if [ -n "$value" ]; then value=""; continue; fi
+    case "$word" in
+      ${valueFlags(commands)}) value=1; continue ;;
+      -*) continue ;;
+    esac
     command="\${command:+$command }$word"
   done
   case "$command" in
@@ -91,10 +101,15 @@ function zsh(commands: readonly Command[]): string {
   return `#compdef e2d
 # zsh completion for e2d: source <(e2d completion zsh)
 _e2d() {
-  local command word
+  local command word value
   command=""
+  value=""
   for word in "\${(@)words[2,CURRENT-1]}"; do
-    case "$word" in -*) continue ;; esac
+    if [ -n "$value" ]; then value=""; continue; fi
+    case "$word" in
+      ${valueFlags(commands)}) value=1; continue ;;
+      -*) continue ;;
+    esac
     command="\${command:+$command }$word"
   done
   if [[ "\${words[CURRENT]}" == -* ]]; then

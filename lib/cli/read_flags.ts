@@ -66,11 +66,14 @@ function fromArgs(table: FlagTable, args: readonly string[], problems: string[])
     }]),
   );
   const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
+  let afterUnknown = -1;
   for (const token of tokens) {
-    if (token.kind === "positional") operands.push(token.value);
+    // What follows an unknown flag is most likely its value: no operand, and perhaps a secret that must not be shown.
+    if (token.kind === "positional" && token.index !== afterUnknown) operands.push(token.value);
     if (token.kind !== "option") continue;
     const key = keys.get(token.name) ?? shorts.get(token.name);
     if (key === undefined) {
+      if (!token.inlineValue) afterUnknown = token.index + 1;
       const meant = suggest(token.name, [...keys.keys()]);
       problems.push(`unknown flag ${token.rawName}${meant === undefined ? "" : `: did you mean --${meant}?`}`);
       continue;
