@@ -1,0 +1,78 @@
+import { assert, assertEquals } from "../support/assert.ts";
+import { commands } from "../../lib/cli/commands.ts";
+import { dispatch } from "../../lib/cli/dispatch.ts";
+
+async function called(args: string[], files: Record<string, string> = {}, environment: Record<string, string> = {}) {
+  let [out, err] = ["", ""];
+  const status = await dispatch(args, {
+    environment,
+    readText: (path) => Promise.resolve(files[path]),
+    out: (text) => void (out += text),
+    err: (text) => void (err += text),
+  });
+  return { status, out, err };
+}
+
+Deno.test("dispatch() refuses an unknown command with status 2 and the one that was meant", async () => {
+  const one = await called(["statsu"]);
+  assertEquals([one.status, one.out], [2, ""]);
+  assert(one.err.includes('unknown command "statsu": did you mean "status"?'), one.err);
+  const two = await called(["pki", "gencrets"]);
+  assertEquals(two.status, 2);
+  assert(two.err.includes('did you mean "pki gencerts"?'), two.err);
+  assertEquals((await called(["pki"])).status, 2);
+  assertEquals((await called([])).status, 2);
+});
+
+Deno.test("dispatch() shows all wrong settings of e2d run at once, with status 2", async () => {
+  const { status, err } = await called(
+    ["run", "-n", "2", "--restore=maybe", "--name-of-node", "x", "--config", "f"],
+    { f: "snapshot-kep: 1h,1d\nhealth-check-timeout: soon\n" },
+  );
+  assertEquals(status, 2);
+  for (
+    const part of [
+      '-n "2"',
+      '--restore "maybe"',
+      "--name-of-node",
+      "snapshot-kep in f: did you mean snapshot-keep?",
+      'health-check-timeout in f "soon"',
+    ]
+  ) {
+    assert(err.includes(part), `${part} in ${err}`);
+  }
+});
+
+Deno.test("dispatch() quotes no line of a broken configuration file, which may hold secrets", async () => {
+  const { status, err } = await called(["run", "--config=f"], { f: "aws-secret-key: 's3cret\n- [" });
+  assertEquals(status, 2);
+  assert(err.includes('--config "f"') && !err.includes("s3cret"), err);
+  assertEquals((await called(["run", "--config=gone"])).status, 2);
+});
+
+/** The help of every command, by the name of its file; with E2D_WRITE_GOLDEN=1 the test writes the files. */
+async function helpTexts(): Promise<Map<string, string>> {
+  const texts = new Map([["e2d.txt", (await called(["--help"])).out]]);
+  for (const { path } of commands) {
+    const { status, out } = await called([...path.split(" "), "--help"]);
+    assertEquals(status, 0, path);
+    assertEquals((await called(["help", ...path.split(" ")])).out, out);
+    texts.set(`${path.replaceAll(" ", "-")}.txt`, out);
+  }
+  return texts;
+}
+
+Deno.test("dispatch() prints the help that tests/cli/golden holds, for every command and no other", async () => {
+  const folder = new URL("./golden/", import.meta.url);
+  const texts = await helpTexts();
+  if (Deno.env.get("E2D_WRITE_GOLDEN") === "1") {
+    for (const [name, text] of texts) await Deno.writeTextFile(new URL(name, folder), text);
+  }
+  const again = "E2D_WRITE_GOLDEN=1 deno test -A tests/cli/dispatch_test.ts";
+  for (const [name, text] of texts) {
+    const golden = await Deno.readTextFile(new URL(name, folder)).catch(() => "");
+    assertEquals(text, golden, `${name} differs; if it should: ${again}`);
+  }
+  const files = (await Array.fromAsync(Deno.readDir(folder), ({ name }) => name)).sort();
+  assertEquals(files, [...texts.keys()].sort());
+});
