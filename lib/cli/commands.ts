@@ -13,7 +13,7 @@ const pkiMakeFlags = {
 } as const;
 
 const dirFlag = {
-  dir: path("folder of the client, peer and server pairs; default: that of the CA certificate"),
+  dir: text("DIR", "folder of the client, peer and server pairs; default: that of the CA certificate", { path: true }),
 } as const;
 
 const statusFlags = {
@@ -238,11 +238,17 @@ export const commands: readonly Command[] = [
   command({
     path: "snapshot verify",
     summary: "read a snapshot whole, and check every tag and sum",
-    flags: { ...snapshotFlags, ...oneSnapshot },
+    flags: {
+      ...snapshotFlags,
+      ...oneSnapshot,
+      deep: toggle("also restore it into an etcd that nobody reaches, and compare its keys and their hash"),
+      etcdDir: text("DIR", "where etcd and etcdutl are, for --deep"),
+    },
     operands: [urlOperand],
     async run(values, [url]) {
       const { verify, terminal, log } = await snapshotCommand(values);
-      return await verify({ ...snapshotValues(values, url), snapshot: values.snapshot }, terminal, log);
+      const { snapshot, deep, etcdDir } = values;
+      return await verify({ ...snapshotValues(values, url), snapshot, deep, etcdDir }, terminal, log);
     },
   }),
   command({

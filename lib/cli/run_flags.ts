@@ -26,11 +26,11 @@ const gossipPort = 7980;
 export const tlsFlags = {
   ...caFlags,
   peerCert: path("certificate for traffic between members"),
-  peerKey: path("its private key"),
+  peerKey: path("private key of --peer-cert"),
   serverCert: path("certificate shown to clients"),
-  serverKey: path("its private key"),
+  serverKey: path("private key of --server-cert"),
   clientCert: path("certificate that e2d shows to etcd; default: the peer pair"),
-  clientKey: path("its private key"),
+  clientKey: path("private key of --client-cert"),
 } as const;
 
 export const credentialFlags = {
@@ -52,7 +52,7 @@ export const runFlags = {
   peerAddr: address(2380, "etcd peer address", { default: "0.0.0.0:2380" }),
   gossipAddr: address(gossipPort, "gossip address, TCP and UDP", { default: `0.0.0.0:${gossipPort}` }),
   ...tlsFlags,
-  autoRenew: toggle("reissue the own certificates at two thirds of their life; needs --ca-key"),
+  autoRenew: toggle("reissue this node's certificates at two thirds of their life; needs --ca-key"),
   bootstrapAddrs: listOf("ADDRS", "gossip addresses of peers, separated by commas", bootstrapAddress, { default: "" }),
   requiredClusterSize: {
     short: "n",
@@ -122,7 +122,7 @@ export const runFlags = {
     default: "auto",
   }),
   restoreMaxAge: duration("older snapshots are restored only after being asked"),
-  newCluster: text("NAME", "found an empty cluster although a snapshot is there or cannot be read"),
+  newCluster: text("NAME", "start a new, empty cluster although a snapshot is there or cannot be read"),
   ...credentialFlags,
   etcdDir: text("DIR", "folder with the etcd to run", { path: true }),
   etcdVersion: {
