@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { E2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
 import { openEtcd } from "../etcd/client.ts";
+import { type Rehearsal, type RehearsalRequest, rehearseRestore } from "../etcd/rehearse.ts";
 import { restoreSnapshot } from "../etcd/restore.ts";
 import type { CredentialConfig } from "../manager/node_config.ts";
 import { workPath } from "../manager/place.ts";
@@ -115,40 +116,77 @@ export async function list(flags: SnapshotFlags, terminal: Terminal, log: Logger
 }
 
 export async function verify(
-  flags: SnapshotFlags & { readonly snapshot?: string | undefined },
+  flags: SnapshotFlags & {
+    readonly snapshot?: string | undefined;
+    /** Restores it for a trial, too. */
+    readonly deep: boolean;
+    readonly etcdDir?: string | undefined;
+  },
   terminal: Terminal,
   log: Logger,
 ): Promise<number> {
   const at = await place(flags, log);
   const { key, manifest } = await choose(at, flags.snapshot);
   const keys = await keysOf(flags);
+  // Before anything is fetched: without etcd there is no trial.
+  const programs = flags.deep ? await provideEtcd({ etcdDir: flags.etcdDir }, log) : undefined;
   const { size, stream } = await open(at, key);
   const hash = createHash("sha256");
-  const proven = await withBar(
-    "verify",
-    manifest?.plainBytes ?? size,
-    terminal,
-    (onProgress) => proveSnapshot(observe(stream, (chunk) => hash.update(chunk)), keys, undefined, onProgress),
-  );
-  const stored = hash.digest("hex");
-  if (manifest !== undefined && (stored !== manifest.sha256 || proven.sha256 !== manifest.plainSha256)) {
-    throw new E2dError("snapshot_corrupt", `Cannot trust "${key}": it is not what its manifest is about`);
+  const workDir = flags.deep ? await Deno.makeTempDir({ prefix: "e2d-verify-" }) : undefined;
+  try {
+    const path = `${workDir}/snapshot.db`;
+    const kept = workDir === undefined ? undefined : { path, staging: systemStaging };
+    const proven = await withBar(
+      "verify",
+      manifest?.plainBytes ?? size,
+      terminal,
+      (onProgress) => proveSnapshot(observe(stream, (chunk) => hash.update(chunk)), keys, kept, onProgress),
+    );
+    const stored = hash.digest("hex");
+    if (manifest !== undefined && (stored !== manifest.sha256 || proven.sha256 !== manifest.plainSha256)) {
+      throw new E2dError("snapshot_corrupt", `Cannot trust "${key}": it is not what its manifest is about`);
+    }
+    const summed = proven.etcdSum.kind === "checked";
+    const request = { snapshotPath: path, skipHashCheck: !summed };
+    const rehearsal = programs === undefined || workDir === undefined
+      ? undefined
+      : await rehearse({ ...request, programs, workDir }, log);
+    const report = {
+      key,
+      format: proven.kind,
+      plainBytes: proven.plainBytes,
+      etcdSum: proven.etcdSum.kind,
+      sha256: stored,
+      ...(rehearsal === undefined ? {} : { restored: rehearsal }),
+    };
+    const sum = summed ? "etcd's sum fits" : "without a sum of etcd's, as the Go e2d writes them";
+    const trial = rehearsal === undefined
+      ? ""
+      : `; restored for a trial: ${rehearsal.keys} keys at revision ${rehearsal.revision}, ` +
+        (rehearsal.hash.compared ? "with the hash of the file" : "hash not compared, a compaction was under way");
+    terminal.out(
+      flags.json
+        ? `${JSON.stringify(report, null, 2)}\n`
+        : `${key}: good; ${proven.plainBytes} bytes of database, ${sum}${trial}\n`,
+    );
+    return 0;
+  } finally {
+    if (workDir !== undefined) await systemStaging.remove(workDir);
   }
-  const report = {
-    key,
-    format: proven.kind,
-    plainBytes: proven.plainBytes,
-    etcdSum: proven.etcdSum.kind,
-    sha256: stored,
-  };
-  terminal.out(
-    flags.json
-      ? `${JSON.stringify(report, null, 2)}\n`
-      : `${key}: good; ${proven.plainBytes} bytes of database, ${
-        proven.etcdSum.kind === "checked" ? "etcd's sum fits" : "without a sum of etcd's, as the Go e2d writes them"
-      }\n`,
-  );
-  return 0;
+}
+
+async function rehearse(request: RehearsalRequest, log: Logger): Promise<Rehearsal> {
+  await enableGrpcTls();
+  // etcd has much to say, and it is about a trial.
+  const quiet: Logger = { ...log, info: (message, fields) => log.debug(message, fields), with: () => quiet };
+  return await rehearseRestore(request, {
+    processes: systemProcesses,
+    files: systemFiles,
+    staging: systemStaging,
+    reader: systemFileReader,
+    clock: systemClock,
+    log: quiet,
+  });
 }
 
 export async function inspect(

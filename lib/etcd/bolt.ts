@@ -131,9 +131,10 @@ export class BoltTree {
     return undefined;
   }
 
-  /** All entries in the order of their keys. */
-  async *entries(bucket: BoltBucket): AsyncGenerator<BoltEntry, void, void> {
-    const budget = { entries: entriesMax };
+  /** All entries in the order of their keys; of a bucket that may be `large`, any number of them. */
+  async *entries(bucket: BoltBucket, { large = false } = {}): AsyncGenerator<BoltEntry, void, void> {
+    // Even so no more than there are pages to hold them: a tree that leads back into itself ends.
+    const budget = { entries: large ? this.meta.endPage * this.meta.pageBytes : entriesMax };
     if ("inline" in bucket) yield* entriesOf(new Page(bucket.inline, 0), budget);
     else yield* this.#entriesBelow(bucket.rootPage, 0, budget);
   }

@@ -103,6 +103,10 @@ Deno.test("e2d snapshot save and restore by hand, sealed, and never over somethi
   const again = await e2d(save);
   assertEquals(again.code, 1);
   assert(again.stderr.includes("something is there already"), again.stderr);
+  const deep = await e2d(["snapshot", "verify", url, key, "--deep", `--etcd-dir=${etcdDir()}`, "--json"]);
+  assertEquals(deep.code, 0, deep.stderr);
+  const { keys, hash } = JSON.parse(deep.stdout).restored;
+  assert(keys >= 1 && hash.compared, deep.stdout);
   const restore = ["snapshot", "restore", url, key, `--data-dir=${dir.path}/restored`, `--etcd-dir=${etcdDir()}`];
   const restored = await e2d(restore);
   assertEquals(restored.code, 0, restored.stderr);
