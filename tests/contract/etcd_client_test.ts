@@ -330,7 +330,7 @@ for (const by of ["grpc-js", "HTTP/2"] as const) {
       await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
       const { clientUrl } = cluster.members[0]!;
       using etcd = await client([clientUrl], undefined, by);
-      for (let index = 0; index < 24; index++) {
+      for (let index = 0; index < 256; index++) {
         await etcd.put(
           `key${index}`,
           crypto.getRandomValues(new Uint8Array(65_536)),
