@@ -47,6 +47,7 @@ import { type ServiceState, serviceState } from "./service_notices.ts";
 import { Shell } from "./shell.ts";
 import { noSnapshots, type SnapshotSide } from "./snapshot_side.ts";
 import { handleLocalStatus, type HandlerSources, handleStatus } from "./status_handler.ts";
+import { keepHistory, StatusHistory } from "./status_history.ts";
 import { statusReport } from "./status_report.ts";
 
 export interface System {
@@ -269,10 +270,19 @@ async function live(
       keys = changed;
       gossip?.setKeys(changed.gossip);
     });
-    const report = () => shell.node && statusReport({ node: shell.node, certificates, nowWallMs: clock.wallMs() });
+    const report = () =>
+      shell.node && statusReport({
+        node: shell.node,
+        certificates,
+        nowWallMs: clock.wallMs(),
+        nowMs: clock.monotonicMs(),
+      });
     system.announce(() => serviceState(report(), { alone }));
+    const history = new StatusHistory();
+    void keepHistory(history, report, clock, closing.signal);
     status = await serveStatus(config, security, system, {
       report,
+      history,
       journal,
       gossip: () => gossip?.metrics(),
       nowWallMs: () => clock.wallMs(),

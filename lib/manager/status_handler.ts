@@ -3,6 +3,7 @@ import type { GossipMetrics } from "../gossip/gossip.ts";
 import { isLoopback } from "./addresses.ts";
 import type { Journal } from "./journal.ts";
 import { metricsText } from "./metrics_text.ts";
+import type { StatusHistory } from "./status_history.ts";
 import { journalReport, type StatusReport } from "./status_report.ts";
 
 export interface HandlerSources {
@@ -11,6 +12,7 @@ export interface HandlerSources {
   readonly journal: Journal;
   readonly gossip: () => GossipMetrics | undefined;
   readonly nowWallMs: () => number;
+  readonly history: StatusHistory;
 }
 
 const json = (value: unknown, status = 200) => reply(`${JSON.stringify(value, null, 2)}\n`, "application/json", status);
@@ -63,7 +65,12 @@ export function handleStatus(request: Request, sources: HandlerSources): Respons
       return report === undefined ? json({ error: "starting" }, 503) : json(report);
     case "/why":
       return json(journalReport(sources.journal));
+    case "/history":
+      return reply(`${JSON.stringify(sources.history.samples())}\n`, "application/json");
     default:
-      return json({ error: "not found", paths: ["/healthz", "/readyz", "/metrics", "/status", "/why"] }, 404);
+      return json(
+        { error: "not found", paths: ["/healthz", "/readyz", "/metrics", "/status", "/why", "/history"] },
+        404,
+      );
   }
 }

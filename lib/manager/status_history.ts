@@ -1,4 +1,5 @@
 /** The last hour of a node's status, in memory, for plots: one sample each 10 s, never more than an hour's. */
+import type { Clock } from "../ports.ts";
 import type { StatusReport } from "./status_report.ts";
 
 /** Time between two samples; what comes sooner is left out. */
@@ -41,6 +42,25 @@ export class StatusHistory {
   /** Oldest first. */
   samples(): readonly StatusSample[] {
     return this.#samples;
+  }
+}
+
+/** Adds samples until the signal ends it. */
+export async function keepHistory(
+  history: StatusHistory,
+  report: () => StatusReport | undefined,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const now = report();
+    if (now !== undefined) history.add(now, { nowMs: clock.monotonicMs(), nowWallMs: clock.wallMs() });
+    try {
+      // The history itself keeps its samples apart.
+      await clock.sleep(sampleIntervalMs / 5, signal);
+    } catch {
+      return;
+    }
   }
 }
 

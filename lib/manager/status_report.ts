@@ -43,14 +43,18 @@ export interface StatusSources {
   readonly node: Node;
   readonly certificates: readonly CertificateState[];
   readonly nowWallMs: number;
+  /** Clock.monotonicMs. */
+  readonly nowMs: number;
 }
 
 const dayMs = 86_400_000;
+/** The node beside the leader asks every member each second; what another node heard while it started says nothing. */
+const heardLatelyMs = 15_000;
 
-export function statusReport({ node, certificates, nowWallMs }: StatusSources): StatusReport {
+export function statusReport({ node, certificates, nowWallMs, nowMs }: StatusSources): StatusReport {
   const own = answerAt(node, node.self.clientUrl);
   const members = (own?.members.length ? own.members : node.data.kind === "valid" ? node.data.members : [])
-    .map((member) => memberReport(member, node, own));
+    .map((member) => memberReport(member, { node, own, nowMs }));
   const reasons = reasonsOf(node, own, certificates);
   return {
     name: node.self.name,
@@ -92,11 +96,17 @@ function answerAt(node: Node, url: string): EtcdAnswer | undefined {
   return last?.kind === "answer" ? last : undefined;
 }
 
-function memberReport(member: EtcdMember, node: Node, own: EtcdAnswer | undefined): MemberReport {
-  const facts = member.clientUrls.map((url) => node.endpoints.get(url)).find((each) => each !== undefined);
+function memberReport(
+  member: EtcdMember,
+  { node, own, nowMs }: { node: Node; own: EtcdAnswer | undefined; nowMs: number },
+): MemberReport {
+  const facts = member.clientUrls.map((url) => node.endpoints.get(url))
+    .find((each) => each !== undefined && nowMs - each.atMs < heardLatelyMs);
   const answer = facts?.last.kind === "answer" ? facts.last : undefined;
   const leads = own?.leaderId === member.id;
-  const peer = node.peers.find(({ peerUrl, name }) => member.peerUrls.includes(peerUrl) || name === member.name);
+  // A successor may have the address of the dead one, which gossip knows for a while yet.
+  const peer = node.peers.find(({ name }) => name === member.name) ??
+    node.peers.find(({ peerUrl }) => member.peerUrls.includes(peerUrl));
   return {
     id: member.id,
     name: member.name,
