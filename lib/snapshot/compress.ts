@@ -1,6 +1,6 @@
 /** Compression as streams. node:zlib works in threads of its own, so the event loop goes on. */
 import { Readable } from "node:stream";
-import { createGunzip, createGzip, createZstdCompress, createZstdDecompress } from "node:zlib";
+import { constants, createGunzip, createGzip, createZstdCompress, createZstdDecompress } from "node:zlib";
 import { E2dError } from "../errors.ts";
 import type { Compression } from "./v2.ts";
 
@@ -13,7 +13,10 @@ export function compress(plain: ReadableStream<Uint8Array>, compression: Compres
     case "gzip":
       return through(plain, createGzip({ level: 1, chunkSize: 262_144 }));
     case "zstd":
-      return through(plain, createZstdCompress());
+      return through(
+        plain,
+        createZstdCompress({ chunkSize: 262_144, params: { [constants.ZSTD_c_compressionLevel]: 1 } }),
+      );
     default:
       return compression satisfies never;
   }
