@@ -31,8 +31,10 @@ export async function callSnapshot(
 ): Promise<SnapshotStream> {
   const silence = new Silence(clock, timeoutMs, () => timeoutError(action, endpoint, timeoutMs));
   const ending = signal === undefined ? silence.signal : AbortSignal.any([silence.signal, signal]);
+  let reader: ByteReader | undefined;
   const failed = (error: unknown) => {
     silence.end();
+    reader?.cancel().catch(() => {});
     ending.throwIfAborted();
     if (error instanceof E2dError) return error;
     return callError(action, endpoint, {
@@ -40,7 +42,7 @@ export async function callSnapshot(
       details: error instanceof Error ? error.message : `${error}`,
     });
   };
-  const messages = silence.during(async () => {
+  const call = async () => {
     const url = `${endpoint.replace(/\/$/, "")}${methods.snapshot.path}`;
     const answer = await open({
       url,
@@ -50,12 +52,11 @@ export async function callSnapshot(
     });
     if (answer.kind === "refusal") throw callError(action, endpoint, answer);
     return new ByteReader(answer.body);
-  });
-  let reader: ByteReader;
+  };
   let first: Part | undefined;
   try {
-    reader = await messages;
-    first = await silence.during(() => nextPart(reader, endpoint));
+    const opened = reader = await silence.during(ending, call);
+    first = await silence.during(ending, () => nextPart(opened, endpoint));
   } catch (error) {
     throw failed(error);
   }
@@ -63,6 +64,7 @@ export async function callSnapshot(
     silence.end();
     throw cutSnapshot(endpoint, 0, 0);
   }
+  const source = reader;
   const totalBytes = first.blob.length + first.remainingBytes + snapshotSumBytes;
   let receivedBytes = 0;
   let waiting: Part | undefined = first;
@@ -71,9 +73,10 @@ export async function callSnapshot(
     const parts: Bytes[] = [];
     let size = 0;
     while (size < pieceBytes) {
-      const part = waiting ?? await nextPart(reader, endpoint);
+      const part = waiting ?? await nextPart(source, endpoint);
       waiting = undefined;
       if (part === undefined) break;
+      silence.heard();
       parts.push(part.blob);
       size += part.blob.length;
     }
@@ -88,7 +91,7 @@ export async function callSnapshot(
     stream: new ReadableStream({
       async pull(controller) {
         try {
-          const next = await silence.during(piece);
+          const next = await silence.during(ending, piece);
           if (next === undefined) {
             silence.end();
             if (receivedBytes !== totalBytes) throw cutSnapshot(endpoint, receivedBytes, totalBytes);
@@ -102,7 +105,7 @@ export async function callSnapshot(
       },
       async cancel() {
         silence.end();
-        await reader.cancel();
+        await source.cancel();
       },
     }, { highWaterMark: 0 }),
   };
@@ -143,13 +146,24 @@ class Silence {
     return this.#over.signal;
   }
 
-  async during<T>(work: () => Promise<T>): Promise<T> {
-    this.#sinceMs = this.#clock.monotonicMs();
+  /** What `work` resolves with, unless the end comes first: a stream may not hear of its call's end by itself. */
+  async during<T>(ending: AbortSignal, work: () => Promise<T>): Promise<T> {
+    this.heard();
+    const { promise, reject } = Promise.withResolvers<never>();
+    const onEnd = () => reject(ending.reason);
+    ending.addEventListener("abort", onEnd, { once: true });
     try {
-      return await work();
+      ending.throwIfAborted();
+      return await Promise.race([work(), promise]);
     } finally {
+      ending.removeEventListener("abort", onEnd);
       this.#sinceMs = undefined;
     }
+  }
+
+  /** Something came. */
+  heard(): void {
+    this.#sinceMs = this.#clock.monotonicMs();
   }
 
   end(): void {

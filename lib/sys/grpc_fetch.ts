@@ -6,12 +6,14 @@ import type { OpenGrpcStream } from "../ports.ts";
 
 export const openGrpcStream: OpenGrpcStream = async ({ url, message, tls, signal }) => {
   const { ca, certificate, key } = tls ?? {};
-  const client = Deno.createHttpClient({
-    http1: false,
-    http2: true,
-    ...(ca === undefined ? {} : { caCerts: [ca] }),
-    ...(certificate === undefined || key === undefined ? {} : { cert: certificate, key }),
-  });
+  const client = withoutProxies(() =>
+    Deno.createHttpClient({
+      http1: false,
+      http2: true,
+      ...(ca === undefined ? {} : { caCerts: [ca] }),
+      ...(certificate === undefined || key === undefined ? {} : { cert: certificate, key }),
+    })
+  );
   try {
     const framed = new Uint8Array(5 + message.length);
     new DataView(framed.buffer).setUint32(1, message.length);
@@ -35,6 +37,22 @@ export const openGrpcStream: OpenGrpcStream = async ({ url, message, tls, signal
     throw error;
   }
 };
+
+const proxyVariables = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]);
+
+/**
+ * The members of a cluster are neighbours: a proxy that the environment names for the web is not for them. Deno reads
+ * those variables when it makes a client, and has no other way to be told.
+ */
+function withoutProxies<T>(make: () => T): T {
+  const kept = proxyVariables.map((name) => [name, Deno.env.get(name)] as const);
+  try {
+    for (const [name, value] of kept) if (value !== undefined) Deno.env.delete(name);
+    return make();
+  } finally {
+    for (const [name, value] of kept) if (value !== undefined) Deno.env.set(name, value);
+  }
+}
 
 /** The status message is percent-encoded. */
 function decoded(text: string): string {

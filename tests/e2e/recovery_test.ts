@@ -123,7 +123,8 @@ Deno.test(
     await cluster.put("a", "in both", "1");
     await saved(cluster, abc);
     await cluster.kill("a");
-    await cluster.put("b", "later", "2");
+    // "a" may have been the leader.
+    await cluster.node("b").eventually("written", () => cluster.put("b", "later", "2"));
     await saved(cluster, ["b", "c"]);
     await cluster.kill("b");
     await cluster.kill("c");
