@@ -71,6 +71,8 @@ export class StoreSnapshots implements SnapshotSide {
   readonly #options: StoreSnapshotOptions;
   readonly #ports: SnapshotPorts;
   readonly #closing = new AbortController();
+  /** ISO 8601; undefined when a process before this one fetched the source, or it is a survivor's. */
+  #sourceTakenAt: string | undefined;
   #offer: { digest: string; hash: string; revision: number; url: string; close: () => Promise<void> } | undefined;
 
   constructor(options: StoreSnapshotOptions, ports: SnapshotPorts) {
@@ -184,6 +186,7 @@ export class StoreSnapshots implements SnapshotSide {
     log.warn("restored", {
       source: source.kind,
       ...(source.kind === "empty" ? {} : { revision: source.revision }),
+      ...(this.#sourceTakenAt === undefined ? {} : { takenAt: this.#sourceTakenAt }),
       epoch: founding.lineage.epoch,
       clusterId: data.clusterId,
       tookMs: Math.round(clock.monotonicMs() - startedMs),
@@ -270,9 +273,10 @@ export class StoreSnapshots implements SnapshotSide {
     if (place === undefined || source.kind !== "snapshot") throw unconfigured();
     const { signal } = this.#closing;
     const newest = await newestSnapshot(place, signal);
-    const key = newest?.kind === "foreign" && newest.hash === source.hash
-      ? place.key
-      : (await listSnapshots(place, signal)).find(({ sha256 }) => sha256 === source.hash)?.key;
+    const manifest = (await listSnapshots(place, signal)).find(({ sha256 }) => sha256 === source.hash);
+    const foreign = newest?.kind === "foreign" && newest.hash === source.hash ? newest.info : undefined;
+    const key = foreign === undefined ? manifest?.key : place.key;
+    this.#sourceTakenAt = foreign === undefined ? manifest?.takenAt : new Date(foreign.modifiedMs).toISOString();
     const object = key === undefined ? undefined : await place.store.read(key, signal);
     if (object === undefined) {
       throw new E2dError("snapshot_gone", `Cannot restore from ${place.store.name}: the agreed snapshot is gone`, {

@@ -39,7 +39,7 @@ Deno.test(
     await Deno.rename(`${dir.path}/data`, `${dir.path}/lost`);
     await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
     const report = await node.logged(({ message }) => message === "restored");
-    assert(String(report.lost).includes("after the snapshot"));
+    assert(String(report.lost).includes("after the snapshot") && Date.parse(String(report.takenAt)) > 0);
     await node.healthy();
     await node.logged(({ message }) => message.startsWith("decided: restoring → serving"));
     assertEquals(await value(node, "kept"), "yes");
