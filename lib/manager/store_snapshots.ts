@@ -125,7 +125,6 @@ export class StoreSnapshots implements SnapshotSide {
         compression: format === "v2" || !sealed ? compression : "none",
       },
       plain: () => ({ bytes: totalBytes, sha256: plainSha256 }),
-      keep: { hourly: config.keepHourly, daily: config.keepDaily },
       nowWallMs: () => clock.wallMs(),
       mayReplaceForeign: effect.lineage.epoch === 0 || origin() === "restored",
       sha256: () => createHash("sha256"),

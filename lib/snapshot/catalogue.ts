@@ -73,9 +73,11 @@ export interface Publication {
   readonly facts: Omit<Manifest, "version" | "key" | "size" | "sha256" | "plainBytes" | "plainSha256" | "verifiedAt">;
   /** Called when the stream has ended. */
   readonly plain: () => { bytes: number; sha256: string };
-  readonly keep: KeepPolicy;
   readonly nowWallMs: () => number;
-  /** True when a file of unknown descent at the key may be replaced: this cluster comes from it. */
+  /**
+   * True when a file of unknown descent at the key may be this cluster's own, from before it had manifests: it makes way,
+   * and a copy of it stays in the history.
+   */
   readonly mayReplaceForeign: boolean;
   readonly sha256: () => { update(data: Uint8Array): unknown; digest(form: "hex"): string };
   readonly signal?: AbortSignal | undefined;
@@ -88,7 +90,8 @@ export interface Publication {
 export async function publishSnapshot(place: SnapshotPlace, publication: Publication): Promise<Manifest> {
   const { store, key } = place;
   const { stream, facts, plain, sha256, signal, nowWallMs } = publication;
-  await refuseOthers(place, publication);
+  const foreign = await refuseOthers(place, publication);
+  if (foreign !== undefined) await keepForeign(place, foreign, publication);
   const name = `${historyOf(key)}${facts.takenAt.replace(/[-:]|\.\d+/g, "")}-${facts.revision}`;
   const hash = sha256();
   const counted = stream.pipeThrough(
@@ -121,14 +124,20 @@ export async function publishSnapshot(place: SnapshotPlace, publication: Publica
   return manifest;
 }
 
-async function refuseOthers(place: SnapshotPlace, { facts, mayReplaceForeign, signal }: Publication): Promise<void> {
+/** Returns the file at the key that nobody has vouched for, when it is to make way for the first time. */
+async function refuseOthers(
+  place: SnapshotPlace,
+  { facts, mayReplaceForeign, signal }: Publication,
+): Promise<StoredInfo | undefined> {
   const newest = await newestSnapshot(place, signal);
-  if (newest === undefined) return;
+  if (newest === undefined) return undefined;
   const where = `${place.store.name}, "${place.key}"`;
   const hint = "give this cluster a URL of its own, or restore it from there";
   if (newest.kind === "foreign") {
+    // A Go node of this cluster and this node take turns beside the leader.
     const own = (await listSnapshots(place, signal)).some(({ lineage }) => lineage.id === facts.lineage.id);
-    if (mayReplaceForeign || own) return;
+    if (own) return undefined;
+    if (mayReplaceForeign) return newest.info;
     throw new E2dError("snapshot_foreign", `Cannot save over the snapshot in ${where}: this cluster is not from it`, {
       hint,
     });
@@ -146,6 +155,29 @@ async function refuseOthers(place: SnapshotPlace, { facts, mayReplaceForeign, si
       { hint: "a newer life of this cluster runs somewhere: stop this one" },
     );
   }
+  return undefined;
+}
+
+/** It may be the only snapshot of another cluster all the same: a copy stays, and is never removed by e2d. */
+async function keepForeign(
+  { store, key }: SnapshotPlace,
+  { size, modifiedMs }: StoredInfo,
+  { sha256, signal }: Publication,
+): Promise<void> {
+  const name = `${historyOf(key)}foreign-${size}-${modifiedMs}`;
+  const object = await store.read(key, signal);
+  if (object === undefined) return;
+  const hash = sha256();
+  const counted = object.stream.pipeThrough(
+    new TransformStream<Bytes, Bytes>({
+      transform(chunk, controller) {
+        hash.update(chunk);
+        controller.enqueue(chunk);
+      },
+    }),
+  );
+  const written = await store.write(name, counted, { signal });
+  await readBack(store, name, { size: written.size, sum: hash.digest("hex"), sha256, signal });
 }
 
 async function readBack(
@@ -166,7 +198,15 @@ async function readBack(
   });
 }
 
-/** Removes what need not be kept, of this lineage alone; returns what it removed, or would. */
+/** What a publishing that was cut off has left is of no use to anybody, once it cannot be under way any more. */
+const leftoverMs = 24 * 3_600_000;
+/** As publishSnapshot names them. */
+const historyName = /\/\d{8}T\d{6}Z-\d+$/;
+
+/**
+ * Removes what need not be kept, of this lineage alone, and what never got its manifest; returns the manifests of what
+ * it removed, or would.
+ */
 export async function pruneSnapshots(
   place: SnapshotPlace,
   { keep, nowMs, lineageId, dryRun = false, signal }: {
@@ -192,7 +232,17 @@ export async function pruneSnapshots(
     await place.store.remove(`${key}${manifestSuffix}`, signal);
     await place.store.remove(key, signal);
   }
+  if (all.length > 0) await removeLeftovers(place, nowMs, signal);
   return removed;
+}
+
+async function removeLeftovers({ store, key }: SnapshotPlace, nowMs: number, signal?: AbortSignal): Promise<void> {
+  const found = await store.list(historyOf(key), signal);
+  const names = new Set(found.map((info) => info.key));
+  for (const { key: name, modifiedMs } of found) {
+    const isLeftover = historyName.test(name) && !names.has(`${name}${manifestSuffix}`);
+    if (isLeftover && nowMs - modifiedMs > leftoverMs) await store.remove(name, signal);
+  }
 }
 
 /** What lib/core's catalogue is made of; never throws. */

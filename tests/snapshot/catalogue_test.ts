@@ -36,7 +36,6 @@ function publication(at: number, { id = "l", epoch = 0, mayReplaceForeign = fals
       takenAt: new Date(at * minuteMs).toISOString(),
     },
     plain: () => ({ bytes: content.length, sha256: sha256().update(content).digest("hex") }),
-    keep: { hourly: 24, daily: 7 },
     nowWallMs: () => at * minuteMs,
     mayReplaceForeign,
     sha256,
@@ -132,6 +131,41 @@ Deno.test("publishSnapshot() never saves over another lineage, a newer epoch, or
   foreign.objects.set(key, { bytes: new Uint8Array(5), modifiedMs: 0 });
   assertEquals(await code(foreign, {}), "snapshot_foreign");
   assertEquals(await code(foreign, { mayReplaceForeign: true }), "saved");
+  // Whoever's it was, it is still there, and stays.
+  await pruneSnapshots({ store: foreign, key }, { keep: { hourly: 0, daily: 0 }, nowMs: 1e12 });
+  assertEquals(foreign.objects.get("db.history/foreign-5-0")!.bytes, new Uint8Array(5));
+});
+
+Deno.test("publishSnapshot() does not let a file of unknown descent make way before its copy is there", async () => {
+  for (let left = 0;; left++) {
+    const store = new MemoryStore();
+    store.objects.set(key, { bytes: new Uint8Array(5), modifiedMs: 0 });
+    store.left = left;
+    const done = await publishSnapshot({ store, key }, publication(9, { mayReplaceForeign: true }))
+      .then(() => true, () => false);
+    const kept = [key, "db.history/foreign-5-0"].some((name) => store.objects.get(name)?.bytes.length === 5);
+    assert(kept, `gone after ${left} operations`);
+    if (done) break;
+  }
+});
+
+Deno.test("pruneSnapshots() removes what a publishing has left that was cut off a day ago, and nothing else", async () => {
+  const store = await storeWith(1);
+  const day = 24 * 60;
+  const at = (name: string, minute: number) =>
+    store.objects.set(`db.history/${name}`, { bytes: new Uint8Array(2), modifiedMs: minute * minuteMs });
+  at("20260101T000000Z-5", 0);
+  at("20260101T000100Z-6", day);
+  at("notes of an operator", 0);
+  const keep = { hourly: 24, daily: 7 };
+  await pruneSnapshots({ store, key }, { keep, nowMs: (day + 5) * minuteMs });
+  const left = [...store.objects.keys()].filter((name) => name.startsWith("db.history/") && !/19700101/.test(name));
+  assertEquals(left, ["db.history/20260101T000100Z-6", "db.history/notes of an operator"]);
+  // Where nothing is proven nothing is removed.
+  const bare = new MemoryStore();
+  bare.objects.set("db.history/20260101T000000Z-5", { bytes: new Uint8Array(2), modifiedMs: 0 });
+  await pruneSnapshots({ store: bare, key }, { keep, nowMs: 1e12 });
+  assertEquals(bare.objects.size, 1);
 });
 
 Deno.test("publishSnapshot() trusts nothing that comes back other than it was written", async () => {
