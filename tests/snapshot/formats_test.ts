@@ -89,6 +89,44 @@ Deno.test("v2 gives back every length around the edges of its chunks", async () 
   }
 });
 
+Deno.test("v2 and go v1 give back lengths around the edges of the pieces that real files have", async () => {
+  const mib = 1_048_576;
+  for (const length of [mib - 1, mib, mib + 1, 2 * mib, 2 * mib + 17]) {
+    const plain = bytesOf(length);
+    const through = (file: Bytes) => streamOf(file, 65_521);
+    const sealed = await collect(
+      sealV2(streamOf(plain, 32_768), {
+        facts: { ...facts, plainBytes: length },
+        compression: "none",
+        recipients: [recipient],
+        randomBytes: counter(),
+      }),
+    );
+    const opened = await openSnapshot(through(sealed), { recipients: [recipient] });
+    assertEquals(await collect(opened.stream), plain, `v2, ${length} bytes`);
+    const old = await collect(
+      sealGoV1(streamOf(plain, 32_768), { key: recipient, plainBytes: length, randomBytes: counter() }),
+    );
+    const reopened = await openSnapshot(through(old), { recipients: [], secret: recipient });
+    assertEquals(await collect(reopened.stream), plain, `go v1, ${length} bytes`);
+  }
+});
+
+Deno.test("v2 that is compressed, or not sealed, does not open with a bit turned or when it is cut", async () => {
+  for (const seal of [{ compression: "gzip" }, { compression: "zstd" }, { recipients: [] }] as const) {
+    const file = await v2({ plain: bytesOf(600), ...seal });
+    const keys = "recipients" in seal ? { recipients: [] } : undefined;
+    for (let at = 0; at < file.length; at++) {
+      const touched = file.slice();
+      touched[at]! ^= 1;
+      const what = JSON.stringify(seal);
+      // Without its magic it is no v2 at all, but a plain file, which etcd's own sum then has to prove.
+      if (at >= 8) assert((await openTouched(touched, keys)).code !== "opened", `${what}: byte ${at}`);
+      if (at >= 16) assert((await openTouched(file.slice(0, at), keys)).code !== "opened", `${what}: cut at ${at}`);
+    }
+  }
+});
+
 Deno.test("v2 with gzip and zstd gives back what went in", async () => {
   for (const compression of ["gzip", "zstd"] as const) {
     const plain = bytesOf(300_000);
@@ -195,6 +233,7 @@ Deno.test("go v1 refuses what the original took: a missing tag, a touched byte, 
     const touched = file.slice();
     touched[at]! ^= 4;
     assert((await openTouched(touched, goKeys)).code !== "opened", `byte ${at}`);
+    assertEquals((await openTouched(file.slice(0, at), goKeys)).code, "snapshot_truncated", `cut at ${at}`);
   }
   await assertE2dError(
     "snapshot_size",
