@@ -185,7 +185,7 @@ export interface ProcessIdentity {
   pid: number;
   /** Equal text: the same process. */
   started: string;
-  /** The program and its arguments. */
+  /** The program and its arguments; empty when it has given back its memory and is about to end. */
   args: readonly string[];
 }
 

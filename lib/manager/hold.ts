@@ -81,10 +81,11 @@ async function stopOrphan(
   left: Pick<ProcessIdentity, "pid" | "started">,
   { processes, clock, log }: HoldPorts,
 ): Promise<void> {
-  /** Numbers come again: it must be the same start, and an etcd on this very data-dir. */
+  /** Numbers come again: it must be the same start, and an etcd on this very data-dir, or one that is about to end. */
   const runs = async () => {
     const now = await processes.identify(left.pid);
-    return now !== undefined && now.started === left.started && now.args.includes(`--data-dir=${dataDir}`);
+    if (now === undefined || now.started !== left.started) return false;
+    return now.args.length === 0 || now.args.includes(`--data-dir=${dataDir}`);
   };
   if (!await runs()) return;
   log.warn("an etcd that a former e2d left behind runs on this data-dir: stopping it", { pid: left.pid });

@@ -30,9 +30,10 @@ export const systemProcesses: Processes = {
     const [stat, commandLine] = await Promise.all([catProc(`/proc/${pid}/stat`), catProc(`/proc/${pid}/cmdline`)]);
     if (stat === undefined || commandLine === undefined) return undefined;
     // The name in brackets may hold anything; the fields are counted from behind its last bracket: state is the third,
-    // the start time in clock ticks since boot the 22nd.
+    // the number of threads the 20th, the start time in clock ticks since boot the 22nd.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (fields[0] === "Z" || fields[19] === undefined) return undefined;
+    // A first thread that has ended before the others is no end: they hold the sockets and files still.
+    if ((fields[0] === "Z" && Number(fields[17]) <= 1) || fields[19] === undefined) return undefined;
     const args = commandLine.split("\0").filter((arg) => arg !== "");
     return { pid, started: `${await bootId()}-${fields[19]}`, args } satisfies ProcessIdentity;
   },
