@@ -262,9 +262,10 @@ export interface Network {
 }
 
 /**
- * The answer of a gRPC method that is a stream, as the bytes of its length-prefixed messages, with backpressure. Errors
- * of the connection are the stream's errors, of any kind. Throws what kept the call from being made; `refusal` is the
- * status of a server that answered with no message at all. Trailers are not seen: whoever reads must know the end.
+ * The answer of a gRPC method that is a stream, as the bytes of its length-prefixed messages, with backpressure: a byte
+ * stream, which fills buffers that its reader brings along. Errors of the connection are the stream's errors, of any kind.
+ * Throws what kept the call from being made; `refusal` is the status of a server that answered with no message at all.
+ * Trailers are not seen: whoever reads must know the end, and call `close` when it has read enough.
  */
 export type OpenGrpcStream = (request: {
   /** "https://10.0.0.1:2379/etcdserverpb.Maintenance/Snapshot" */
@@ -274,6 +275,6 @@ export type OpenGrpcStream = (request: {
   readonly tls?: { readonly ca: string; readonly certificate?: string | undefined; readonly key?: string | undefined };
   readonly signal: AbortSignal;
 }) => Promise<
-  | { readonly kind: "messages"; readonly body: ReadableStream<Uint8Array<ArrayBuffer>> }
+  | { readonly kind: "messages"; readonly body: ReadableStream<Uint8Array<ArrayBuffer>>; close(): void }
   | { readonly kind: "refusal"; readonly code: number; readonly details: string }
 >;

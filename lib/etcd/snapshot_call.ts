@@ -1,10 +1,10 @@
 /** The Snapshot call over a port that reads streams faster than grpc-js does; the same promises as `openSnapshot`. */
 import { E2dError } from "../errors.ts";
 import type { Clock, OpenGrpcStream } from "../ports.ts";
-import { ByteReader } from "../streams/byte_reader.ts";
 import type { CallOptions, EtcdTls } from "./client_channel.ts";
 import { callError, timeoutError } from "./client_errors.ts";
 import { methods } from "./client_messages.ts";
+import { MessageReader } from "./message_reader.ts";
 import { cutSnapshot, type SnapshotStream, snapshotSumBytes } from "./client_snapshot.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -16,10 +16,8 @@ export interface SnapshotCall {
   readonly clock: Clock;
 }
 
-/** Parts are handed on in pieces of this size: etcd's own have 32 KiB, and each one costs a turn of the reader. */
-const pieceBytes = 524_288;
-const messageMaxBytes = 16 * 1_048_576;
-const prefixBytes = 5;
+/** Parts are handed on in pieces of this size, which is that of a sealed chunk: etcd's own have 32 KiB. */
+const pieceBytes = 1_048_576;
 const action = "take a snapshot";
 /** gRPC's UNAVAILABLE: what a lost connection counts for. */
 const unavailable = 14;
@@ -31,10 +29,10 @@ export async function callSnapshot(
 ): Promise<SnapshotStream> {
   const silence = new Silence(clock, timeoutMs, () => timeoutError(action, endpoint, timeoutMs));
   const ending = signal === undefined ? silence.signal : AbortSignal.any([silence.signal, signal]);
-  let reader: ByteReader | undefined;
+  let messages: MessageReader | undefined;
   const failed = (error: unknown) => {
     silence.end();
-    reader?.cancel().catch(() => {});
+    messages?.close();
     ending.throwIfAborted();
     if (error instanceof E2dError) return error;
     return callError(action, endpoint, {
@@ -51,39 +49,35 @@ export async function callSnapshot(
       signal: ending,
     });
     if (answer.kind === "refusal") throw callError(action, endpoint, answer);
-    return new ByteReader(answer.body);
+    return new MessageReader(answer, (details) => callError(action, endpoint, { code: unavailable, details }));
   };
   let first: Part | undefined;
   try {
-    const opened = reader = await silence.during(ending, call);
-    first = await silence.during(ending, () => nextPart(opened, endpoint));
+    const opened = messages = await silence.during(ending, call);
+    first = await silence.during(ending, () => nextPart(opened, silence));
   } catch (error) {
     throw failed(error);
   }
-  if (first === undefined) {
-    silence.end();
-    throw cutSnapshot(endpoint, 0, 0);
-  }
-  const source = reader;
+  if (first === undefined) throw failed(cutSnapshot(endpoint, 0, 0));
+  const source = messages;
   const totalBytes = first.blob.length + first.remainingBytes + snapshotSumBytes;
   let receivedBytes = 0;
-  let waiting: Part | undefined = first;
+  /** Of the last part, what the last piece had no room for. */
+  let rest: Uint8Array | undefined = first.blob;
 
   async function piece(): Promise<Bytes | undefined> {
-    const parts: Bytes[] = [];
+    const whole = new Uint8Array(pieceBytes);
     let size = 0;
     while (size < pieceBytes) {
-      const part = waiting ?? await nextPart(source, endpoint);
-      waiting = undefined;
-      if (part === undefined) break;
-      silence.heard();
-      parts.push(part.blob);
-      size += part.blob.length;
+      const blob = rest ?? (await nextPart(source, silence))?.blob;
+      if (blob === undefined) break;
+      const taken = blob.subarray(0, pieceBytes - size);
+      whole.set(taken, size);
+      size += taken.length;
+      rest = taken.length < blob.length ? blob.subarray(taken.length) : undefined;
     }
-    if (parts.length === 0) return undefined;
-    const joined = new Uint8Array(size);
-    parts.reduce((at, part) => (joined.set(part, at), at + part.length), 0);
-    return joined;
+    if (size === 0) return undefined;
+    return size === pieceBytes ? whole : whole.slice(0, size);
   }
 
   return {
@@ -94,6 +88,7 @@ export async function callSnapshot(
           const next = await silence.during(ending, piece);
           if (next === undefined) {
             silence.end();
+            source.close();
             if (receivedBytes !== totalBytes) throw cutSnapshot(endpoint, receivedBytes, totalBytes);
             return controller.close();
           }
@@ -103,31 +98,24 @@ export async function callSnapshot(
           throw failed(error);
         }
       },
-      async cancel() {
+      cancel() {
         silence.end();
-        await source.cancel();
+        source.close();
       },
     }, { highWaterMark: 0 }),
   };
 }
 
 interface Part {
-  readonly blob: Bytes;
+  /** Stands until the next part is read. */
+  readonly blob: Uint8Array;
   readonly remainingBytes: number;
 }
 
 /** undefined at the end. */
-async function nextPart(reader: ByteReader, endpoint: string): Promise<Part | undefined> {
-  const prefix = await reader.read(prefixBytes);
-  if (prefix.length === 0) return undefined;
-  const length = prefix.length < prefixBytes ? 0 : new DataView(prefix.buffer).getUint32(1);
-  if (prefix.length < prefixBytes || prefix[0] !== 0 || length > messageMaxBytes) {
-    throw callError(action, endpoint, { code: unavailable, details: "the answer makes no sense" });
-  }
-  const data = await reader.read(length);
-  if (data.length < length) throw callError(action, endpoint, { code: unavailable, details: "the connection was cut" });
-  const { blob, remainingBytes } = methods.snapshot.answer.decode(data);
-  return { blob: new Uint8Array(blob), remainingBytes };
+async function nextPart(messages: MessageReader, silence: Silence): Promise<Part | undefined> {
+  const message = await messages.next(() => silence.heard());
+  return message === undefined ? undefined : methods.snapshot.answer.decode(message);
 }
 
 /** Ends a call when nothing came for `timeoutMs` of waiting; time that the reader takes for itself does not count. */

@@ -27,7 +27,6 @@ import type { SnapshotKeys } from "../snapshot/open.ts";
 import { proveSnapshot } from "../snapshot/proven_file.ts";
 import type { SnapshotFacts } from "../snapshot/v2.ts";
 import { type WrapOptions, wrapSnapshot } from "../snapshot/wrap.ts";
-import { observe } from "../streams/observe.ts";
 import type { SnapshotConfig } from "./node_config.ts";
 import { workPath } from "./place.ts";
 import type { SnapshotSide } from "./snapshot_side.ts";
@@ -96,9 +95,7 @@ export class StoreSnapshots implements SnapshotSide {
     const compression = sealed && !config.compressBeforeEncryption ? "none" : config.compression;
     const takenAt = new Date(clock.wallMs()).toISOString();
     const { stream, totalBytes } = await client.snapshot(self.clientUrl, { signal: this.#closing.signal });
-    const plainHash = createHash("sha256");
-    const checked = checkEtcdSum(observe(stream, (chunk) => plainHash.update(chunk)));
-    let plainSha256 = "";
+    const checked = checkEtcdSum(stream);
     const facts: SnapshotFacts = {
       clusterId: status.clusterId,
       lineage: effect.lineage,
@@ -107,12 +104,7 @@ export class StoreSnapshots implements SnapshotSide {
       takenAt,
       plainBytes: totalBytes,
     };
-    const stored = this.#wrap(observe(checked.stream, () => {}, () => plainSha256 = plainHash.digest("hex")), {
-      facts,
-      format,
-      compression,
-      sealed,
-    });
+    const stored = this.#wrap(checked.stream, { facts, format, compression, sealed });
     const manifest = await publishSnapshot(place, {
       stream: stored,
       facts: {
@@ -124,7 +116,7 @@ export class StoreSnapshots implements SnapshotSide {
         format: format === "v2" ? "v2" : sealed ? "go-v1" : "plain",
         compression: format === "v2" || !sealed ? compression : "none",
       },
-      plain: () => ({ bytes: totalBytes, sha256: plainSha256 }),
+      plain: async () => ({ bytes: totalBytes, sha256: (await checked.done).sha256 }),
       nowWallMs: () => clock.wallMs(),
       mayReplaceForeign: effect.lineage.epoch === 0 || origin() === "restored",
       sha256: () => createHash("sha256"),

@@ -72,7 +72,7 @@ export interface Publication {
   /** All but what is only known at the end. */
   readonly facts: Omit<Manifest, "version" | "key" | "size" | "sha256" | "plainBytes" | "plainSha256" | "verifiedAt">;
   /** Called when the stream has ended. */
-  readonly plain: () => { bytes: number; sha256: string };
+  readonly plain: () => Promise<{ bytes: number; sha256: string }>;
   readonly nowWallMs: () => number;
   /**
    * True when a file of unknown descent at the key may be this cluster's own, from before it had manifests: it makes way,
@@ -105,7 +105,7 @@ export async function publishSnapshot(place: SnapshotPlace, publication: Publica
   const { size } = await store.write(name, counted, { signal });
   const sum = hash.digest("hex");
   await readBack(store, name, { size, sum, sha256, signal });
-  const { bytes: plainBytes, sha256: plainSha256 } = plain();
+  const { bytes: plainBytes, sha256: plainSha256 } = await plain();
   const verifiedAt = new Date(nowWallMs()).toISOString();
   const manifest: Manifest = {
     version: 1,

@@ -8,11 +8,12 @@ const sumBytes = 32;
 /** Pages of the database are multiples of this, so a file with a sum is known by its size. */
 const pageUnit = 512;
 
+/** `sha256` is of the whole stream, etcd's sum at its end included. */
 export type EtcdSum =
   /** It fits. */
-  | { readonly kind: "checked"; readonly sum: string }
+  | { readonly kind: "checked"; readonly sum: string; readonly sha256: string }
   /** The Go original's own snapshots have none. */
-  | { readonly kind: "none" };
+  | { readonly kind: "none"; readonly sha256: string };
 
 /** The stream as it is; `done` says what was found once it has ended. It errors with E2dError `snapshot_corrupt`. */
 export function checkEtcdSum(stream: ReadableStream<Bytes>): { stream: ReadableStream<Bytes>; done: Promise<EtcdSum> } {
@@ -25,26 +26,41 @@ export function checkEtcdSum(stream: ReadableStream<Bytes>): { stream: ReadableS
     new TransformStream<Bytes, Bytes>({
       transform(chunk, controller) {
         total += chunk.length;
-        const joined = new Uint8Array(tail.length + chunk.length);
-        joined.set(tail);
-        joined.set(chunk, tail.length);
-        const keep = Math.min(sumBytes, joined.length);
-        hash.update(joined.subarray(0, joined.length - keep));
-        tail = joined.slice(joined.length - keep);
+        // All but the last bytes of what has come so far: those may be the sum.
+        const body = Math.max(0, chunk.length - sumBytes);
+        const pending = concat(tail, chunk.subarray(body));
+        const keep = Math.min(sumBytes, pending.length);
+        if (body > 0) {
+          hash.update(tail);
+          hash.update(chunk.subarray(0, body));
+        } else {
+          hash.update(pending.subarray(0, pending.length - keep));
+        }
+        tail = pending.slice(pending.length - keep);
         controller.enqueue(chunk);
       },
       flush() {
+        const whole = hash.copy();
+        whole.update(tail);
+        const sha256 = whole.digest("hex");
         if (total % pageUnit !== sumBytes) {
           if (total === 0 || total % pageUnit !== 0) throw failed(reject, `${total} bytes are no database of etcd`);
-          return resolve({ kind: "none" });
+          return resolve({ kind: "none", sha256 });
         }
         const sum = tail.toHex();
         if (hash.digest("hex") !== sum) throw failed(reject, "it does not fit the sum that etcd gave it");
-        resolve({ kind: "checked", sum });
+        resolve({ kind: "checked", sum, sha256 });
       },
     }),
   );
   return { stream: checked, done: promise };
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Bytes {
+  const joined = new Uint8Array(a.length + b.length);
+  joined.set(a);
+  joined.set(b, a.length);
+  return joined;
 }
 
 function failed(reject: (error: E2dError) => void, why: string): E2dError {

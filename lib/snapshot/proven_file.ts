@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { Staging } from "../ports.ts";
 import { checkEtcdSum, type EtcdSum } from "./etcd_sum.ts";
 import { type OpenedSnapshot, openSnapshot, type SnapshotKeys } from "./open.ts";
@@ -23,21 +22,20 @@ export async function proveSnapshot(
   kept?: { readonly path: string; readonly staging: Pick<Staging, "append" | "remove" | "replaceFile"> },
   onProgress: (plainBytes: number) => void = () => {},
 ): Promise<ProvenSnapshot> {
-  const hash = createHash("sha256");
   const opened = await openSnapshot(source, keys);
   const { stream, done } = checkEtcdSum(opened.stream);
   let plainBytes = 0;
+  let etcdSum: EtcdSum;
   const part = `${kept?.path}.part`;
   await kept?.staging.remove(part);
   const file = await kept?.staging.append(part, { mode: 0o600 });
   try {
     for await (const chunk of stream) {
-      hash.update(chunk);
       plainBytes += chunk.length;
       await file?.append(chunk);
       onProgress(plainBytes);
     }
-    await done;
+    etcdSum = await done;
     await file?.sync();
   } catch (error) {
     // A plain database that nobody vouches for does not stay.
@@ -47,5 +45,5 @@ export async function proveSnapshot(
     file?.close();
   }
   await kept?.staging.replaceFile(part, kept.path);
-  return { sha256: hash.digest("hex"), plainBytes, kind: opened.kind, header: opened.header, etcdSum: await done };
+  return { sha256: etcdSum.sha256, plainBytes, kind: opened.kind, header: opened.header, etcdSum };
 }

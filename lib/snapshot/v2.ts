@@ -69,26 +69,23 @@ async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOption
   yield concat(head, headTag);
 
   const reader = new ByteReader(compressed);
-  const ctr = new Ctr(keys.encrypt);
-  const prepare = async (index: number) => {
-    const plain = await reader.read(chunkBytes);
-    const last = await reader.atEnd();
-    return { last, body: sealed ? await ctr.at(index * chunkBytes, plain) : plain };
+  const ctr = await Ctr.of(keys.encrypt);
+  const tagged = ({ index, last, body }: { index: number; last: boolean; body: Bytes }) => {
+    const length = uint32(body.length + (last ? lastMark : 0));
+    return concat(length, body, chunkTag(keys.chunk, headTag, index, length, body));
   };
   try {
-    // The cipher works on the next chunk beside the event loop while the tag of this one is made on it.
-    let next = prepare(0);
-    for (let index = 0;; index++) {
-      const { last, body } = await next;
-      if (!last) {
-        next = prepare(index + 1);
-        // Thrown when its turn comes.
-        next.catch(() => {});
-      }
-      const length = uint32(body.length + (last ? lastMark : 0));
-      yield concat(length, body, chunkTag(keys.chunk, headTag, index, length, body));
-      if (last) return;
+    let before: Parameters<typeof tagged>[0] | undefined;
+    for (let index = 0; before?.last !== true; index++) {
+      const plain = await reader.read(chunkBytes);
+      const last = await reader.atEnd();
+      const sealing = sealed ? ctr.at(index * chunkBytes, plain) : plain;
+      // The cipher works on this chunk beside the event loop while the tag of the one before is made on it.
+      const whole = before && tagged(before);
+      before = { index, last, body: await sealing };
+      if (whole !== undefined) yield whole;
     }
+    yield tagged(before);
   } finally {
     await reader.cancel().catch(() => {});
   }
@@ -124,7 +121,7 @@ async function* openChunks(
   keys: ReturnType<typeof keysOf>,
   headTag: Bytes,
 ): AsyncGenerator<Bytes> {
-  const ctr = new Ctr(keys.encrypt);
+  const ctr = await Ctr.of(keys.encrypt);
   for (let index = 0;; index++) {
     const name = `chunk ${index}`;
     const field = await exactly(reader, 4, name);
@@ -134,8 +131,12 @@ async function* openChunks(
     if (length > chunkBytes || (!last && length !== chunkBytes)) throw corrupt(name);
     const body = await exactly(reader, length, name);
     const tag = await exactly(reader, tagBytes, name);
-    if (!sameBytes(chunkTag(keys.chunk, headTag, index, field, body), tag)) throw corrupt(name);
-    if (length > 0) yield sealed ? await ctr.at(index * chunkBytes, body) : body;
+    // Both at once; what the cipher gives leaves only after the tag was checked.
+    const opening = sealed ? ctr.at(index * chunkBytes, body) : body;
+    const fits = sameBytes(chunkTag(keys.chunk, headTag, index, field, body), tag);
+    const plain = await opening;
+    if (!fits) throw corrupt(name);
+    if (length > 0) yield plain;
     if (!last) continue;
     if (!await reader.atEnd()) {
       throw new E2dError("snapshot_trailing", "Cannot open the snapshot: there are bytes after its end", { hint });

@@ -11,8 +11,14 @@ export class ByteReader {
     this.#reader = stream.getReader();
   }
 
-  /** `length` bytes, or fewer at the end. The result is a copy. */
+  /** `length` bytes, or fewer at the end. They are the caller's own. */
   async read(length: number): Promise<Bytes> {
+    if (length > 0 && this.#rest.length === 0) await this.#fill();
+    if (length > 0 && this.#rest.length === length && this.#rest.buffer.byteLength === length) {
+      const whole = this.#rest as Bytes;
+      this.#rest = new Uint8Array(0);
+      return whole;
+    }
     const result = new Uint8Array(length);
     let filled = 0;
     while (filled < length) {

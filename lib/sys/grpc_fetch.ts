@@ -31,7 +31,7 @@ export const openGrpcStream: OpenGrpcStream = async ({ url, message, tls, signal
         details: details === null ? `HTTP status ${response.status}` : decoded(details),
       };
     }
-    return { kind: "messages", body: closing(response.body, () => client.close()) };
+    return { kind: "messages", body: response.body, close: () => client.close() };
   } catch (error) {
     client.close();
     throw error;
@@ -61,28 +61,4 @@ function decoded(text: string): string {
   } catch {
     return text;
   }
-}
-
-function closing(
-  body: ReadableStream<Uint8Array<ArrayBuffer>>,
-  close: () => void,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const reader = body.getReader();
-  return new ReadableStream({
-    async pull(controller) {
-      try {
-        const { done, value } = await reader.read();
-        if (!done) return controller.enqueue(value);
-        close();
-        controller.close();
-      } catch (error) {
-        close();
-        throw error;
-      }
-    },
-    async cancel(reason) {
-      await reader.cancel(reason).catch(() => {});
-      close();
-    },
-  }, { highWaterMark: 0 });
 }

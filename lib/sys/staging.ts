@@ -3,7 +3,7 @@ import { failure } from "./failure.ts";
 import { syncFolder } from "./files.ts";
 
 /** Reads of a file come in pieces of this size, so a big one never stands in memory. */
-const chunkBytes = 65_536;
+const chunkBytes = 524_288;
 
 /** The machine's own disk. */
 export const systemStaging: Staging = {

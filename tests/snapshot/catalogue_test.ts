@@ -35,7 +35,7 @@ function publication(at: number, { id = "l", epoch = 0, mayReplaceForeign = fals
       etcdVersion: "3.6.14",
       takenAt: new Date(at * minuteMs).toISOString(),
     },
-    plain: () => ({ bytes: content.length, sha256: sha256().update(content).digest("hex") }),
+    plain: () => Promise.resolve({ bytes: content.length, sha256: sha256().update(content).digest("hex") }),
     nowWallMs: () => at * minuteMs,
     mayReplaceForeign,
     sha256,

@@ -261,13 +261,17 @@ Deno.test("checkEtcdSum() proves etcd's own sum, knows files without one, and fi
   const pages = bytesOf(1_024);
   const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", pages));
   const whole = new Uint8Array([...pages, ...sum]);
-  const check = async (bytes: Bytes) => {
-    const { stream, done } = checkEtcdSum(streamOf(bytes, 100));
-    await collect(stream);
+  const check = async (bytes: Bytes, step = 100) => {
+    const { stream, done } = checkEtcdSum(streamOf(bytes, step));
+    assertEquals(await collect(stream), bytes);
     return await done;
   };
-  assertEquals(await check(whole), { kind: "checked", sum: sum.toHex() });
-  assertEquals(await check(pages), { kind: "none" });
+  const sha256 = async (bytes: Bytes) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  // Parts that are shorter than the sum, as long, longer, and all at once.
+  for (const step of [1, 31, 32, 33, 100, 1_023, 1_055, 1_056]) {
+    assertEquals(await check(whole, step), { kind: "checked", sum: sum.toHex(), sha256: await sha256(whole) });
+    assertEquals(await check(pages, step), { kind: "none", sha256: await sha256(pages) });
+  }
   const touched = whole.slice();
   touched[500]! ^= 1;
   await assertE2dError("snapshot_corrupt", () => check(touched));
@@ -289,7 +293,7 @@ Deno.test("the Go original's own files open to the same database, sealed ones by
     const database = await collect(stream);
     assertEquals(database.length, 28_672, name);
     // Its files carry no sum of etcd.
-    assertEquals(await done, { kind: "none" });
+    assertEquals((await done).kind, "none");
   }
 });
 
