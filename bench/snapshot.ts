@@ -8,7 +8,6 @@
  * formats work on the first 256 MiB of it, beside the same work in Go and openssl.
  */
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
 import { type EtcdClient, openEtcd } from "../lib/etcd/client.ts";
 import { checkEtcdSum } from "../lib/snapshot/etcd_sum.ts";
