@@ -2,7 +2,7 @@
  * Machines of their own on one machine: a network namespace for each node, and one that routes between them and this
  * process. Packets from one node to another are dropped in silence, in one direction or both. Needs root.
  */
-const number = Math.floor(Math.random() * 50);
+const number = reserveNumber();
 const subnet = `10.${200 + number}`;
 const tag = `e2d${Deno.pid % 10_000}x${number}`;
 
@@ -38,6 +38,15 @@ export class Machines implements AsyncDisposable {
   /** What a command line begins with to run on that machine. */
   inside(at: number): string[] {
     return ["ip", "netns", "exec", this.#name(at)];
+  }
+
+  /** The address under which every machine reaches the one between them. */
+  get router(): string {
+    return `${subnet}.0.2`;
+  }
+
+  insideRouter(): string[] {
+    return ["ip", "netns", "exec", this.#router];
   }
 
   /** From now on nothing that `from` sends reaches `to`. */
@@ -100,4 +109,17 @@ export class Machines implements AsyncDisposable {
       await ip("route", "add", `${net}.0/24`, "via", `${subnet}.0.2`);
     }
   }
+}
+
+/** Of nobody else on this machine: held by a port for as long as this process lives. */
+function reserveNumber(): number {
+  for (let number = 0; number < 50; number++) {
+    try {
+      Deno.listen({ hostname: `127.39.0.${number + 1}`, port: 1_025 }).unref();
+      return number;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+  throw new Error("no range of networks is free");
 }

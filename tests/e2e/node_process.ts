@@ -109,6 +109,10 @@ export class NodeProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** The etcd that runs now, as its log line says. */
   async etcdPid(): Promise<number> {
     const { stdout } = await new Deno.Command("pgrep", { args: ["-P", String(this.pid), "-x", "etcd"] }).output();

@@ -1,0 +1,319 @@
+/** A cluster of real processes, and all that can be done to it. As root each node has a network and a disk of its own. */
+import { assert } from "../support/assert.ts";
+import { freePorts, temporaryDirectory } from "../support/fixtures.ts";
+import { type EtcdVersion, part } from "../support/parts.ts";
+import { names } from "../e2e/cluster.ts";
+import { Machines } from "../e2e/namespaces.ts";
+import { freshHost, NodeProcess } from "../e2e/node_process.ts";
+import { type Fault, type FaultKind, plainKinds, rootKinds } from "./schedule.ts";
+
+export interface FieldOptions {
+  readonly nodes: number;
+  readonly etcd: EtcdVersion;
+  /** Default: as root. */
+  readonly namespaces?: boolean;
+}
+
+/** Holds etcd's preallocated log files, a new member's snapshot and little more. */
+const diskMib = 400;
+const s3 = { access: "access", secret: "canary-torture" };
+
+export class Field implements AsyncDisposable {
+  readonly hosts: readonly string[];
+  readonly #folder: { path: string } & AsyncDisposable;
+  readonly #options: FieldOptions;
+  readonly #machines: Machines | undefined;
+  readonly #nodes: (NodeProcess | undefined)[] = [];
+  readonly #mounts: string[] = [];
+  readonly #storePort = freePorts(1)[0]!;
+  #store: Deno.ChildProcess | undefined;
+  /** How often a node's clock was stepped, for the report of a failure. */
+  readonly #stepMs: number[];
+
+  private constructor(
+    folder: { path: string } & AsyncDisposable,
+    options: FieldOptions,
+    machines: Machines | undefined,
+  ) {
+    this.#folder = folder;
+    this.#options = options;
+    this.#machines = machines;
+    this.hosts = Array.from({ length: options.nodes }, (_, at) => machines?.address(at) ?? freshHost());
+    this.#stepMs = this.hosts.map(() => 0);
+  }
+
+  static async make(options: FieldOptions): Promise<Field> {
+    const namespaces = options.namespaces ?? Deno.uid() === 0;
+    const machines = namespaces ? await Machines.make(options.nodes) : undefined;
+    const field = new Field(await temporaryDirectory(), options, machines);
+    try {
+      await Deno.mkdir(`${field.path}/store/bucket`, { recursive: true });
+      field.#startStore();
+      for (let at = 0; at < options.nodes; at++) {
+        await Deno.mkdir(field.#disk(at));
+        if (machines !== undefined) await field.#mount(field.#disk(at));
+        await field.#setClock(at, 0);
+        field.#start(at);
+      }
+      await field.whole(120_000);
+    } catch (error) {
+      await field[Symbol.asyncDispose]();
+      throw error;
+    }
+    return field;
+  }
+
+  get path(): string {
+    return this.#folder.path;
+  }
+
+  get kinds(): readonly FaultKind[] {
+    return this.#machines === undefined ? plainKinds : [...plainKinds, ...rootKinds];
+  }
+
+  get clientUrls(): string[] {
+    return this.hosts.map((host) => `http://${host}:2379`);
+  }
+
+  /** The last lines of each node. */
+  logs(): ReadonlyMap<string, readonly string[]> {
+    return new Map(this.#nodes.map((node, at) => [names[at]!, node?.lines ?? []]));
+  }
+
+  /** Resolves when the fault is there. */
+  async begin({ kind, nodes, stepMs = 0 }: Fault): Promise<void> {
+    const [first = 0, second = 0] = nodes;
+    switch (kind) {
+      case "kill-e2d":
+        for (const at of nodes) await this.#kill(at);
+        return;
+      case "kill-etcd":
+        for (const at of nodes) await this.#signal(at, "SIGKILL", "etcd");
+        return;
+      case "freeze-node":
+        for (const at of nodes) await this.#signal(at, "SIGSTOP", "e2d", "etcd");
+        return;
+      case "freeze-etcd":
+        for (const at of nodes) await this.#signal(at, "SIGSTOP", "etcd");
+        return;
+      case "lose-disk":
+        await this.#kill(first);
+        for await (const { name } of Deno.readDir(this.#disk(first))) {
+          await Deno.remove(`${this.#disk(first)}/${name}`, { recursive: true });
+        }
+        return;
+      case "fill-disk":
+        return await this.#fill(this.#disk(first));
+      case "step-clock":
+        return await this.#setClock(first, this.#stepMs[first]! + stepMs);
+      case "store-hangs":
+        return this.#store!.kill("SIGSTOP");
+      case "store-down":
+        return await this.#stopStore();
+      case "restart-all":
+        await Promise.all(this.hosts.map((_, at) => this.#kill(at)));
+        return;
+      case "cut-off":
+        return await this.#machines!.isolate(first);
+      case "cut-one-way":
+        return await this.#machines!.drop(first, second);
+      case "cut-pair":
+        return await this.#machines!.cut(first, second);
+      default:
+        return kind satisfies never;
+    }
+  }
+
+  /** Resolves when nothing is in the way of the cluster any more. */
+  async lift({ kind, nodes }: Fault): Promise<void> {
+    switch (kind) {
+      case "kill-e2d":
+      case "lose-disk":
+        return nodes.forEach((at) => this.#start(at));
+      case "kill-etcd":
+        return;
+      case "freeze-node":
+        for (const at of nodes) await this.#signal(at, "SIGCONT", "etcd", "e2d");
+        return;
+      case "freeze-etcd":
+        for (const at of nodes) await this.#signal(at, "SIGCONT", "etcd");
+        return;
+      case "fill-disk":
+        await Deno.remove(`${this.#disk(nodes[0]!)}/ballast`);
+        this.#startEnded();
+        return;
+      case "step-clock":
+        // It stays as it is: a clock that was set is not a fault that ends.
+        return;
+      case "store-hangs":
+        return this.#store!.kill("SIGCONT");
+      case "store-down":
+        return this.#startStore();
+      case "restart-all":
+        return this.hosts.forEach((_, at) => this.#start(at));
+      case "cut-off":
+      case "cut-one-way":
+      case "cut-pair":
+        return await this.#machines!.heal();
+      default:
+        return kind satisfies never;
+    }
+  }
+
+  /** Resolves when all nodes are members, voters, of one cluster, and each answers a linearizable read. */
+  async whole(timeoutMs: number): Promise<void> {
+    const wanted = names.slice(0, this.hosts.length).join();
+    const endMs = performance.now() + timeoutMs;
+    for (;;) {
+      this.#startEnded();
+      try {
+        const ids = await Promise.all(this.#nodes.map(async (node) => {
+          const client = await node!.client();
+          await client.ready(node!.clientUrl, { timeoutMs: 1_000 });
+          const members = await client.memberList(node!.clientUrl, { timeoutMs: 1_000 });
+          const now = members.map(({ name, isLearner }) => isLearner ? `${name} (learner)` : name).sort().join();
+          assert(now === wanted, `node at ${node!.host}: members are ${now}`);
+          return (await client.status(node!.clientUrl, { timeoutMs: 1_000 })).clusterId;
+        }));
+        assert(new Set(ids).size === 1, `there are clusters ${ids}`);
+        return;
+      } catch (error) {
+        if (performance.now() > endMs) throw new Error(`not whole in ${timeoutMs} ms: ${error}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (let at = 0; at < this.#nodes.length; at++) {
+      await this.#signal(at, "SIGCONT", "etcd", "e2d").catch(() => {});
+      await this.#kill(at).catch(() => {});
+    }
+    await this.#stopStore().catch(() => {});
+    for (const mount of this.#mounts) await run("umount", mount).catch(() => {});
+    await this.#machines?.[Symbol.asyncDispose]();
+    await this.#folder[Symbol.asyncDispose]();
+  }
+
+  #disk(at: number): string {
+    return `${this.path}/disk-${names[at]}`;
+  }
+
+  #clock(at: number): string {
+    return `${this.path}/clock-${names[at]}`;
+  }
+
+  #start(at: number): void {
+    const [library, host] = [part("libfaketime-0.9.10", "libfaketime.so.1"), this.hosts[at]!];
+    this.#nodes[at] = new NodeProcess({
+      host,
+      dataDir: `${this.#disk(at)}/data`,
+      etcd: this.#options.etcd,
+      ...(this.#machines === undefined ? {} : { inside: this.#machines.inside(at) }),
+      environment: {
+        LD_PRELOAD: library,
+        FAKETIME_TIMESTAMP_FILE: this.#clock(at),
+        FAKETIME_NO_CACHE: "1",
+        FAKETIME_DONT_FAKE_MONOTONIC: "1",
+        AWS_ACCESS_KEY_ID: s3.access,
+        AWS_SECRET_ACCESS_KEY: s3.secret,
+        AWS_REGION: "us-east-1",
+      },
+      args: [
+        `--name=${names[at]}`,
+        `-n=${this.hosts.length}`,
+        `--bootstrap-addrs=${this.hosts.join(",")}`,
+        "--health-check-timeout=5s",
+        "--snapshot-interval=5s",
+        "--snapshot-backup-url=s3://bucket/torture",
+        `--s3-endpoint=http://${this.#storeHost}:${this.#storePort}`,
+      ],
+    });
+  }
+
+  /** A service manager starts again what has ended by itself. */
+  #startEnded(): void {
+    this.#nodes.forEach((node, at) => {
+      if (node?.ended) this.#start(at);
+    });
+  }
+
+  async #signal(at: number, signal: Deno.Signal, ...whom: ("e2d" | "etcd")[]): Promise<void> {
+    const node = this.#nodes[at];
+    if (node === undefined || node.ended) return;
+    for (const each of whom) {
+      if (each === "e2d") node.kill(signal);
+      else {
+        const pid = await node.etcdPid();
+        if (pid > 0) {
+          try {
+            Deno.kill(pid, signal);
+          } catch {
+            // It has just ended.
+          }
+        }
+      }
+    }
+  }
+
+  /** As a power cut does it. */
+  async #kill(at: number): Promise<void> {
+    await this.#signal(at, "SIGKILL", "etcd", "e2d");
+    await this.#nodes[at]?.[Symbol.asyncDispose]();
+  }
+
+  async #setClock(at: number, offsetMs: number): Promise<void> {
+    this.#stepMs[at] = offsetMs;
+    // Read at every look at the clock: never half a number.
+    await Deno.writeTextFile(`${this.#clock(at)}.new`, `${offsetMs < 0 ? "" : "+"}${offsetMs / 1_000}\n`);
+    await Deno.rename(`${this.#clock(at)}.new`, this.#clock(at));
+  }
+
+  async #mount(folder: string): Promise<void> {
+    await run("mount", "-t", "tmpfs", "-o", `size=${diskMib}m`, "e2d-torture", folder);
+    this.#mounts.push(folder);
+  }
+
+  async #fill(folder: string): Promise<void> {
+    const file = await Deno.open(`${folder}/ballast`, { write: true, create: true });
+    try {
+      for (let left = 2 * diskMib; left > 0; left--) await file.write(new Uint8Array(1_048_576));
+    } catch {
+      // It is full.
+    } finally {
+      file.close();
+    }
+  }
+
+  get #storeHost(): string {
+    return this.#machines === undefined ? "127.0.0.1" : this.#machines.router;
+  }
+
+  #startStore(): void {
+    const inside = this.#machines?.insideRouter() ?? [];
+    const command = [
+      ...inside,
+      part("versitygw-1.8.0", "versitygw"),
+      ...["--port", `${this.#storeHost}:${this.#storePort}`, "--access", s3.access, "--secret", s3.secret],
+      ...["--region", "us-east-1", "posix", `${this.path}/store`],
+    ];
+    this.#store = new Deno.Command(command[0]!, {
+      args: command.slice(1),
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+  }
+
+  async #stopStore(): Promise<void> {
+    const store = this.#store;
+    this.#store = undefined;
+    store?.kill("SIGKILL");
+    await store?.status;
+  }
+}
+
+async function run(program: string, ...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, { args }).output();
+  if (!success) throw new Error(`${program} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+}

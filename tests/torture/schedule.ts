@@ -1,0 +1,79 @@
+/** Which faults a campaign has, in which order and for how long: all of it follows from the seed. */
+import { Prng } from "../sim/prng.ts";
+
+/** What can be done to a cluster. Those of the second list need root. */
+export const plainKinds = [
+  "kill-e2d",
+  "kill-etcd",
+  "freeze-node",
+  "freeze-etcd",
+  "lose-disk",
+  "step-clock",
+  "store-hangs",
+  "store-down",
+  "restart-all",
+] as const;
+export const rootKinds = ["cut-off", "cut-one-way", "cut-pair", "fill-disk"] as const;
+
+export type FaultKind = typeof plainKinds[number] | typeof rootKinds[number];
+
+export interface Fault {
+  readonly kind: FaultKind;
+  /** Which nodes, by place: of "cut-one-way" and "cut-pair" from the first to the second. Empty: all, or the store. */
+  readonly nodes: readonly number[];
+  /** From its beginning until it is lifted. */
+  readonly durationMs: number;
+  /** Of "step-clock". */
+  readonly stepMs?: number;
+}
+
+/** A quorum stays, but for "restart-all": then nothing can be served, and nothing may be lost. */
+export function planFaults({ seed, count, nodes, kinds }: {
+  seed: number;
+  count: number;
+  nodes: number;
+  kinds: readonly FaultKind[];
+}): Fault[] {
+  const random = new Prng(seed);
+  const some = (howMany: number) => shuffled(Array.from({ length: nodes }, (_, at) => at), random).slice(0, howMany);
+  const minority = Math.floor((nodes - 1) / 2);
+  // Each kind once before any comes again: a short campaign is a broad one.
+  const order: FaultKind[] = [];
+  while (order.length < count) order.push(...shuffled(kinds, random));
+  return order.slice(0, count).map((kind): Fault => {
+    const durationMs = random.pick([1_000, 3_000, 8_000]) + random.below(2_000);
+    switch (kind) {
+      case "kill-e2d":
+      case "kill-etcd":
+      case "freeze-node":
+      case "freeze-etcd":
+        return { kind, durationMs, nodes: some(1 + random.below(minority)) };
+      // Two disks of five at once is a loss, too, but the snapshots tell of that.
+      case "lose-disk":
+      case "fill-disk":
+      case "cut-off":
+        return { kind, durationMs, nodes: some(1) };
+      case "cut-one-way":
+      case "cut-pair":
+        return { kind, durationMs, nodes: some(2) };
+      case "step-clock":
+        return {
+          kind,
+          durationMs,
+          nodes: some(1),
+          stepMs: random.pick([-3_600_000, -90_000, -5_000, 5_000, 90_000, 3_600_000]),
+        };
+      case "store-hangs":
+      case "store-down":
+      case "restart-all":
+        return { kind, durationMs, nodes: [] };
+      default:
+        return kind satisfies never;
+    }
+  });
+}
+
+function shuffled<T>(items: readonly T[], random: Prng): T[] {
+  const left = [...items];
+  return items.map(() => left.splice(random.below(left.length), 1)[0]!);
+}
