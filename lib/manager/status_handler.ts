@@ -1,8 +1,9 @@
-/** The node's HTTP answers: health, readiness, metrics, status and the journal. Reads; nothing can be changed here. */
+/** The node's HTTP answers: page, health, readiness, metrics, status and the journal. Nothing can be changed here. */
 import type { GossipMetrics } from "../gossip/gossip.ts";
 import { isLoopback } from "./addresses.ts";
 import type { Journal } from "./journal.ts";
 import { metricsText } from "./metrics_text.ts";
+import { pageAsset } from "./page/assets.ts";
 import type { StatusHistory } from "./status_history.ts";
 import { journalReport, type StatusReport } from "./status_report.ts";
 
@@ -48,6 +49,15 @@ export function handleStatus(request: Request, sources: HandlerSources): Respons
     return json({ error: "only GET is answered here" }, 405);
   }
   const { pathname } = new URL(request.url);
+  const page = pageAsset(pathname);
+  if (page !== undefined) return page;
+  const response = answerOf(pathname, sources);
+  // Ages are told by this clock, not by the reader's.
+  response.headers.set("date", new Date(sources.nowWallMs()).toUTCString());
+  return response;
+}
+
+function answerOf(pathname: string, sources: HandlerSources): Response {
   const report = sources.report();
   switch (pathname) {
     // Alive is whoever answers: a node that waits for its peers must not be restarted for it.
@@ -69,7 +79,7 @@ export function handleStatus(request: Request, sources: HandlerSources): Respons
       return reply(`${JSON.stringify(sources.history.samples())}\n`, "application/json");
     default:
       return json(
-        { error: "not found", paths: ["/healthz", "/readyz", "/metrics", "/status", "/why", "/history"] },
+        { error: "not found", paths: ["/", "/healthz", "/readyz", "/metrics", "/status", "/why", "/history"] },
         404,
       );
   }

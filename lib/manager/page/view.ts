@@ -1,0 +1,313 @@
+/**
+ * What the page shows, made from what the node tells: plain values in, plain values out. These functions are sent to the
+ * browser as they stand here (script.ts), so each uses nothing but its arguments and the other functions of this folder.
+ */
+import type { journalReport, MemberReport, StatusReport } from "../status_report.ts";
+import type { StatusSample } from "../status_history.ts";
+
+/** `good`: nothing to do. `look`: works, a human should look today. `bad`: now. `wait`: the node works on it. */
+export type Level = "good" | "look" | "bad" | "wait";
+
+export interface Concern {
+  readonly level: Level;
+  readonly text: string;
+  /** What to do. */
+  readonly hint?: string;
+}
+
+export interface Verdict {
+  readonly level: Level;
+  readonly headline: string;
+  readonly summary: string;
+  /** Worst first. */
+  readonly concerns: readonly Concern[];
+}
+
+export interface Fact {
+  readonly label: string;
+  readonly value: string;
+  readonly note: string;
+  readonly level: Level;
+}
+
+export interface Row {
+  readonly cells: readonly string[];
+  readonly level: Level;
+}
+
+export type Decision = ReturnType<typeof journalReport>[number];
+
+/** A member's majority: how many voters it has, how many must answer. */
+export function quorumOf(report: StatusReport): { voters: number; silent: number; needed: number } {
+  const voters = report.members.filter(({ role }) => role !== "learner");
+  const silent = voters.filter(({ reachable, role }) => reachable === false || role === "unstarted").length;
+  return { voters: voters.length, silent, needed: Math.floor(voters.length / 2) + 1 };
+}
+
+export function verdictOf(report: StatusReport): Verdict {
+  const concerns = concernsOf(report).sort((a, b) => severity(b.level) - severity(a.level));
+  const { voters, silent, needed } = quorumOf(report);
+  const spare = voters - silent - needed;
+  const sentence = voters === 0
+    ? "No members are known to this node yet."
+    : spare < 0
+    ? `${voters - silent} of ${voters} voters answer; ${needed} are needed to write.`
+    : `${voters - silent === voters ? `All ${voters}` : `${voters - silent} of ${voters}`} voting member${
+      voters === 1 ? "" : "s"
+    } in place. ${
+      spare === 0
+        ? "No further member may be lost."
+        : `${spare === 1 ? "One" : spare} may be lost without losing writes.`
+    }`;
+  const worst = concerns[0]?.level ?? "good";
+  if (worst === "bad") return { level: "bad", headline: "Act now", summary: sentence, concerns };
+  if (report.phase !== "serving" || !report.ready) {
+    const headline = report.phase === "serving" ? "Not ready" : `Not serving yet: ${report.phase}`;
+    return { level: "wait", headline, summary: sentence, concerns };
+  }
+  if (worst === "look") return { level: "look", headline: "Works, but needs a look", summary: sentence, concerns };
+  const headline = report.plan === undefined ? "Healthy" : "Healthy, a change is on its way";
+  return { level: "good", headline, summary: sentence, concerns };
+}
+
+export function severity(level: Level): number {
+  return level === "bad" ? 3 : level === "look" ? 2 : level === "wait" ? 1 : 0;
+}
+
+export function concernsOf(report: StatusReport): Concern[] {
+  const found: Concern[] = [];
+  const urgent = ["no_quorum", "alarm", "members_differ"];
+  const { voters, silent, needed } = quorumOf(report);
+  if (voters > 0 && voters - silent < needed && !report.reasons.some(({ code }) => code === "no_quorum")) {
+    found.push({
+      level: "bad",
+      text: "A majority of the voting members does not answer: nothing can be written.",
+      hint: "Bring one of the silent machines back. Do not wipe any data-dir.",
+    });
+  }
+  for (const { code, text, hint } of report.reasons) {
+    // Said below with the days that are left.
+    if (code === "certificate_ends" && report.certificates.some(({ days }) => days <= 30)) continue;
+    const level = urgent.includes(code) ? "bad" : code === "certificate_ends" ? "look" : "wait";
+    const advice = hint ?? adviceOf(code);
+    found.push({ level, text, ...(advice === undefined ? {} : { hint: advice }) });
+  }
+  for (const { name, id, reachable, role, alarms, gossip } of report.members) {
+    const who = name || id;
+    for (const alarm of alarms) {
+      if (report.reasons.some(({ text }) => text.includes(alarm))) continue;
+      found.push({ level: "bad", text: `Member ${who} raises the alarm ${alarm}.`, hint: adviceOf("alarm")! });
+    }
+    if (reachable === false && role !== "unstarted") {
+      found.push({
+        level: "look",
+        text: `Member ${who} does not answer.`,
+        hint: report.paused
+          ? "Look at its machine. Automatic action is paused: it is not replaced."
+          : "Look at its machine: systemctl status e2d. It is replaced by itself when it stays away and a node waits.",
+      });
+    } else if (gossip === "suspect" || gossip === "dead") {
+      found.push({
+        level: "look",
+        text: `Gossip calls member ${who} ${gossip}.`,
+        hint: "Look at its e2d and its network.",
+      });
+    }
+  }
+  if (report.phase === "serving" && report.members.length > 0 && report.members.length < report.requiredSize) {
+    found.push({
+      level: "look",
+      text: `${report.members.length} of ${report.requiredSize} members: places are free.`,
+      hint: "Start e2d on another machine with the same line; it joins by itself.",
+    });
+  }
+  if (report.paused) {
+    found.push({
+      level: "look",
+      text: "Automatic action is paused: no member is replaced, no plan goes on.",
+      hint: "e2d resume, on a node, lets it act again.",
+    });
+  }
+  for (const { role, path, days } of report.certificates) {
+    if (days > 30) continue;
+    found.push({
+      level: days <= 2 ? "bad" : "look",
+      text: days < 0 ? `The ${role} certificate has ended.` : `The ${role} certificate ends in ${daysText(days)}.`,
+      hint: `Renew ${path}.`,
+    });
+  }
+  const { configured, why } = report.snapshots;
+  if (why !== undefined) {
+    found.push({
+      level: "look",
+      text: `The snapshot store cannot be read: ${why}`,
+      hint: "e2d snapshot list tells more.",
+    });
+  }
+  if (!configured) {
+    found.push({
+      level: "good",
+      text: "No snapshot store is configured: a lost majority could not be restored from one.",
+      hint: "Give --snapshot-backup-url.",
+    });
+  }
+  return found;
+}
+
+export function adviceOf(code: string): string | undefined {
+  switch (code) {
+    case "no_quorum":
+      return "Bring one of the silent machines back. Do not wipe any data-dir.";
+    case "alarm":
+      return "NOSPACE: compact, defragment each member, disarm. CORRUPT: stop that member and let it be replaced.";
+    case "members_differ":
+      return "Compare the members before anything else; e2d why tells what was found.";
+    case "paused":
+      return "e2d resume, on a node, lets it act again.";
+    default:
+      return undefined;
+  }
+}
+
+/** The five things that are asked first. `nowMs` is the node's wall clock. */
+export function factsOf(report: StatusReport, nowMs: number): Fact[] {
+  const leader = report.members.find(({ role }) => role === "leader");
+  const versions = [...new Set(report.members.map(({ version }) => version).filter((each) => each !== undefined))];
+  const { lastAt, lastRevision, configured } = report.snapshots;
+  const soonest = [...report.certificates].sort((a, b) => a.days - b.days)[0];
+  return [
+    leader === undefined
+      ? { label: "Leader", value: "none known", note: "", level: report.phase === "serving" ? "bad" : "wait" }
+      : { label: "Leader", value: leader.name || leader.id, note: leader.peerUrls[0] ?? "", level: "good" },
+    {
+      label: "etcd",
+      value: versions.length === 0 ? "unknown" : versions.sort().join(", "),
+      note: versions.length > 1 ? "members differ in version" : "",
+      level: "good",
+    },
+    {
+      label: "Last snapshot",
+      value: !configured ? "no store" : lastAt === undefined ? "none by this node" : ago(nowMs - Date.parse(lastAt)),
+      note: lastAt === undefined ? "" : `revision ${lastRevision}, ${clockText(Date.parse(lastAt))}`,
+      level: "good",
+    },
+    soonest === undefined
+      ? { label: "Certificates", value: "none", note: "this node speaks without TLS", level: "good" }
+      : {
+        label: "Certificates",
+        value: soonest.days < 0 ? "ended" : daysText(soonest.days),
+        note: `until the ${soonest.role} certificate ends`,
+        level: soonest.days <= 2 ? "bad" : soonest.days <= 30 ? "look" : "good",
+      },
+    {
+      label: "Automatic action",
+      value: report.paused ? "paused" : "on",
+      note: report.plan === undefined ? "no change is planned" : `plan ${report.plan.id}: ${report.plan.text}`,
+      level: report.paused ? "look" : "good",
+    },
+  ];
+}
+
+export function memberRows(report: StatusReport): Row[] {
+  return report.members.map((member) => ({
+    cells: [
+      member.name || "(unstarted)",
+      member.role,
+      memberState(member),
+      member.version ?? "–",
+      member.dbSizeBytes === undefined ? "–" : bytesText(member.dbSizeBytes),
+      member.dbInUseBytes === undefined ? "–" : bytesText(member.dbInUseBytes),
+      member.raftLag === undefined ? "–" : String(member.raftLag),
+      member.gossip ?? "unknown",
+      member.alarms.length === 0 ? "none" : member.alarms.join(", "),
+      member.id,
+      member.peerUrls.join(", "),
+    ],
+    level: memberLevel(member),
+  }));
+}
+
+export function memberState({ reachable, role }: MemberReport): string {
+  if (role === "unstarted") return "not started";
+  return reachable === undefined ? "not asked" : reachable ? "answers" : "silent";
+}
+
+export function memberLevel({ reachable, alarms, gossip, role }: MemberReport): Level {
+  if (alarms.length > 0 || reachable === false) return "bad";
+  if (gossip === "dead" || gossip === "suspect") return "look";
+  return role === "learner" || role === "unstarted" || reachable === undefined ? "wait" : "good";
+}
+
+/** Whoever gossips and is no member: spares, and who has left. */
+export function otherRows(report: StatusReport): Row[] {
+  return report.gossip.filter(({ name }) => !report.members.some((member) => member.name === name))
+    .map(({ name, state, status, kind, address }) => ({
+      cells: [name, state, status, kind === "go" ? "Go e2d" : "e2d", address],
+      level: state === "alive" ? "good" : "wait",
+    }));
+}
+
+export function certificateRows(report: StatusReport): Row[] {
+  return report.certificates.map(({ role, path, until, days }) => ({
+    cells: [role, days < 0 ? "ended" : daysText(days), until.slice(0, 16).replace("T", " "), path],
+    level: days <= 2 ? "bad" : days <= 30 ? "look" : "good",
+  }));
+}
+
+/** Newest first. */
+export function decisionRows(decisions: readonly Decision[], most: number): Row[] {
+  return decisions.slice(-most).reverse().map(({ lastAt, times, what, outcome, reason, facts, level }) => ({
+    cells: [
+      `${lastAt.slice(0, 10)} ${lastAt.slice(11, 19)}`,
+      what,
+      outcome,
+      `${reason.text}${times > 1 ? ` (${times} times)` : ""}`,
+      Object.entries(facts).map(([name, value]) => `${name}=${value}`).join(" ") || "–",
+    ],
+    level: level === "error" ? "bad" : level === "warn" ? "look" : "good",
+  }));
+}
+
+/** Snapshots of the last hour, newest first: where the age falls, one was taken. */
+export function snapshotRows(samples: readonly StatusSample[], most: number): Row[] {
+  const taken: number[] = [];
+  for (const { atWallMs, snapshotAgeMs } of samples) {
+    if (snapshotAgeMs === undefined) continue;
+    const at = atWallMs - snapshotAgeMs;
+    // The age is rounded nowhere, but the wall clock may be set by a little.
+    if (taken.length === 0 || at - taken.at(-1)! > 1_000) taken.push(at);
+  }
+  return taken.map((at, index): Row => ({
+    cells: [clockText(at), index === 0 ? "–" : durationText(at - taken[index - 1]!)],
+    level: "good",
+  })).reverse().slice(0, most);
+}
+
+/** Time of day in UTC, as all times of the page: an operator compares them with logs. */
+export function clockText(ms: number): string {
+  return Number.isFinite(ms) ? `${new Date(ms).toISOString().slice(11, 19)} UTC` : "–";
+}
+
+export function daysText(days: number): string {
+  return days === 1 ? "1 day" : `${days} days`;
+}
+
+export function ago(ms: number): string {
+  return Number.isFinite(ms) ? `${durationText(ms)} ago` : "–";
+}
+
+export function durationText(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1_000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7_200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+export function bytesText(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let at = 0;
+  for (; value >= 1_024 && at < units.length - 1; at++) value /= 1_024;
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[at]}`;
+}
