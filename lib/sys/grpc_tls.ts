@@ -14,6 +14,7 @@
  */
 import { isIP, type Socket } from "node:net";
 import type { SecureContext, TLSSocket } from "node:tls";
+import { mendGrpcDisconnects } from "./grpc_disconnect.ts";
 import { mendGrpcStreams } from "./grpc_streams.ts";
 
 interface ConnectionOptions {
@@ -42,6 +43,7 @@ async function enable(): Promise<void> {
   ]);
   sendWithoutDelay(net.Socket.prototype);
   await mendGrpcStreams();
+  await mendGrpcDisconnects();
   const prototype = Object.getPrototypeOf(credentials.createSsl()) as ChannelCredentialsPrototype;
   const original = prototype._getConnectionOptions;
   prototype._getConnectionOptions = function () {
