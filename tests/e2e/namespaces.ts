@@ -114,6 +114,8 @@ export class Machines implements AsyncDisposable {
 /** Of nobody else on this machine: held by a port for as long as this process lives. */
 function reserveNumber(): number {
   for (let number = 0; number < 50; number++) {
+    // Left behind by a run that was killed.
+    if (Deno.networkInterfaces().some(({ address }) => address.startsWith(`10.${200 + number}.`))) continue;
     try {
       Deno.listen({ hostname: `127.39.0.${number + 1}`, port: 1_025 }).unref();
       return number;
