@@ -84,46 +84,62 @@ export function shortened(text: string): string {
   return text.length > 15 ? `${text.slice(0, 14)}…` : text;
 }
 
-/** The leader in the middle, the others around it; the table below says the same in words. */
+/** Up to three in a row, the leader in the middle; more in a ring, the leader on top. The table says the same in words. */
 export function drawTopology(document: PageDocument, { members }: StatusReport): void {
   const leader = members.find(({ role }) => role === "leader");
   const others = members.filter((member) => member !== leader);
+  const ring = members.length > 3;
   const svg = drawn(document, "svg", {
-    viewBox: "0 0 480 250",
+    viewBox: ring ? "0 0 480 310" : "0 0 480 100",
     role: "img",
     "aria-label": `Topology: ${
       members.map((each) => `${each.name || each.id} ${each.role}, ${memberState(each)}`).join("; ")
     }`,
   });
-  const places = new Map<StatusReport["members"][number], { x: number; y: number }>();
-  if (leader !== undefined) places.set(leader, { x: 240, y: others.length === 0 ? 110 : 105 });
-  others.forEach((member, at) => {
-    // Two followers stand to the left and the right; more go around the leader.
-    const angle = Math.PI * (2 * at / others.length + (others.length <= 2 ? 1 : -0.5));
-    places.set(member, { x: 240 + 175 * Math.cos(angle), y: 105 + (others.length <= 2 ? 0 : 70) * Math.sin(angle) });
+  const order = leader === undefined
+    ? members
+    : ring
+    ? [leader, ...others]
+    : [...others.slice(0, 1), leader, ...others.slice(1)];
+  const places = order.map((member, at) => {
+    if (!ring) return { member, x: 240 + 160 * (at - (order.length - 1) / 2), y: 30 };
+    const angle = Math.PI * (2 * at / order.length - 0.5);
+    return { member, x: 240 + 165 * Math.cos(angle), y: 155 + 80 * Math.sin(angle) };
   });
-  if (leader !== undefined) {
-    const from = places.get(leader)!;
-    for (const member of others) {
-      const to = places.get(member)!;
-      svg.append(drawn(document, "line", {
+  const from = places.find(({ member }) => member === leader);
+  for (const { member, x, y } of places) {
+    if (from === undefined || member === leader) continue;
+    svg.append(
+      drawn(document, "line", {
         class: memberLevel(member),
         x1: rounded(from.x),
-        y1: rounded(from.y),
-        x2: rounded(to.x),
-        y2: rounded(to.y),
-      }));
-    }
+        y1: from.y,
+        x2: rounded(x),
+        y2: rounded(y),
+      }),
+    );
   }
-  for (const [member, { x, y }] of places) {
+  for (const { member, x, y } of places) {
     const leads = member === leader;
     const group = drawn(document, "g", { class: `${memberLevel(member)}${leads ? " leads" : ""}` });
     const state = memberState(member);
+    // In the upper half of the ring the words stand above, where no line passes.
+    const below = !ring || y > 150;
     group.append(
       drawn(document, "circle", { cx: rounded(x), cy: rounded(y), r: leads ? 24 : 19 }),
       drawn(document, "text", { class: "mark", x: rounded(x), y: rounded(y + 5) }, markOf(member.role, state)),
-      drawn(document, "text", { x: rounded(x), y: rounded(y + 42) }, shortened(member.name || member.id)),
-      drawn(document, "text", { class: "what", x: rounded(x), y: rounded(y + 57) }, `${member.role}, ${state}`),
+      drawn(
+        document,
+        "text",
+        { x: rounded(x), y: rounded(y + (below ? 42 : -45)) },
+        shortened(member.name || member.id),
+      ),
+      drawn(
+        document,
+        "text",
+        { class: "what", x: rounded(x), y: rounded(y + (below ? 57 : -30)) },
+        `${member.role}, ${state}`,
+      ),
     );
     svg.append(group);
   }
@@ -131,7 +147,7 @@ export function drawTopology(document: PageDocument, { members }: StatusReport):
 }
 
 export function markOf(role: string, state: string): string {
-  return state === "silent" ? "✕" : role === "leader" ? "★" : role === "voter" ? "✓" : "…";
+  return state === "silent" ? "✕" : state === "alarm" ? "!" : role === "leader" ? "★" : role === "voter" ? "✓" : "…";
 }
 
 /** `box` in units of the drawing. */

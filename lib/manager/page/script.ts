@@ -122,7 +122,7 @@ export function startPage({ document, fetch, clock, every }: PageHost): void {
     rows("members", memberRows(now), 2);
     rows("certificates", certificateRows(now), 1);
     rows("others", otherRows(now), 1);
-    rows("snapshots", snapshotRows(samples, 12), -1);
+    rows("snapshots", snapshotRows(samples, 6), -1);
     rows("decisions", decisionRows(decisions, 20), 1);
     const { configured, lastAt, catalogue } = now.snapshots;
     setText(

@@ -59,7 +59,7 @@ button { min-height: 2.4rem; padding: 0 .9rem; font: inherit; color: var(--text)
 .facts dd + dd { color: var(--quiet); font-size: .85rem; font-weight: 400; }
 section:not(.verdict) { margin-top: 1rem; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 1rem; align-items: start; }
-.topology svg { display: block; width: 100%; max-width: 34rem; height: auto; margin: 0 auto .6rem; }
+.topology svg { display: block; width: 100%; max-width: 36rem; height: auto; margin: 0 auto .6rem; }
 .topology text { fill: var(--text); font-size: 13px; text-anchor: middle; }
 .topology .what { fill: var(--quiet); font-size: 11.5px; }
 .topology line { stroke: var(--quiet); stroke-width: 1.5; }
@@ -72,13 +72,13 @@ section:not(.verdict) { margin-top: 1rem; }
 .topology .mark { font-size: 15px; font-weight: 700; }
 table { width: 100%; border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--quiet); font-weight: 600; font-size: .82rem; }
-th, td { padding: .4rem .7rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { padding: .4rem .7rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; }
+td:last-child { overflow-wrap: anywhere; }
 tbody tr:last-child td, tbody tr:last-child th { border-bottom: 0; }
 tbody th { color: var(--text); font-size: inherit; }
 td.good { color: var(--good); } td.look { color: var(--look); font-weight: 600; } td.bad { color: var(--bad); font-weight: 600; } td.wait { color: var(--wait); }
 .empty, .note { color: var(--quiet); font-size: .92rem; }
 .note:empty { display: none; }
-#members th, #members td { overflow-wrap: break-word; }
 #members td:nth-child(10) { font-family: ui-monospace, monospace; font-size: .82rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.2rem; }
 figcaption { font-size: .92rem; font-weight: 600; margin-bottom: .3rem; }

@@ -37,7 +37,7 @@ export interface Row {
 
 export type Decision = ReturnType<typeof journalReport>[number];
 
-/** A member's majority: how many voters it has, how many must answer. */
+/** How many voters there are, how many of them are silent, how many must answer. */
 export function quorumOf(report: StatusReport): { voters: number; silent: number; needed: number } {
   const voters = report.members.filter(({ role }) => role !== "learner");
   const silent = voters.filter(({ reachable, role }) => reachable === false || role === "unstarted").length;
@@ -86,8 +86,9 @@ export function concernsOf(report: StatusReport): Concern[] {
     });
   }
   for (const { code, text, hint } of report.reasons) {
-    // Said below with the days that are left.
+    // Both are said below.
     if (code === "certificate_ends" && report.certificates.some(({ days }) => days <= 30)) continue;
+    if (code === "paused" && report.paused) continue;
     const level = urgent.includes(code) ? "bad" : code === "certificate_ends" ? "look" : "wait";
     const advice = hint ?? adviceOf(code);
     found.push({ level, text, ...(advice === undefined ? {} : { hint: advice }) });
@@ -227,7 +228,8 @@ export function memberRows(report: StatusReport): Row[] {
   }));
 }
 
-export function memberState({ reachable, role }: MemberReport): string {
+export function memberState({ reachable, role, alarms }: MemberReport): string {
+  if (alarms.length > 0) return "alarm";
   if (role === "unstarted") return "not started";
   return reachable === undefined ? "not asked" : reachable ? "answers" : "silent";
 }
@@ -309,5 +311,5 @@ export function bytesText(bytes: number): string {
   let value = bytes;
   let at = 0;
   for (; value >= 1_024 && at < units.length - 1; at++) value /= 1_024;
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[at]}`;
+  return `${at === 0 || Number.isInteger(value) ? value : value.toFixed(1)} ${units[at]}`;
 }

@@ -1,0 +1,181 @@
+import {
+  bytesText,
+  concernsOf,
+  decisionRows,
+  durationText,
+  factsOf,
+  memberRows,
+  otherRows,
+  snapshotRows,
+  verdictOf,
+} from "../../../lib/manager/page/view.ts";
+import type { MemberReport, StatusReport } from "../../../lib/manager/status_report.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+
+const member = (name: string, more: Partial<MemberReport> = {}): MemberReport => ({
+  id: `id-${name}`,
+  name,
+  peerUrls: [`http://${name}:2380`],
+  role: "voter",
+  reachable: true,
+  version: "3.6.14",
+  dbSizeBytes: 3_145_728,
+  dbInUseBytes: 1_536,
+  raftIndex: 9,
+  raftLag: 0,
+  alarms: [],
+  gossip: "alive",
+  ...more,
+});
+
+const report = (more: Partial<StatusReport> = {}): StatusReport => ({
+  name: "a",
+  phase: "serving",
+  ready: true,
+  reasons: [],
+  paused: false,
+  requiredSize: 3,
+  clusterId: "c1",
+  members: [member("a", { role: "leader", gossip: "self" }), member("b"), member("c")],
+  gossip: [],
+  snapshots: { configured: true, lastRevision: 0, catalogue: "present" },
+  certificates: [],
+  ...more,
+});
+
+Deno.test("verdictOf() calls a whole cluster healthy and says how many may be lost", () => {
+  const { level, headline, summary, concerns } = verdictOf(report());
+  assertEquals({ level, headline, concerns }, { level: "good", headline: "Healthy", concerns: [] });
+  assertEquals(summary, "All 3 voting members in place. One may be lost without losing writes.");
+  const one = report({ requiredSize: 1, members: [member("a", { role: "leader" })] });
+  assertEquals(verdictOf(one).summary, "All 1 voting member in place. No further member may be lost.");
+});
+
+Deno.test("verdictOf() calls a silent member a thing to look at, and a silent majority a thing to act on", () => {
+  const [a, b, c] = report().members as [MemberReport, MemberReport, MemberReport];
+  const silent = { reachable: false };
+  const one = verdictOf(report({ members: [a, b, { ...c, ...silent }] }));
+  assertEquals(one.level, "look");
+  assertEquals(one.summary, "2 of 3 voting members in place. No further member may be lost.");
+  assert(one.concerns[0]!.text.includes("Member c does not answer"));
+  const two = verdictOf(report({ members: [a, { ...b, ...silent }, { ...c, ...silent }] }));
+  assertEquals([two.level, two.headline], ["bad", "Act now"]);
+  assert(two.summary.includes("1 of 3 voters answer; 2 are needed"));
+});
+
+Deno.test("verdictOf() is never good while the node is not ready, or something urgent is told, whatever else is", () => {
+  const starting = report({ phase: "gathering", ready: false, members: [] });
+  assertEquals(verdictOf(starting).level, "wait");
+  assertEquals(verdictOf(report({ ready: false })).headline, "Not ready");
+  for (const code of ["no_quorum", "alarm", "members_differ"]) {
+    const verdict = verdictOf(report({ ready: false, reasons: [{ code, text: "x" }] }));
+    assertEquals([code, verdict.level, verdict.concerns[0]!.hint === undefined], [code, "bad", false]);
+  }
+});
+
+Deno.test("concernsOf() names pause, free places, ending certificates, an unreadable store and alarms of others", () => {
+  const [a, b, c] = report().members as [MemberReport, MemberReport, MemberReport];
+  const concerns = concernsOf(report({
+    paused: true,
+    requiredSize: 5,
+    members: [a, { ...b, alarms: ["NOSPACE"] }, { ...c, gossip: "suspect" }],
+    snapshots: { configured: true, lastRevision: 0, catalogue: "unreadable", why: "access denied" },
+    certificates: [
+      { role: "peer", path: "/p.crt", until: "2026-12-01T00:00:00.000Z", days: 12 },
+      { role: "server", path: "/s.crt", until: "2026-11-01T00:00:00.000Z", days: -3 },
+    ],
+    reasons: [{ code: "certificate_ends", text: "said once" }, { code: "paused", text: "said once" }],
+  }));
+  assertEquals(concerns.map(({ level, text }) => `${level}: ${text}`), [
+    "bad: Member b raises the alarm NOSPACE.",
+    "look: Gossip calls member c suspect.",
+    "look: 3 of 5 members: places are free.",
+    "look: Automatic action is paused: no member is replaced, no plan goes on.",
+    "look: The peer certificate ends in 12 days.",
+    "bad: The server certificate has ended.",
+    "look: The snapshot store cannot be read: access denied",
+  ]);
+});
+
+Deno.test("factsOf() counts the age of a snapshot by the node's clock, and tells plan and pause", () => {
+  const at = Date.parse("2026-11-24T03:00:00.000Z");
+  const facts = factsOf(
+    report({
+      snapshots: { configured: true, lastAt: "2026-11-24T02:59:18.000Z", lastRevision: 7, catalogue: "present" },
+      plan: { id: "p1", text: "scale from 3 to 5 members" },
+      paused: true,
+    }),
+    at,
+  );
+  assertEquals(facts.map(({ label, value }) => [label, value]), [
+    ["Leader", "a"],
+    ["etcd", "3.6.14"],
+    ["Last snapshot", "42 s ago"],
+    ["Certificates", "none"],
+    ["Automatic action", "paused"],
+  ]);
+  assertEquals(facts[4]!.note, "plan p1: scale from 3 to 5 members");
+});
+
+Deno.test("memberRows() tells what is unknown from what is zero", () => {
+  const unknown: MemberReport = { id: "id-b", name: "", peerUrls: [], role: "unstarted", alarms: [] };
+  const rows = memberRows(report({ members: [member("a", { role: "leader" }), unknown] }));
+  assertEquals(rows[0]!.cells, [
+    "a",
+    "leader",
+    "answers",
+    "3.6.14",
+    "3 MiB",
+    "1.5 KiB",
+    "0",
+    "alive",
+    "none",
+    "id-a",
+    "http://a:2380",
+  ]);
+  assertEquals(rows[1]!.cells.slice(0, 7), ["(unstarted)", "unstarted", "not started", "–", "–", "–", "–"]);
+});
+
+Deno.test("otherRows() lists who gossips and is no member", () => {
+  const peer = (name: string) => ({ name, state: "alive", status: "pending", kind: "e2d" as const, address: "h:7980" });
+  assertEquals(otherRows(report({ gossip: [peer("b"), peer("spare")] })).map(({ cells }) => cells[0]), ["spare"]);
+});
+
+Deno.test("snapshotRows() finds a snapshot where the age falls, newest first", () => {
+  const start = Date.parse("2026-11-24T02:00:00.000Z");
+  const ages = [5_000, 15_000, 25_000, 2_000, 12_000];
+  const samples = [
+    { atWallMs: start - 10_000, members: [] },
+    ...ages.map((snapshotAgeMs, at) => ({ atWallMs: start + at * 10_000, snapshotAgeMs, members: [] })),
+  ];
+  assertEquals(snapshotRows(samples, 9).map(({ cells }) => cells), [["02:00:28 UTC", "33 s"], ["01:59:55 UTC", "–"]]);
+});
+
+Deno.test("decisionRows() puts the newest first and bounds them", () => {
+  const line = (at: number) => ({
+    at: `2026-11-24T02:00:0${at}.000Z`,
+    lastAt: `2026-11-24T02:00:0${at}.000Z`,
+    times: at,
+    level: "info" as const,
+    what: "waits" as const,
+    phase: "serving",
+    outcome: "wait",
+    reason: { code: "x", text: "for a peer" },
+    facts: { peers: 2 },
+  });
+  assertEquals(decisionRows([line(1), line(2), line(3)], 2).map(({ cells }) => cells), [
+    ["2026-11-24 02:00:03", "waits", "wait", "for a peer (3 times)", "peers=2"],
+    ["2026-11-24 02:00:02", "waits", "wait", "for a peer (2 times)", "peers=2"],
+  ]);
+});
+
+Deno.test("bytesText() and durationText() change their unit at its size", () => {
+  assertEquals([0, 1_023, 1_024, 1_572_864].map(bytesText), ["0 B", "1023 B", "1 KiB", "1.5 MiB"]);
+  assertEquals([-5, 119_000, 120_000, 7_200_000, 172_800_000].map(durationText), [
+    "0 s",
+    "119 s",
+    "2 min",
+    "2 h",
+    "2 days",
+  ]);
+});
