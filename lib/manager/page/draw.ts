@@ -138,7 +138,7 @@ export function drawTopology(document: PageDocument, { members }: StatusReport):
         document,
         "text",
         { class: "what", x: rounded(x), y: rounded(y + (below ? 57 : -30)) },
-        `${member.role}, ${state}`,
+        `${shortened(member.role)}, ${state}`,
       ),
     );
     svg.append(group);
