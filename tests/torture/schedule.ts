@@ -43,8 +43,10 @@ export function planFaults({ seed, count, nodes, kinds }: {
   return order.slice(0, count).map((kind): Fault => {
     const durationMs = random.pick([1_000, 3_000, 8_000]) + random.below(2_000);
     switch (kind) {
-      case "kill-e2d":
       case "kill-etcd":
+        // Nobody lifts it: the time until e2d has an etcd again counts from the kill.
+        return { kind, durationMs: 0, nodes: some(1 + random.below(minority)) };
+      case "kill-e2d":
       case "freeze-node":
       case "freeze-etcd":
         return { kind, durationMs, nodes: some(1 + random.below(minority)) };
