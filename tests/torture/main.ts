@@ -30,6 +30,9 @@ const replay = `deno task torture --seed ${seed} --faults ${values.faults} --nod
 console.log(replay);
 if (!namespaces) console.log("without root or with --plain: no partitions and no full disk");
 
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => stop.abort());
+
 const report = await runCampaign({
   seed,
   etcd,
@@ -39,6 +42,7 @@ const report = await runCampaign({
   minutes: Number(values.minutes),
   only: values.only,
   recoveryMaxMs: 120_000,
+  stop: stop.signal,
   say: (line) => console.log(line),
 });
 console.log(`\n${describe(report, replay)}`);
