@@ -365,6 +365,13 @@ export const commands: readonly Command[] = [
     run: async (values) => await controlNode({ command: "upgrade", to: values.to }, values),
   }),
   command({
+    path: "defrag",
+    summary: "give free space of the databases back to the disk, one member at a time",
+    details: "Members with 1 MiB and a tenth of their database free: followers first, the leader after it hands over.",
+    flags: controlFlags,
+    run: async (values) => await controlNode({ command: "defrag" }, values),
+  }),
+  command({
     path: "pause",
     summary: "stop all automatic action of the cluster",
     flags: controlFlags,

@@ -136,6 +136,22 @@ export const runFlags = {
     min: 16 * 1024 * 1024,
     max: 100 * 1024 ** 3,
   }),
+  defragRatio: {
+    default: "50",
+    placeholder: "PERCENT",
+    help: 'free part of a database at which its member is defragmented by itself; "never" leaves it to a human',
+    parse(text: string): number | "never" {
+      if (text === "never") return text;
+      const percent = Number(text);
+      if (Number.isInteger(percent) && percent >= 10 && percent <= 99) return percent;
+      throw new NotAllowed('a whole number from 10 to 99, or "never"');
+    },
+  },
+  defragMinSize: whole("BYTES", "free space below which no member is defragmented by itself", {
+    default: "134217728",
+    min: 1024 * 1024,
+    max: 100 * 1024 ** 3,
+  }),
   statusAddr: {
     default: "127.0.0.1:7981",
     placeholder: "HOST:PORT",
@@ -229,6 +245,9 @@ export function toNodeConfig(values: RunValues): NodeConfig {
       ...given({ dir: values.etcdDir, version: values.etcdVersion }),
       ...(values.quotaBackendBytes === undefined ? {} : { quotaBytes: values.quotaBackendBytes }),
     },
+    ...(values.defragRatio === "never"
+      ? {}
+      : { defrag: { ratio: values.defragRatio / 100, minBytes: values.defragMinSize } }),
     ...(values.statusAddr === "off" ? {} : { statusAddr: values.statusAddr }),
     verbose: values.verbose,
   };

@@ -7,6 +7,7 @@ import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
 
 /** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
 const endpointsMax = 64;
+const defragRestMs = 60_000;
 const formerNoncesMax = 8;
 const exitRestMaxMs = 30_000;
 /** Half a minute of starts that come to nothing. */
@@ -326,6 +327,7 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
       return;
     case "changeRecord":
     case "upgradeEtcd":
+    case "defragment":
       askAgain(turn);
       return;
     case "writePlan":
@@ -412,6 +414,16 @@ function failed(turn: Turn, id: number, code: string, message: string): void {
       return;
     case "takeSnapshot":
       node.backup = { ...node.backup, attemptedAtMs: now.monotonicMs };
+      return;
+    case "defragment":
+      // It may still go on at that member.
+      turn.rest(slot, defragRestMs);
+      askAgain(turn);
+      return;
+    case "writePlan":
+      // Somebody else's plan may be there, which has to be known before the next is written.
+      node.planReadMs = undefined;
+      askAgain(turn);
       return;
     default:
       askAgain(turn);

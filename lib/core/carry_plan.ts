@@ -3,6 +3,8 @@
  * whoever that is; the plan itself lies in etcd.
  */
 import { nextOperation, type Operation, type Plan, type PlanView } from "./plan.ts";
+import { digestOf } from "./digest.ts";
+import { planDefrag, refusalToDefrag } from "./plan_defrag.ts";
 import { isHealthy, refusalToRemove } from "./quorum.ts";
 import type { Turn } from "./turn.ts";
 import type { EtcdAnswer, Reason } from "./view.ts";
@@ -10,9 +12,9 @@ import type { EtcdAnswer, Reason } from "./view.ts";
 /** True when there is a plan and this turn is its. */
 export function carryPlan(turn: Turn, own: EtcdAnswer): boolean {
   const { node } = turn;
-  if (node.plan === undefined) return offerPlan(turn);
+  if (node.plan === undefined) return offerPlan(turn) || offerCare(turn, own);
   const plan = node.plan;
-  if (node.deeds.has("plan") || node.deeds.has("cluster")) return true;
+  if (node.deeds.has("plan") || node.deeds.has("cluster") || node.deeds.has("care")) return true;
   const next = nextOperation(plan, planViewOf(turn, own));
   if (next === undefined) {
     if (turn.ask("plan", { kind: "writePlan" })) {
@@ -50,6 +52,24 @@ export function offerPlan(turn: Turn): boolean {
   return true;
 }
 
+/**
+ * Gives free space back without being asked, where the settings let it. A cluster of one stands still meanwhile, so
+ * there only its operator asks. True when a plan is on its way.
+ */
+function offerCare(turn: Turn, own: EtcdAnswer): boolean {
+  const { node, view } = turn;
+  const { defrag } = node.settings;
+  if (defrag === undefined || own.members.length < 2 || node.deeds.has("backup") || !turn.free("plan")) return false;
+  const id = digestOf("defrag", node.seed, String(node.nextId)).slice(0, 8);
+  const outcome = planDefrag(view, own, defrag, id);
+  if (outcome.kind === "refused") return false;
+  const { plan } = outcome;
+  if (turn.ask("plan", { kind: "writePlan", plan })) {
+    turn.decide("plan", { code: "space_is_free", text: plan.text }, { plan: plan.id });
+  }
+  return true;
+}
+
 /** When the plan has come to this node's own etcd: run the version it says. */
 export function upgradeSelf(turn: Turn, own: EtcdAnswer, plan: Plan): void {
   // The snapshot is the leader's to judge: to a follower it counts as taken.
@@ -79,6 +99,8 @@ function refusalOf(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): st
       const sick = own.members.find((member) => !isHealthy(member, own, view));
       return sick === undefined ? undefined : `member "${sick.name}" is sick`;
     }
+    case "defragment":
+      return turn.node.deeds.has("backup") ? "a snapshot is being taken" : refusalToDefrag(view, own);
     case "snapshot":
     case "add":
     case "promote":
@@ -135,6 +157,14 @@ function carry(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): void {
       if (next.memberId === own.memberId) return upgradeSelf(turn, own, plan);
       turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for member ${next.memberId} to run ${next.to}` });
       return;
+    case "defragment": {
+      const member = own.members.find(({ id }) => id === next.memberId);
+      const endpoint = member?.clientUrls[0];
+      if (endpoint !== undefined && turn.ask("care", { kind: "defragment", endpoint })) {
+        turn.decide("defragment", reason, { ...facts, member: next.memberId, name: member!.name });
+      }
+      return;
+    }
     default:
       return next satisfies never;
   }

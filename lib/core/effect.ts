@@ -72,6 +72,8 @@ export type Effect =
    * data-dir. Done when it runs; nothing is stopped when the version cannot be had. The exit in between is no news.
    */
   | { readonly kind: "upgradeEtcd"; readonly id: number; readonly to: string }
+  /** The member at that URL serves nothing meanwhile, which may take minutes. */
+  | { readonly kind: "defragment"; readonly id: number; readonly endpoint: string }
   /** Compare-and-set on the plan's own version; `plan` undefined removes it. */
   | { readonly kind: "writePlan"; readonly id: number; readonly plan?: Plan }
   /** One transaction: the volatile keys go, the marker comes; does nothing when the marker of this epoch is there. */

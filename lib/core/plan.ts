@@ -18,12 +18,14 @@ export type Operation =
   /** The cluster record says this size. */
   | { readonly kind: "resize"; readonly from: number; readonly to: number }
   /** The member's e2d restarts it with an etcd of this minor version ("3.6"). */
-  | { readonly kind: "upgrade"; readonly memberId: string; readonly to: string };
+  | { readonly kind: "upgrade"; readonly memberId: string; readonly to: string }
+  /** The member's database file, of this size when the plan was made, gives its free space back. */
+  | { readonly kind: "defragment"; readonly memberId: string; readonly sizeBytes: number };
 
 export interface Plan {
   /** Random; names the plan for people and approvals. */
   readonly id: string;
-  readonly purpose: "replace" | "scale" | "upgrade";
+  readonly purpose: "replace" | "scale" | "upgrade" | "defrag";
   /** One sentence for people. */
   readonly text: string;
   readonly createdAtWallMs: number;
@@ -60,6 +62,15 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
       if (member === undefined) return true;
       const facts = member.clientUrls.map((url) => view.endpoints.get(url)).find((each) => each !== undefined);
       return facts?.last.kind === "answer" && facts.last.version.startsWith(`${operation.to}.`);
+    }
+    case "defragment": {
+      const member = view.members.find((each) => each.id === operation.memberId);
+      if (member === undefined) return true;
+      const last = member.clientUrls.map((url) => view.endpoints.get(url)?.last).find((each) => each !== undefined);
+      if (last?.kind !== "answer") return false;
+      // What was written meanwhile may have made it larger again, but not with free space.
+      const freeBytes = last.dbSizeBytes - last.dbInUseBytes;
+      return last.dbSizeBytes < operation.sizeBytes || freeBytes * 10 < last.dbSizeBytes;
     }
     default:
       return operation satisfies never;

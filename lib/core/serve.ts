@@ -89,7 +89,8 @@ function clearUp(turn: Turn, own: EtcdAnswer): void {
 function backUp(turn: Turn, own: EtcdAnswer): void {
   const { node, view } = turn;
   const lineage = ownLineage(view);
-  if (lineage === undefined || node.deeds.has("backup")) return;
+  // A member that defragments is one fewer to answer, and a snapshot reads the whole of another.
+  if (lineage === undefined || node.deeds.has("backup") || node.deeds.has("care")) return;
   const decision = decideBackup(view, own, node.backup);
   if (decision.kind === "take") {
     turn.ask("backup", {

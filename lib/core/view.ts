@@ -46,6 +46,15 @@ export interface Settings {
   /** True when a snapshot URL is configured. */
   readonly snapshots: boolean;
   readonly snapshotIntervalMs: number;
+  /** Free space at which members are defragmented without being asked; undefined: never. */
+  readonly defrag?: DefragThreshold;
+}
+
+/** Both must be reached. */
+export interface DefragThreshold {
+  /** Free part of the database file, 0 to 1. */
+  readonly ratio: number;
+  readonly minBytes: number;
 }
 
 /** The line of descent of a database, and how often it was rebuilt. A higher epoch of one `id` replaces the lower. */

@@ -52,7 +52,9 @@ export function decodePlan(value: Uint8Array): Plan {
   return decode(planKey, () => {
     const plan = object(JSON.parse(new TextDecoder().decode(value)));
     const purpose = text(plan.purpose);
-    if (purpose !== "replace" && purpose !== "scale" && purpose !== "upgrade") throw new TypeError(purpose);
+    if (purpose !== "replace" && purpose !== "scale" && purpose !== "upgrade" && purpose !== "defrag") {
+      throw new TypeError(purpose);
+    }
     return {
       id: text(plan.id),
       purpose,
@@ -78,6 +80,8 @@ function operation(value: unknown): Plan["operations"][number] {
       return { kind: "promote", peerUrl: text(each.peerUrl) };
     case "resize":
       return { kind: "resize", from: count(each.from), to: count(each.to) };
+    case "defragment":
+      return { kind: "defragment", memberId: text(each.memberId), sizeBytes: count(each.sizeBytes) };
     case "upgrade":
       return { kind: "upgrade", memberId: text(each.memberId), to: text(each.to) };
     default:

@@ -33,6 +33,7 @@ export interface ClusterSide {
   promoteMember(via: readonly string[], memberId: string): Promise<void>;
   updateMember(via: readonly string[], memberId: string, peerUrl: string): Promise<void>;
   moveLeader(to: string): Promise<void>;
+  defragment(endpoint: string): Promise<void>;
   checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }>;
   changeRecord(from: number, to: number): Promise<void>;
   readPlan(): Promise<{ plan: Plan | undefined; paused: boolean }>;
@@ -90,6 +91,10 @@ export class EtcdCluster implements ClusterSide {
 
   moveLeader(to: string): Promise<void> {
     return this.#client.moveLeader(this.#own, to);
+  }
+
+  defragment(endpoint: string): Promise<void> {
+    return this.#client.defragment(endpoint);
   }
 
   async checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }> {
@@ -168,8 +173,8 @@ export class EtcdCluster implements ClusterSide {
         },
       ],
     });
+    // The next write goes by what the core has read: were the revision noted here, it would overwrite that plan.
     if (!succeeded) {
-      await this.readPlan();
       throw new E2dError("plan_changed", "Cannot write the plan: another node has written one meanwhile");
     }
     this.#planRevision = plan === undefined ? 0 : revision;

@@ -3,6 +3,7 @@ import type { Event } from "../core/event.ts";
 import { type Node, viewOf } from "../core/node.ts";
 import type { Plan } from "../core/plan.ts";
 import { type PlanOutcome, planScale } from "../core/plan_scale.ts";
+import { defragWhenAsked, planDefrag } from "../core/plan_defrag.ts";
 import { planUpgrade } from "../core/plan_upgrade.ts";
 import type { EtcdAnswer } from "../core/view.ts";
 import { freshAnswer } from "../core/quorum.ts";
@@ -41,6 +42,12 @@ export async function handleControl(request: unknown, sources: ControlSources): 
       case "upgrade":
         return await carry(
           (node, own, id) => planUpgrade(view(node, sources), own, text(asked.to), id),
+          dryRun,
+          sources,
+        );
+      case "defrag":
+        return await carry(
+          (node, own, id) => planDefrag(view(node, sources), own, defragWhenAsked, id),
           dryRun,
           sources,
         );

@@ -1,6 +1,6 @@
 /** Everything `e2d run` was told, checked: what the command line, the environment and a configuration file come to. */
 import type { HostPort } from "../ports.ts";
-import type { RestoreMode } from "../core/view.ts";
+import type { DefragThreshold, RestoreMode } from "../core/view.ts";
 
 export interface NodeConfig {
   /** Undefined: the data-dir's own, else a random one. */
@@ -26,6 +26,8 @@ export interface NodeConfig {
   readonly snapshots: SnapshotConfig;
   readonly credentials: CredentialConfig;
   readonly etcd: EtcdConfig;
+  /** `--defrag-ratio` and `--defrag-min-size`; undefined: never without being asked. */
+  readonly defrag?: DefragThreshold;
   /** host:port of the status page; undefined: none. */
   readonly statusAddr?: HostPort;
   readonly verbose: boolean;

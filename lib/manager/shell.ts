@@ -160,6 +160,9 @@ export class Shell {
       case "moveLeader":
         await cluster.moveLeader(effect.to);
         return nothing;
+      case "defragment":
+        await cluster.defragment(effect.endpoint);
+        return nothing;
       case "checkRecord":
         return { kind: "recordChecked", ...await cluster.checkRecord(effect.requiredSize) };
       case "changeRecord":

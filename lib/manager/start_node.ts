@@ -374,6 +374,7 @@ export function settingsOf(
     restore: snapshots.restore,
     ...(snapshots.restoreMaxAgeMs === undefined ? {} : { restoreMaxAgeMs: snapshots.restoreMaxAgeMs }),
     ...(snapshots.newCluster === undefined ? {} : { newCluster: snapshots.newCluster }),
+    ...(config.defrag === undefined ? {} : { defrag: config.defrag }),
     approved: [],
     paused: false,
     snapshots: snapshots.url !== undefined,

@@ -11,6 +11,7 @@ import { type Machine, SimulationFailure, World } from "./world.ts";
 export interface Outcome extends SeedOutcome {
   readonly steps: number;
   readonly writes: number;
+  readonly defragmentations: number;
 }
 
 /**
@@ -29,17 +30,33 @@ export function runSeed(seed: number, { trace, realGossip = hasRealGossip(seed) 
   // Every fourth history has a store and may lose a majority of its disks.
   const losses = seed % 4 === 3;
   const size = losses ? [3, 3, 5][(seed >> 2) % 3]! : [3, 3, 3, 5, 1][seed % 5]!;
-  const settings: Partial<Settings> = losses
+  // Some of the histories that are no regression's have something to defragment.
+  const holed = seed >= 20_000 && seed % 8 < 3;
+  const settings: Partial<Settings> = holed
+    ? { defrag: { ratio: 0.5, minBytes: 128 * 1_048_576 } }
+    : losses
     ? { snapshots: (seed >> 3) % 4 !== 0, quorumLossTimeoutMs: 30_000, snapshotIntervalMs: 3_000 }
     : {};
   const world = new World({ seed, size, settings, realGossip, ...(trace === undefined ? {} : { trace }) });
   world.referee.recoveriesAllowed = losses;
   try {
     new Story(world).play();
-    return { seed, failure: undefined, steps: world.steps, writes: world.referee.writesAcked };
+    return {
+      seed,
+      failure: undefined,
+      steps: world.steps,
+      writes: world.referee.writesAcked,
+      defragmentations: world.referee.defragmentations,
+    };
   } catch (error) {
     if (!(error instanceof SimulationFailure)) throw error;
-    return { seed, failure: error.message, steps: world.steps, writes: world.referee.writesAcked };
+    return {
+      seed,
+      failure: error.message,
+      steps: world.steps,
+      writes: world.referee.writesAcked,
+      defragmentations: world.referee.defragmentations,
+    };
   }
 }
 

@@ -39,15 +39,17 @@ for (
   const { from, to, real } of [{ from: 20_000, to: 20_149, real: 40 }, { from: 1_000_000, to: 1_000_029, real: 30 }]
 ) {
   Deno.test(`simulated clusters ${from} to ${to} stay safe and become whole, ${real} of them on real gossip`, () => {
-    let writes = 0, onRealGossip = 0;
+    let writes = 0, onRealGossip = 0, defragmentations = 0;
     for (let seed = from; seed <= to; seed++) {
       const outcome = runSeed(seed);
       assertEquals(outcome.failure, undefined, `replay: ${replayOf("sim:cluster", seed)}`);
       writes += outcome.writes;
+      defragmentations += outcome.defragmentations;
       if (hasRealGossip(seed)) onRealGossip++;
     }
     assertEquals(onRealGossip, real);
     assert(writes > 10 * (to - from), `only ${writes} writes were acknowledged: the clusters hardly ran`);
+    assert(defragmentations > 0.3 * (to - from), `only ${defragmentations} members were defragmented`);
   });
 }
 

@@ -80,6 +80,7 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
 function answer(world: World, machine: Machine, effect: AnsweredEffect): void {
   const { id } = effect;
   world.trace(`${machine.name} does ${effect.kind}${describe(effect)}`);
+  if (effect.kind === "defragment") return defragment(world, machine, effect);
   world.later(machine, durationMs(world, machine, effect), () => {
     let value: DoneValue;
     try {
@@ -98,13 +99,53 @@ function answer(world: World, machine: Machine, effect: AnsweredEffect): void {
   });
 }
 
+/** The member serves no read from the first moment on; its file is smaller at the end, unless it was killed meanwhile. */
+function defragment(world: World, machine: Machine, effect: Extract<AnsweredEffect, { kind: "defragment" }>): void {
+  const member = endpointOf(world, effect.endpoint);
+  const fail = (afterMs: number) =>
+    world.later(
+      machine,
+      afterMs,
+      () => world.deliver(machine, { kind: "failed", id: effect.id, code: "unavailable", message: "defragment" }),
+    );
+  if (member === undefined || member.frozen || !world.connected(machine.name, member.node)) return fail(100);
+  for (const other of world.etcds.running.values()) {
+    if (other !== member && other.data.clusterId === member.data.clusterId && defragments(world, other)) {
+      world.fail(`${member.node} and ${other.node} defragment at once`);
+    }
+  }
+  const target = world.machines.get(member.node)!;
+  const forMs = 500 + world.below(4_000);
+  const startedMs = member.startedMs;
+  target.defrag = { startedMs, untilMs: world.nowMs + forMs };
+  world.at(forMs, () => {
+    if (world.memberOf(target.name)?.startedMs !== startedMs) return;
+    target.freeBytes = 0;
+    world.referee.defragmentations++;
+  });
+  world.later(machine, forMs + 1, () => {
+    const id = effect.id;
+    if (target.freeBytes === 0) world.deliver(machine, { kind: "done", id, value: { kind: "nothing" } });
+    else world.deliver(machine, { kind: "failed", id, code: "unavailable", message: "defragment" });
+  });
+}
+
+function defragments(world: World, member: Member): boolean {
+  const at = world.machines.get(member.node)?.defrag;
+  return at !== undefined && at.startedMs === member.startedMs && at.untilMs > world.nowMs;
+}
+
 function describe(effect: AnsweredEffect): string {
   if ("memberId" in effect) return ` ${effect.memberId.slice(0, 4)}`;
   if (effect.kind === "startEtcd") return ` ${effect.start.state}`;
   return "";
 }
 
-function durationMs(world: World, machine: Machine, effect: AnsweredEffect): number {
+function durationMs(
+  world: World,
+  machine: Machine,
+  effect: Exclude<AnsweredEffect, { kind: "defragment" }>,
+): number {
   const slow = machine.slow ? 400 : 0;
   switch (effect.kind) {
     case "writeRecord":
@@ -127,7 +168,11 @@ function durationMs(world: World, machine: Machine, effect: AnsweredEffect): num
 
 const nothing: DoneValue = { kind: "nothing" };
 
-function deed(world: World, machine: Machine, effect: AnsweredEffect): DoneValue {
+function deed(
+  world: World,
+  machine: Machine,
+  effect: Exclude<AnsweredEffect, { kind: "defragment" }>,
+): DoneValue {
   const { disk } = machine;
   switch (effect.kind) {
     case "writeRecord":
@@ -394,7 +439,8 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
   const config = configOf(member.data);
   const isLearner = config.find((each) => each.id === member.data.memberId)?.isLearner ?? true;
   // A learner refuses reads that need a quorum, and lists no members.
-  const linearizable = leader !== undefined && !isLearner && world.etcds.linearizable(member);
+  const linearizable = leader !== undefined && !isLearner && !defragments(world, member) &&
+    world.etcds.linearizable(member);
   const record = world.record.get(member.data.clusterId);
   return {
     kind: "answer",
@@ -407,7 +453,7 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
     raftAppliedIndex: member.data.commit,
     revision: revisionOf(member.data),
     version: world.machines.get(member.node)!.version,
-    dbSizeBytes: 20_480,
+    dbSizeBytes: 20_480 + world.machines.get(member.node)!.freeBytes,
     dbInUseBytes: 20_480,
     alarms: [],
     linearizable,

@@ -23,6 +23,7 @@ export class Referee {
   #value = 0;
   #ticks = 0;
   writesAcked = 0;
+  defragmentations = 0;
 
   constructor(world: World) {
     this.#world = world;

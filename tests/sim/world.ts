@@ -46,6 +46,10 @@ export interface Machine {
   bootedMs: number;
   /** Of the etcd that it runs. */
   version: string;
+  /** Of its database; goes with a defragmentation. */
+  freeBytes: number;
+  /** The defragmentation that the etcd started then is at, during which it serves no read. */
+  defrag: { readonly startedMs: number; readonly untilMs: number } | undefined;
   /** A node of the Go original instead of ours. */
   readonly go: boolean;
   goNode: GoNode | undefined;
@@ -242,6 +246,8 @@ export class World {
       exported: undefined,
       bootedMs: 0,
       version: "3.6.14",
+      freeBytes: this.options.settings?.defrag === undefined ? 0 : 200 * 1_048_576,
+      defrag: undefined,
       go,
       goNode: undefined,
     };
