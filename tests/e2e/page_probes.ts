@@ -4,13 +4,14 @@
 export const rowsOf = (id: string) =>
   `[...document.querySelectorAll("#${id} tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent))`;
 
-/** What stands out to the right of the window, or is wider than it. */
-export const overflowing = `(() => {
+/** What stands out of a window of that width; the window itself grows with its content on a phone. */
+export const overflowing = (widthPx: number) =>
+  `(() => {
   const out = [...document.querySelectorAll("body *")].filter((each) => {
     const { right, left, width } = each.getBoundingClientRect();
-    return width > 1 && (right > innerWidth + 0.5 || left < -0.5);
+    return width > 1 && (right > ${widthPx} + 0.5 || left < -0.5);
   }).map((each) => each.tagName + "#" + each.id + "." + each.getAttribute("class"));
-  return document.documentElement.scrollWidth > innerWidth ? ["the page", ...out] : out;
+  return innerWidth > ${widthPx} || document.documentElement.scrollWidth > ${widthPx} ? ["the page", ...out] : out;
 })()`;
 
 /** Texts whose contrast with their ground is under 4.5 : 1, each with both colours; all texts are counted. */

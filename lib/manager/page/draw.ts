@@ -90,7 +90,7 @@ export function drawTopology(document: PageDocument, { members }: StatusReport):
   const others = members.filter((member) => member !== leader);
   const ring = members.length > 3;
   const svg = drawn(document, "svg", {
-    viewBox: ring ? "0 0 480 310" : "0 0 480 100",
+    viewBox: ring ? "0 0 480 320" : "0 0 480 106",
     role: "img",
     "aria-label": `Topology: ${
       members.map((each) => `${each.name || each.id} ${each.role}, ${memberState(each)}`).join("; ")
@@ -104,7 +104,7 @@ export function drawTopology(document: PageDocument, { members }: StatusReport):
   const places = order.map((member, at) => {
     if (!ring) return { member, x: 240 + 160 * (at - (order.length - 1) / 2), y: 30 };
     const angle = Math.PI * (2 * at / order.length - 0.5);
-    return { member, x: 240 + 165 * Math.cos(angle), y: 155 + 80 * Math.sin(angle) };
+    return { member, x: 240 + 165 * Math.cos(angle), y: 158 + 80 * Math.sin(angle) };
   });
   const from = places.find(({ member }) => member === leader);
   for (const { member, x, y } of places) {
@@ -131,13 +131,13 @@ export function drawTopology(document: PageDocument, { members }: StatusReport):
       drawn(
         document,
         "text",
-        { x: rounded(x), y: rounded(y + (below ? 42 : -45)) },
+        { x: rounded(x), y: rounded(y + (below ? 43 : -49)) },
         shortened(member.name || member.id),
       ),
       drawn(
         document,
         "text",
-        { class: "what", x: rounded(x), y: rounded(y + (below ? 57 : -30)) },
+        { class: "what", x: rounded(x), y: rounded(y + (below ? 62 : -30)) },
         `${shortened(member.role)}, ${state}`,
       ),
     );

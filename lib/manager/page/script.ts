@@ -18,10 +18,13 @@ import {
   type Decision,
   decisionRows,
   durationText,
+  type Fact,
   factsOf,
   memberRows,
   otherRows,
   snapshotRows,
+  snapshotsText,
+  type Verdict,
   verdictOf,
 } from "./view.ts";
 
@@ -124,18 +127,7 @@ export function startPage({ document, fetch, clock, every }: PageHost): void {
     rows("others", otherRows(now), 1);
     rows("snapshots", snapshotRows(samples, 6), -1);
     rows("decisions", decisionRows(decisions, 20), 1);
-    const { configured, lastAt, catalogue } = now.snapshots;
-    setText(
-      document,
-      "snapshots-text",
-      !configured
-        ? "No store is configured."
-        : `The store is ${catalogue}. ${
-          lastAt === undefined
-            ? "This node has taken none; the node beside the leader does."
-            : `The last was taken ${ago(nowMs - Date.parse(lastAt))}.`
-        }`,
-    );
+    setText(document, "snapshots-text", snapshotsText(now));
     setText(
       document,
       "members-note",
@@ -167,6 +159,11 @@ export function startPage({ document, fetch, clock, every }: PageHost): void {
     show(`plot-${id}`, plot, () => drawPlot(document, id, plot, box, textOf));
   }
 
+  function drawStale(verdict: Verdict, facts: Fact[]): void {
+    show("verdict", verdict, () => drawVerdict(document, verdict));
+    show("facts", facts, () => drawFacts(document, facts));
+  }
+
   /** Says how old what is shown is. */
   function tick(): void {
     const ageMs = clock.now() - (heardAtMs ?? startedAtMs);
@@ -184,6 +181,10 @@ export function startPage({ document, fetch, clock, every }: PageHost): void {
           ? "Nothing was heard of it since this page was opened."
           : `Last heard at ${heardText}: what stands below was true then. Is e2d running there? Ask another node for the cluster.`,
       );
+    }
+    if (stale && report !== undefined) {
+      const was = verdictOf(report);
+      drawStale({ ...was, headline: `Was: ${was.headline}` }, factsOf(report, undefined));
     }
     document.title = stale ? "No answer – e2d" : title;
   }

@@ -51,6 +51,7 @@ button { min-height: 2.4rem; padding: 0 .9rem; font: inherit; color: var(--text)
 .concerns li { padding: .6rem 1rem; background: var(--surface); border: 1px solid var(--line); border-left: 6px solid var(--quiet); border-radius: 6px; }
 .concerns li.bad { border-left-color: var(--bad); } .concerns li.look { border-left-color: var(--look); } .concerns li.wait { border-left-color: var(--wait); }
 .concerns b { display: block; font-weight: 600; }
+.concerns b::first-letter { text-transform: uppercase; }
 .concerns span { color: var(--quiet); }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(12.5rem, 1fr)); gap: .8rem; margin: 1rem 0 0; }
 .facts div, section:not(.verdict) { background: var(--surface); border: 1px solid var(--line); border-radius: 10px; padding: .9rem 1.1rem; }
@@ -58,7 +59,7 @@ button { min-height: 2.4rem; padding: 0 .9rem; font: inherit; color: var(--text)
 .facts dd { font-size: 1.25rem; font-weight: 600; }
 .facts dd + dd { color: var(--quiet); font-size: .85rem; font-weight: 400; }
 section:not(.verdict) { margin-top: 1rem; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 1rem; align-items: start; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 0 1rem; align-items: start; }
 .topology svg { display: block; width: 100%; max-width: 36rem; height: auto; margin: 0 auto .6rem; }
 .topology text { fill: var(--text); font-size: 13px; text-anchor: middle; }
 .topology .what { fill: var(--quiet); font-size: 11.5px; }
@@ -69,7 +70,8 @@ section:not(.verdict) { margin-top: 1rem; }
 .topology g.good circle { stroke: var(--good); } .topology g.look circle { stroke: var(--look); }
 .topology g.bad circle { stroke: var(--bad); stroke-dasharray: 4 4; } .topology g.wait circle { stroke: var(--wait); }
 .topology g.leads circle { fill: var(--good-band); } .topology g.leads .mark { fill: var(--good-on); }
-.topology .mark { font-size: 15px; font-weight: 700; }
+.topology g.leads.bad circle { fill: var(--bad-band); } .topology g.leads.bad .mark { fill: var(--bad-on); }
+.topology text.mark { font-size: 15px; font-weight: 700; }
 table { width: 100%; border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--quiet); font-weight: 600; font-size: .82rem; }
 th, td { padding: .4rem .7rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: break-word; }
@@ -79,6 +81,8 @@ tbody th { color: var(--text); font-size: inherit; }
 td.good { color: var(--good); } td.look { color: var(--look); font-weight: 600; } td.bad { color: var(--bad); font-weight: 600; } td.wait { color: var(--wait); }
 .empty, .note { color: var(--quiet); font-size: .92rem; }
 .note:empty { display: none; }
+#members th:first-child { max-width: 14rem; overflow-wrap: anywhere; }
+#members td:last-child { min-width: 13rem; }
 #members td:nth-child(10) { font-family: ui-monospace, monospace; font-size: .82rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.2rem; }
 figcaption { font-size: .92rem; font-weight: 600; margin-bottom: .3rem; }
@@ -93,18 +97,29 @@ figcaption { font-size: .92rem; font-weight: 600; margin-bottom: .3rem; }
 .legend svg { flex: none; width: 28px; height: 8px; }
 footer { margin-top: 1.2rem; color: var(--quiet); font-size: .92rem; }
 footer a { display: inline-block; padding: .3rem .4rem; }
+@media (min-width: 60.01rem) {
+  #members td:nth-child(5), #members td:nth-child(6), #members td:nth-child(10), #decisions tbody th { white-space: nowrap; }
+}
 @media (max-width: 60rem) {
-  #members, #members tbody, #members tr, #decisions, #decisions tbody, #decisions tr { display: block; }
-  #members thead, #decisions thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  #members tr, #decisions tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
-  #members tr:last-child, #decisions tr:last-child { border-bottom: 0; }
-  #members th, #members td, #decisions th, #decisions td { display: grid; grid-template-columns: 7rem minmax(0, 1fr); padding: .1rem 0; border: 0; }
-  #members [data-label]::before, #decisions [data-label]::before { content: attr(data-label); color: var(--quiet); font-weight: 400; }
+  :is(#members, #decisions), :is(#members, #decisions) tbody, :is(#members, #decisions) tr { display: block; }
+  :is(#members, #decisions) thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  :is(#members, #decisions) tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+  :is(#members, #decisions) tr:last-child { border-bottom: 0; }
+  :is(#members, #decisions) th, :is(#members, #decisions) td { display: grid; grid-template-columns: 7rem minmax(0, 1fr); padding: .1rem 0; border: 0; overflow-wrap: anywhere; }
+  #members th:first-child, #members td:last-child { min-width: 0; max-width: none; }
+  :is(#members, #decisions) [data-label]::before { content: attr(data-label); color: var(--quiet); font-weight: 400; overflow-wrap: normal; }
 }
 @media (max-width: 30rem) {
+  :is(#certificates, #others), :is(#certificates, #others) tbody, :is(#certificates, #others) tr { display: block; }
+  :is(#certificates, #others) thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  :is(#certificates, #others) tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+  :is(#certificates, #others) tr:last-child { border-bottom: 0; }
+  :is(#certificates, #others) th, :is(#certificates, #others) td { display: grid; grid-template-columns: 7rem minmax(0, 1fr); padding: .1rem 0; border: 0; overflow-wrap: anywhere; }
+  :is(#certificates, #others) [data-label]::before { content: attr(data-label); color: var(--quiet); font-weight: 400; overflow-wrap: normal; }
   body { padding: 0 .7rem 1.5rem; }
   .verdict { padding: .9rem; gap: .8rem; } .verdict h1 { font-size: 1.35rem; } .sign { width: 2.4rem; height: 2.4rem; font-size: 1.2rem; }
   .facts { grid-template-columns: 1fr 1fr; gap: .5rem; } .facts div, section:not(.verdict) { padding: .7rem .8rem; }
+  .topology text { font-size: 19px; } .topology .what { font-size: 16.5px; } .plots text { font-size: 16px; }
   .facts dd { font-size: 1.05rem; }
   .facts div:last-child { grid-column: 1 / -1; }
 }

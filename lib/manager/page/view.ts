@@ -170,8 +170,11 @@ export function adviceOf(code: string): string | undefined {
   }
 }
 
-/** The five things that are asked first. `nowMs` is the node's wall clock. */
-export function factsOf(report: StatusReport, nowMs: number): Fact[] {
+/**
+ * The five things that are asked first. `nowMs` is the node's wall clock; undefined when the node is silent and nobody
+ * knows how old things are.
+ */
+export function factsOf(report: StatusReport, nowMs: number | undefined): Fact[] {
   const leader = report.members.find(({ role }) => role === "leader");
   const versions = [...new Set(report.members.map(({ version }) => version).filter((each) => each !== undefined))];
   const { lastAt, lastRevision, configured } = report.snapshots;
@@ -188,7 +191,13 @@ export function factsOf(report: StatusReport, nowMs: number): Fact[] {
     },
     {
       label: "Last snapshot",
-      value: !configured ? "no store" : lastAt === undefined ? "none by this node" : ago(nowMs - Date.parse(lastAt)),
+      value: !configured
+        ? "no store"
+        : lastAt === undefined
+        ? "none by this node"
+        : nowMs === undefined
+        ? clockText(Date.parse(lastAt))
+        : ago(nowMs - Date.parse(lastAt)),
       note: lastAt === undefined ? "" : `revision ${lastRevision}, ${clockText(Date.parse(lastAt))}`,
       level: "good",
     },
@@ -207,6 +216,21 @@ export function factsOf(report: StatusReport, nowMs: number): Fact[] {
       level: report.paused ? "look" : "good",
     },
   ];
+}
+
+export function snapshotsText({ snapshots: { configured, lastAt, catalogue } }: StatusReport): string {
+  if (!configured) return "No store is configured.";
+  if (lastAt !== undefined) return `This node took the last at ${clockText(Date.parse(lastAt))}.`;
+  switch (catalogue) {
+    case "absent":
+      return "The store holds none.";
+    case "unreadable":
+      return "The store cannot be read.";
+    case "unknown":
+      return "The store was not asked yet.";
+    default:
+      return "This node has taken none since it started; the node beside the leader does.";
+  }
 }
 
 export function memberRows(report: StatusReport): Row[] {

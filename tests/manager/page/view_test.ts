@@ -7,6 +7,7 @@ import {
   memberRows,
   otherRows,
   snapshotRows,
+  snapshotsText,
   verdictOf,
 } from "../../../lib/manager/page/view.ts";
 import type { MemberReport, StatusReport } from "../../../lib/manager/status_report.ts";
@@ -115,6 +116,19 @@ Deno.test("factsOf() counts the age of a snapshot by the node's clock, and tells
     ["Automatic action", "paused"],
   ]);
   assertEquals(facts[4]!.note, "plan p1: scale from 3 to 5 members");
+});
+
+Deno.test("factsOf() without a clock gives times and no ages; snapshotsText() never calls a store empty that is unknown", () => {
+  const taken = { configured: true, lastAt: "2026-11-24T02:59:18.000Z", lastRevision: 7, catalogue: "absent" };
+  assertEquals(factsOf(report({ snapshots: taken }), undefined)[2]!.value, "02:59:18 UTC");
+  assertEquals(snapshotsText(report({ snapshots: taken })), "This node took the last at 02:59:18 UTC.");
+  const text = (catalogue: string) =>
+    snapshotsText(report({ snapshots: { configured: true, lastRevision: 0, catalogue } }));
+  assertEquals(["absent", "unknown", "unreadable"].map(text), [
+    "The store holds none.",
+    "The store was not asked yet.",
+    "The store cannot be read.",
+  ]);
 });
 
 Deno.test("memberRows() tells what is unknown from what is zero", () => {
