@@ -161,7 +161,8 @@ function carry(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): void {
       const member = own.members.find(({ id }) => id === next.memberId);
       const endpoint = member?.clientUrls[0];
       if (endpoint !== undefined && turn.ask("care", { kind: "defragment", endpoint })) {
-        turn.decide("defragment", reason, { ...facts, member: next.memberId, name: member!.name });
+        const text = `"${member!.name}" gives free space back and serves nothing meanwhile`;
+        turn.decide("defragment", { ...reason, text }, { ...facts, member: next.memberId, name: member!.name });
       }
       return;
     }
