@@ -85,3 +85,9 @@ export const poison = (text: string) =>
   };
   document.getElementById("again").click();
 })()`;
+
+/** From now on the node says that it has just started. */
+export const restartedNode = `(() => {
+  globalThis.fetch = () => Promise.resolve(new Response('{"error":"starting"}', { status: 503 }));
+  document.getElementById("again").click();
+})()`;

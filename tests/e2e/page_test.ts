@@ -6,7 +6,7 @@ import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { Browser } from "./browser.ts";
 import { freshHost, NodeProcess } from "./node_process.ts";
-import { contrast, controls, focused, overflowing, poison, rowsOf } from "./page_probes.ts";
+import { contrast, controls, focused, overflowing, poison, restartedNode, rowsOf } from "./page_probes.ts";
 
 const cancelled = { sanitizeResources: false };
 const artefacts = Deno.env.get("E2D_ARTEFACTS") ?? new URL("../../dist/artefacts", import.meta.url).pathname;
@@ -38,33 +38,47 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
     const response = await fetch(`http://${host}:7981/status`, { signal: AbortSignal.timeout(10_000) });
     return await response.json() as StatusReport;
   };
-  // The node beside the leader knows the sizes and the lag of all.
-  const leader = await running.get("a")!.eventually("with a leader", async () => {
-    const { members } = await statusOf(hosts.get("a")!);
-    return members.find(({ role }) => role === "leader")!.name;
-  }, 90_000);
-  const host = hosts.get(leader)!;
-  const origin = `http://${host}:7981`;
+  let leader = "";
+  let origin = "";
+  const origins = new Set<string>();
   await using browser = await Browser.start();
   await browser.resize(1_280, 900);
   await browser.colourScheme("light");
-  await browser.open(`${origin}/`);
+  // The node beside the leader knows of all members; on a busy machine another may come to lead at any time.
+  const openAtLeader = async () => {
+    await running.get("a")!.eventually("with a page that knows all", async () => {
+      const { members } = await statusOf(hosts.get("a")!);
+      const now = members.find(({ role }) => role === "leader")!.name;
+      if (now !== leader) {
+        leader = now;
+        origin = `http://${hosts.get(leader)}:7981`;
+        origins.add(origin);
+        await browser.open(`${origin}/`);
+      }
+      await browser.until(
+        `document.title === "Healthy – ${leader} – e2d" && ${rowsOf("members")}.length === 3 &&
+          ${rowsOf("members")}.every((cells) => cells[2] === "answers" && cells[4] !== "–")`,
+        20_000,
+      );
+    }, 120_000);
+  };
+  await openAtLeader();
 
   await test.step("health, title and the table of members", async () => {
     await browser.until(`document.getElementById("headline").textContent === "Healthy"`);
-    assertEquals(await browser.evaluate("document.title"), `Healthy – ${leader} – e2d`);
-    assertEquals(
-      await browser.evaluate(`document.getElementById("summary").textContent`),
-      "All 3 voting members in place. One may be lost without losing writes.",
+    await browser.until(
+      `document.getElementById("summary").textContent ===
+        "All 3 voting members in place. One may be lost without losing writes."`,
     );
-    await browser.until(`${rowsOf("members")}.every((cells) => cells[2] === "answers" && cells[4] !== "–")`);
-    const { members } = await statusOf(host);
-    const rows = await browser.evaluate<string[][]>(rowsOf("members"));
-    assertEquals(
-      rows.map((cells) => [cells[0], cells[1], cells[3], cells[8], cells[9], cells[10]]),
-      members.map(({ name, role, version, id, peerUrls }) => [name, role, version, "none", id, peerUrls.join(", ")]),
-    );
-    for (const cells of rows) assert(/^[\d.]+ (KiB|MiB)$/.test(cells[4]!) && /^\d+$/.test(cells[6]!), cells.join(" "));
+    await running.get(leader)!.eventually("told alike", async () => {
+      const { members } = await statusOf(hosts.get(leader)!);
+      const rows = await browser.evaluate<string[][]>(rowsOf("members"));
+      assertEquals(
+        rows.map((cells) => [cells[0], cells[1], cells[3], cells[8], cells[9], cells[10]]),
+        members.map(({ name, role, version, id, peerUrls }) => [name, role, version, "none", id, peerUrls.join(", ")]),
+      );
+      for (const cells of rows) assert(/^[\d.]+ (KiB|MiB)$/.test(cells[4]!) && /^\d+$/.test(cells[6]!), cells.join());
+    }, 60_000);
   });
 
   await test.step("plots, snapshots and decisions come by themselves", async () => {
@@ -139,7 +153,7 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
     const asked = browser.events.filter(({ method }) => method === "Network.requestWillBeSent")
       .map(({ params }) => params.request.url as string);
     assert(asked.length > 5);
-    assertEquals(asked.filter((url) => !url.startsWith(`${origin}/`)), []);
+    assertEquals(asked.filter((url) => url !== "about:blank" && !origins.has(new URL(url).origin)), []);
   });
 
   await test.step("the policy holds: neither a script nor a handler put into the page runs", async () => {
@@ -162,6 +176,7 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
   });
 
   await test.step("a node that does not answer is said to be so, and what it said is not shown as what is", async () => {
+    await openAtLeader();
     const green = await browser.evaluate(`getComputedStyle(document.getElementById("verdict")).backgroundColor`);
     const other = [...hosts.keys()].find((name) => name !== leader)!;
     await running.get(other)!.stop();
@@ -199,6 +214,12 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
     assertEquals(await browser.evaluate("globalThis.injected ?? null"), null);
     await browser.resize(320, 640, true);
     assertEquals(await browser.evaluate(overflowing(320)), []);
+  });
+
+  await test.step("a node that has just started shows nothing of before", async () => {
+    await browser.evaluate(restartedNode);
+    await browser.until(`document.getElementById("headline").textContent === "Starting"`);
+    await browser.until(`document.getElementById("members").getClientRects().length === 0`);
   });
 });
 

@@ -2,7 +2,16 @@
 import type { StatusReport } from "../status_report.ts";
 import type { PageDocument, PageElement } from "./dom.ts";
 import { type Plot, type PlotBox, rounded } from "./plot.ts";
-import { type Concern, durationText, type Fact, memberLevel, memberState, type Row, type Verdict } from "./view.ts";
+import {
+  type Concern,
+  durationText,
+  type Fact,
+  memberLevel,
+  memberState,
+  type Row,
+  rowsMost,
+  type Verdict,
+} from "./view.ts";
 
 export function byId(document: PageDocument, id: string): PageElement {
   const found = document.getElementById(id);
@@ -85,7 +94,8 @@ export function shortened(text: string): string {
 }
 
 /** Up to three in a row, the leader in the middle; more in a ring, the leader on top. The table says the same in words. */
-export function drawTopology(document: PageDocument, { members }: StatusReport): void {
+export function drawTopology(document: PageDocument, report: StatusReport): void {
+  const members = report.members.slice(0, rowsMost());
   const leader = members.find(({ role }) => role === "leader");
   const others = members.filter((member) => member !== leader);
   const ring = members.length > 3;

@@ -19,7 +19,7 @@ const memberHeads = [
 ];
 
 export const html = `<!doctype html>
-<html lang="en">
+<html lang="en" class="starting">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

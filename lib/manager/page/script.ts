@@ -168,7 +168,8 @@ export function startPage({ document, fetch, clock, every }: PageHost): void {
   function tick(): void {
     const ageMs = clock.now() - (heardAtMs ?? startedAtMs);
     const stale = ageMs > staleAfterMs;
-    document.documentElement.className = stale ? "stale" : "";
+    // Without a report nothing stands below the verdict: neither empty tables nor those of before.
+    document.documentElement.className = `${stale ? "stale" : ""}${report === undefined ? " starting" : ""}`;
     const text = heardAtMs === undefined ? "not heard yet" : `heard ${ago(ageMs)}`;
     setText(document, "heard", stale ? `last ${text}` : text);
     const gone = byId(document, "gone");

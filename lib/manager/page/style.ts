@@ -37,6 +37,7 @@ main:focus { outline: none; }
 button { min-height: 2.4rem; padding: 0 .9rem; font: inherit; color: var(--text); background: var(--surface); border: 1px solid var(--quiet); border-radius: 6px; cursor: pointer; }
 .gone { margin-bottom: 1rem; padding: 1rem 1.2rem; background: var(--bad-band); color: var(--bad-on); border-radius: 10px; font-size: 1.1rem; }
 .gone a { color: inherit; }
+.starting #told > :not(.verdict) { display: none; }
 .stale #told { filter: grayscale(1); }
 .stale .verdict { background: var(--surface); color: var(--text); border: 2px dashed var(--quiet); }
 .verdict { display: flex; align-items: center; gap: 1.1rem; padding: 1.1rem 1.3rem; border-radius: 10px; }

@@ -233,8 +233,13 @@ export function snapshotsText({ snapshots: { configured, lastAt, catalogue } }: 
   }
 }
 
+/** Names come from the network: more than any cluster has are not drawn. */
+export function rowsMost(): number {
+  return 64;
+}
+
 export function memberRows(report: StatusReport): Row[] {
-  return report.members.map((member) => ({
+  return report.members.slice(0, rowsMost()).map((member) => ({
     cells: [
       member.name || "(unstarted)",
       member.role,
@@ -267,7 +272,7 @@ export function memberLevel({ reachable, alarms, gossip, role }: MemberReport): 
 /** Whoever gossips and is no member: spares, and who has left. */
 export function otherRows(report: StatusReport): Row[] {
   return report.gossip.filter(({ name }) => !report.members.some((member) => member.name === name))
-    .map(({ name, state, status, kind, address }) => ({
+    .slice(0, rowsMost()).map(({ name, state, status, kind, address }) => ({
       cells: [name, state, status, kind === "go" ? "Go e2d" : "e2d", address],
       level: state === "alive" ? "good" : "wait",
     }));
