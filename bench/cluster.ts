@@ -9,6 +9,7 @@
  */
 import { parseArgs } from "node:util";
 import { etcdDir } from "../tests/support/parts.ts";
+import { reportRow } from "./report.ts";
 
 const { values } = parseArgs({
   options: {
@@ -177,4 +178,12 @@ for (const [name, all] of results) {
       (median(mine) / otherMedian).toFixed(2)
     } |`,
   );
+  reportRow({
+    what: name,
+    unit: "s",
+    ours: mine,
+    peer: other,
+    peerName: all.has("other") ? "other e2d" : "Go original, measured earlier (best and worst)",
+    aim: "",
+  });
 }

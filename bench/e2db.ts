@@ -9,6 +9,7 @@ import type { Etcd3 } from "etcd3";
 import { field, open, openEtcdKv, type Operation, type Table } from "../lib/e2db/mod.ts";
 import { startEtcd } from "../tests/e2db/suites/etcd_cluster.ts";
 import { etcdVersions } from "../tests/support/parts.ts";
+import { reportRow } from "./report.ts";
 
 const option = (name: string) => Deno.args.includes(name) ? Deno.args[Deno.args.indexOf(name) + 1] : undefined;
 const version = etcdVersions.find((one) => one === option("--etcd")) ?? "3.6.14";
@@ -192,6 +193,14 @@ for (const rows of sizes) {
           pad((ourMs / bareMs).toFixed(2), 7)
         } ${goText}`,
       );
+      const what = `${name}, ${rows} rows, ${clients} clients`;
+      reportRow({ what, unit: "ms", ours: [ourMs], peer: [bareMs], peerName: `bare etcd3, etcd ${version}`, aim: "" });
+      if (comparable) {
+        const limit = { of: "ratio", atMost: original.aim } as const;
+        const peerName = "Go original, measured earlier";
+        const aim = `≤ ${original.aim} of it`;
+        reportRow({ what, unit: "ms", ours: [ourMs], peer: [original.ms], peerName, aim, limit });
+      }
       if (comparable && share! > original.aim) {
         missed.push(`${name} on ${rows} rows: ${share!.toFixed(2)} of Go's time, aim ${original.aim}`);
       }

@@ -5,6 +5,7 @@
  *   deno task compile && deno run -A bench/executable.ts [dist/e2d]
  */
 import { resolve } from "node:path";
+import { reportRow } from "./report.ts";
 
 const limits = { sizeMb: 130, startMs: 60, memoryMb: 75 };
 const rounds = 15;
@@ -62,6 +63,15 @@ try {
     const numbers = [e2d[key].toFixed(1), empty[key].toFixed(1)].map((text) => text.padStart(9)).join("");
     const ratio = (e2d[key] / empty[key]).toFixed(2).padStart(8);
     console.log(`${key.padEnd(10)}${numbers}${ratio}${String(limits[key]).padStart(8)}`);
+    reportRow({
+      what: { sizeMb: "size", startMs: "e2d version, time", memoryMb: "e2d version, memory" }[key],
+      unit: { sizeMb: "MB", startMs: "ms", memoryMb: "MB" }[key],
+      ours: [e2d[key]],
+      peer: [empty[key]],
+      peerName: "empty program",
+      aim: `≤ ${limits[key]}`,
+      limit: { of: "ours", atMost: limits[key] },
+    });
   }
 } finally {
   await Deno.remove(folder, { recursive: true });

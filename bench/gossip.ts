@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { JsonProcess } from "../tests/interop/json_process.ts";
 import { partProgram } from "../tests/interop/part_program.ts";
 import { eventually } from "../tests/support/fixtures.ts";
+import { reportRow } from "./report.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -120,4 +121,9 @@ for (const count of options.nodes.split(",").map(Number)) {
     `${`${count} nodes: CPU of an idle node`.padEnd(44)} ours ${ours.idlePercent.toFixed(2).padStart(6)} %` +
       `   go ${go.idlePercent.toFixed(2).padStart(6)} %   of one core`,
   );
+  const figure = (what: string, unit: string, mine: readonly number[], peer: readonly number[]) =>
+    reportRow({ what: `${count} nodes: ${what}`, unit, ours: mine, peer, peerName: "memberlist 0.7.0", aim: "" });
+  figure("killed one dead to the first", "ms", ours.firstMs, go.firstMs);
+  figure("killed one dead to all", "ms", ours.lastMs, go.lastMs);
+  figure("CPU of an idle node", "% of a core", [ours.idlePercent], [go.idlePercent]);
 }

@@ -8,6 +8,7 @@
  */
 import { parseArgs } from "node:util";
 import { type SwimConfig, withoutLifeguard } from "../lib/gossip/swim_config.ts";
+import { reportRow } from "./report.ts";
 import { calmConditions } from "../tests/sim/network.ts";
 import { GossipWorld } from "../tests/sim/gossip_world.ts";
 
@@ -53,6 +54,14 @@ for (const what of ["suspicions", "deaths"] as const) {
       lifeguard[what].toFixed(2).padStart(8)
     }   without ${plain[what].toFixed(2).padStart(8)}   ratio ${(lifeguard[what] / plain[what]).toFixed(3)}`,
   );
+  reportRow({
+    what: `false ${what}, ${nodes} nodes, ${lossRate * 100} % loss`,
+    unit: "per node-hour",
+    ours: [lifeguard[what]],
+    peer: [plain[what]],
+    peerName: "without Lifeguard",
+    aim: "",
+  });
 }
 
 const large = world(4, 200);
@@ -65,3 +74,11 @@ const tookMs = performance.now() - startMs;
 console.log(
   `${"200 nodes simulated, at rest, times faster than real time".padEnd(56)} ${(simulatedMs / tookMs).toFixed(0)}`,
 );
+reportRow({
+  what: "200 nodes simulated, at rest",
+  unit: "times real time",
+  ours: [simulatedMs / tookMs],
+  peer: [],
+  peerName: "",
+  aim: "",
+});

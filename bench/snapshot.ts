@@ -20,6 +20,7 @@ import { systemRandom } from "../lib/sys/random.ts";
 import { systemStaging } from "../lib/sys/staging.ts";
 import { freePorts } from "../tests/support/fixtures.ts";
 import { etcdDir } from "../tests/support/parts.ts";
+import { reportRow } from "./report.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -122,6 +123,7 @@ const shown = (list: readonly number[]) =>
 
 function add(row: Row): void {
   rows.push(row);
+  reportRow(row);
   const ratio = row.peer.length === 0 ? "" : (middle(row.ours) / middle(row.peer)).toFixed(2);
   console.log(
     `| ${row.what} | ${shown(row.ours)} ${row.unit} | ${row.peerName} ${shown(row.peer)} | ${ratio} | ${row.aim} |`,
