@@ -27,6 +27,7 @@ export class Field implements AsyncDisposable {
   readonly #mounts: string[] = [];
   readonly #storePort = freePorts(1)[0]!;
   #store: Deno.ChildProcess | undefined;
+  #slowness: ReturnType<typeof setInterval> | undefined;
   /** How often a node's clock was stepped, for the report of a failure. */
   readonly #stepMs: number[];
 
@@ -108,6 +109,16 @@ export class Field implements AsyncDisposable {
         return await this.#setClock(first, this.#stepMs[first]! + stepMs);
       case "store-hangs":
         return this.#store!.kill("SIGSTOP");
+      case "store-slow":
+        // It works for a twentieth of the time.
+        this.#slowness = setInterval(() => {
+          this.#store!.kill("SIGCONT");
+          setTimeout(() => this.#slowness !== undefined && this.#store!.kill("SIGSTOP"), 25);
+        }, 500);
+        return;
+      case "store-fails":
+        // It answers every request with an error.
+        return await Deno.rename(`${this.path}/store/bucket`, `${this.path}/bucket-elsewhere`);
       case "store-down":
         return await this.#stopStore();
       case "restart-all":
@@ -147,6 +158,10 @@ export class Field implements AsyncDisposable {
         return;
       case "store-hangs":
         return this.#store!.kill("SIGCONT");
+      case "store-slow":
+        return this.#endSlowness();
+      case "store-fails":
+        return await Deno.rename(`${this.path}/bucket-elsewhere`, `${this.path}/store/bucket`);
       case "store-down":
         return this.#startStore();
       case "restart-all":
@@ -305,7 +320,14 @@ export class Field implements AsyncDisposable {
     }).spawn();
   }
 
+  #endSlowness(): void {
+    clearInterval(this.#slowness);
+    this.#slowness = undefined;
+    this.#store?.kill("SIGCONT");
+  }
+
   async #stopStore(): Promise<void> {
+    this.#endSlowness();
     const store = this.#store;
     this.#store = undefined;
     store?.kill("SIGKILL");

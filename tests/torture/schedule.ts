@@ -10,6 +10,8 @@ export const plainKinds = [
   "lose-disk",
   "step-clock",
   "store-hangs",
+  "store-slow",
+  "store-fails",
   "store-down",
   "restart-all",
 ] as const;
@@ -66,7 +68,11 @@ export function planFaults({ seed, count, nodes, kinds }: {
           stepMs: random.pick([-3_600_000, -90_000, -5_000, 5_000, 90_000, 3_600_000]),
         };
       case "store-hangs":
+      case "store-slow":
+      case "store-fails":
       case "store-down":
+        // Long enough for a snapshot to come due.
+        return { kind, durationMs: Math.max(6_000, durationMs), nodes: [] };
       case "restart-all":
         return { kind, durationMs, nodes: [] };
       default:
