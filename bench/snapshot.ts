@@ -123,7 +123,11 @@ const shown = (list: readonly number[]) =>
 
 function add(row: Row): void {
   rows.push(row);
-  reportRow(row);
+  // An aim is of the ratio where there is a peer, else of our own figure.
+  const [, sign, figure] = /^(≤|<|≥) ([\d.]+)$/.exec(row.aim) ?? [];
+  const of = row.peer.length === 0 ? "ours" : "ratio", bound = Number(figure);
+  const limit = sign === "≥" ? { of, atLeast: bound } as const : { of, atMost: bound } as const;
+  reportRow(sign === undefined ? row : { ...row, limit });
   const ratio = row.peer.length === 0 ? "" : (middle(row.ours) / middle(row.peer)).toFixed(2);
   console.log(
     `| ${row.what} | ${shown(row.ours)} ${row.unit} | ${row.peerName} ${shown(row.peer)} | ${ratio} | ${row.aim} |`,
