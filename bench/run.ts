@@ -55,21 +55,19 @@ async function run(bench: string): Promise<BenchOutcome> {
   const path = await Deno.makeTempFile({ prefix: "e2d-bench-rows-" });
   try {
     const program = new URL(`${bench}.ts`, import.meta.url).pathname;
-    const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-check", "-A", program, ...benches[bench]![values.quick ? "quick" : "full"]],
+    // timeout ends the whole process group: the servers that a bench started end with it.
+    const child = new Deno.Command("timeout", {
+      args: [
+        ...["--kill-after=15", String(Math.ceil(leftMs / 1_000)), Deno.execPath(), "run", "--no-check", "-A", program],
+        ...benches[bench]![values.quick ? "quick" : "full"],
+      ],
       env: { E2D_BENCH_ROWS: path },
       stdin: "null",
     }).spawn();
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      child.kill("SIGKILL");
-    }, leftMs);
     const { success, code } = await child.status;
-    clearTimeout(timer);
     const lines = (await Deno.readTextFile(path)).split("\n").filter((line) => line !== "");
     const rows = lines.map((line) => JSON.parse(line) as BenchRow);
-    const failure = late ? "took longer than the time that was left" : `exit code ${code}`;
+    const failure = code === 124 || code === 137 ? "took longer than the time that was left" : `exit code ${code}`;
     return { bench, rows, ...(success ? {} : { failure }) };
   } finally {
     await Deno.remove(path);
