@@ -97,7 +97,9 @@ function gather(turn: Turn): void {
       return;
     case "restart":
       withoutProposal(turn);
-      if (!turn.ask("local", { kind: "startEtcd", start: { state: "restart" } })) return;
+      if (!turn.ask("local", { kind: "startEtcd", start: { state: "restart", othersServe: outcome.othersServe } })) {
+        return;
+      }
       turn.status(goWaitsForUs(turn) ? "pending" : "unknown");
       turn.enter("restarting", outcome.reason);
       return;

@@ -96,8 +96,11 @@ export type Effect =
 
 /** How etcd is to be started. */
 export type EtcdStart =
-  /** The data-dir says all that is needed. */
-  | { readonly state: "restart" }
+  /**
+   * The data-dir says all that is needed. `othersServe`: the cluster answers without this member, so its data can be
+   * compared with theirs before it serves.
+   */
+  | { readonly state: "restart"; readonly othersServe: boolean }
   /** A founding member: `--initial-cluster-state new`. */
   | { readonly state: "new"; readonly initialCluster: readonly InitialMember[]; readonly token: string }
   /** An added learner: `--initial-cluster-state existing`. */

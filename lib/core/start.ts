@@ -10,7 +10,7 @@ export type StartOutcome =
   | { readonly kind: "wait"; readonly reason: Reason }
   /** End the process with an error: only for what no waiting can mend. */
   | { readonly kind: "refuse"; readonly reason: Reason }
-  | { readonly kind: "restart"; readonly reason: Reason }
+  | { readonly kind: "restart"; readonly othersServe: boolean; readonly reason: Reason }
   /** Restart after telling the cluster the member's new peer URL. */
   | {
     readonly kind: "updateAddress";
@@ -198,7 +198,11 @@ function decideRestart(view: View, data: ValidData, cluster: RunningCluster | un
         reason: { code: "address_changed", text: `the cluster knows this member at ${listed.peerUrls.join(", ")}` },
       };
     }
-    return { kind: "restart", reason: { code: "still_listed", text: "the data-dir is valid, the cluster lists it" } };
+    return {
+      kind: "restart",
+      othersServe: true,
+      reason: { code: "still_listed", text: "the data-dir is valid, the cluster lists it" },
+    };
   }
   const without = survivorWithoutUs(view);
   if (without !== undefined) {
@@ -248,6 +252,7 @@ function decideRestart(view: View, data: ValidData, cluster: RunningCluster | un
   const others = data.members.filter((member) => !member.isLearner).length;
   return {
     kind: "restart",
+    othersServe: false,
     reason: {
       code: "own_data",
       text: others > 1

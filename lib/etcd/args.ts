@@ -37,7 +37,7 @@ export interface EtcdSettings {
 
 /** How the cluster is met this time; lib/core decides it. */
 export type EtcdState =
-  | { readonly state: "restart" }
+  | { readonly state: "restart"; readonly othersServe: boolean }
   | { readonly state: "new"; readonly initialCluster: readonly InitialPeer[]; readonly token: string }
   | { readonly state: "existing"; readonly initialCluster: readonly InitialPeer[] };
 
@@ -66,7 +66,7 @@ export function etcdArgs(settings: EtcdSettings, start: EtcdState): string[] {
     ["logger", "zap"],
     ["log-outputs", "stderr"],
     ["log-level", settings.verbose ? "debug" : "info"],
-    ...corruptionChecks(version),
+    ...corruptionChecks(version, start.state === "restart" && start.othersServe),
   ];
   if (settings.quotaBytes !== undefined) flags.push(["quota-backend-bytes", String(settings.quotaBytes)]);
   if (settings.alone) flags.push(["heartbeat-interval", "10"], ["election-timeout", "100"]);
@@ -86,14 +86,16 @@ export function initialCluster(members: readonly InitialPeer[]): string {
   return members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).sort().join(",");
 }
 
-/** A member whose data differs from the others' must not serve: checked at start and at each compaction. */
-function corruptionChecks(version: string): [string, string][] {
-  if (atLeast(version, "3.6.0")) {
-    return [["feature-gates", "InitialCorruptCheck=true,CompactHashCheck=true"]];
-  }
-  const initial: [string, string] = ["experimental-initial-corrupt-check", "true"];
-  if (!atLeast(version, "3.5.5")) return [initial];
-  return [initial, ["experimental-compact-hash-check-enabled", "true"]];
+/**
+ * A member whose data differs from the others' must not serve: checked at each compaction, and at its start where others
+ * serve. Where all start at once nobody would answer: each etcd asks every other one before it serves itself, and waits
+ * seven seconds for each (etcd 3.6, server/etcdserver/corrupt.go), which is time without a quorum and proves nothing.
+ */
+function corruptionChecks(version: string, initial: boolean): [string, string][] {
+  if (atLeast(version, "3.6.0")) return [["feature-gates", `InitialCorruptCheck=${initial},CompactHashCheck=true`]];
+  const flags: [string, string][] = initial ? [["experimental-initial-corrupt-check", "true"]] : [];
+  if (atLeast(version, "3.5.5")) flags.push(["experimental-compact-hash-check-enabled", "true"]);
+  return flags;
 }
 
 function tlsFlags(version: string, tls: NonNullable<EtcdSettings["tls"]>): [string, string][] {

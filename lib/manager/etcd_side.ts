@@ -90,7 +90,7 @@ export class EtcdSide {
     if (this.#process === undefined) throw new E2dError("etcd_not_running", "Cannot change etcd's version: it is down");
     await this.stop();
     this.#programs = programs;
-    await this.start({ state: "restart" });
+    await this.start({ state: "restart", othersServe: true });
   }
 
   /** Stops it for as long as `work` takes, and starts it again on its data if it ran; says nothing of that. */
@@ -100,7 +100,7 @@ export class EtcdSide {
     try {
       return await work();
     } finally {
-      if (ran) await this.start({ state: "restart" });
+      if (ran) await this.start({ state: "restart", othersServe: false });
     }
   }
 
