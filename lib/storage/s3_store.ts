@@ -117,7 +117,8 @@ export class S3Store implements Store {
     try {
       const first = await reader.read(partMinBytes);
       if (await reader.atEnd()) {
-        await this.#require({ action: `write "${key}"`, method: "PUT", key, body: first, signal });
+        const written = await this.#require({ action: `write "${key}"`, method: "PUT", key, body: first, signal });
+        await written.body?.cancel();
         onProgress?.(first.length);
         return { size: first.length };
       }
@@ -132,7 +133,8 @@ export class S3Store implements Store {
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {
-    await this.#ask({ action: `remove "${key}"`, method: "DELETE", key, signal });
+    const removed = await this.#ask({ action: `remove "${key}"`, method: "DELETE", key, signal });
+    await removed?.body?.cancel();
   }
 
   async #writeParts(key: string, first: Bytes, reader: ByteReader, options: WriteOptions): Promise<{ size: number }> {
@@ -167,7 +169,8 @@ export class S3Store implements Store {
       return { size };
     } catch (error) {
       // Parts of an upload that nobody ends are paid for until somebody finds them.
-      await this.#ask({ action: "take an upload back", method: "DELETE", key, query: { uploadId } }).catch(() => {});
+      await this.#ask({ action: "take an upload back", method: "DELETE", key, query: { uploadId } })
+        .then((answer) => answer?.body?.cancel(), () => {});
       throw error;
     }
   }
