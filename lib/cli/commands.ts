@@ -22,6 +22,15 @@ const statusFlags = {
   json: toggle("print JSON"),
 } as const;
 
+/** What e2d shows to etcd. */
+const clientTlsFlags = {
+  caCert: caFlags.caCert,
+  clientCert: runFlags.clientCert,
+  clientKey: runFlags.clientKey,
+  peerCert: runFlags.peerCert,
+  peerKey: runFlags.peerKey,
+} as const;
+
 const controlFlags = {
   ...globalFlags,
   dataDir: runFlags.dataDir,
@@ -210,11 +219,7 @@ export const commands: readonly Command[] = [
       endpoints: listOf("URLS", "client URLs of members; the first is asked", (url) => url, {
         default: "http://127.0.0.1:2379",
       }),
-      caCert: caFlags.caCert,
-      clientCert: runFlags.clientCert,
-      clientKey: runFlags.clientKey,
-      peerCert: runFlags.peerCert,
-      peerKey: runFlags.peerKey,
+      ...clientTlsFlags,
       snapshotEncryption: runFlags.snapshotEncryption,
       snapshotCompression: runFlags.snapshotCompression,
       snapshotFormat: runFlags.snapshotFormat,
@@ -332,11 +337,19 @@ export const commands: readonly Command[] = [
   command({
     path: "status",
     summary: "show the cluster as a node sees it",
-    flags: { ...globalFlags, ...statusFlags, watch: toggle("show it again every two seconds") },
+    details: "With --endpoints the members of etcd are asked themselves, for when no e2d answers.",
+    flags: {
+      ...globalFlags,
+      ...statusFlags,
+      endpoints: listOf("URLS", "client URLs of members, to be asked instead of a node", (url) => url),
+      ...clientTlsFlags,
+      watch: toggle("show it again every two seconds"),
+    },
     async run(values) {
       const { status } = await import("./status.ts");
       const { systemTerminal } = await import("./etcd.ts");
-      return await status(values, systemTerminal);
+      const tls = values.endpoints === undefined ? undefined : await clientPems(values);
+      return await status({ ...values, tls }, systemTerminal);
     },
   }),
   command({

@@ -2,8 +2,10 @@
 import { E2dError } from "../errors.ts";
 import type { HostPort } from "../ports.ts";
 import type { journalReport, MemberReport, StatusReport } from "../manager/status_report.ts";
+import type { EtcdTls } from "../etcd/client_channel.ts";
 import { hostText } from "../manager/addresses.ts";
 import type { Terminal } from "./etcd.ts";
+import type { EndpointsReport } from "./status_endpoints.ts";
 
 export interface StatusFlags {
   readonly statusAddr: HostPort;
@@ -11,20 +13,35 @@ export interface StatusFlags {
   readonly caCert?: string | undefined;
   readonly json: boolean;
   readonly watch?: boolean;
+  /** Client URLs of members, which are asked instead of a node. */
+  readonly endpoints?: readonly string[] | undefined;
+  readonly tls?: EtcdTls | undefined;
 }
 
 const watchEveryMs = 2_000;
 const askTimeoutMs = 5_000;
 
-/** Resolves with 0 when the node is ready, else 1. */
+/** Resolves with 0 when the node is ready, or with `endpoints` when the cluster is healthy; else 1. */
 export async function status(flags: StatusFlags, terminal: Terminal): Promise<number> {
   for (;;) {
-    const report = await ask<StatusReport>(flags, "/status");
-    const text = flags.json ? `${JSON.stringify(report, null, 2)}\n` : statusText(report);
-    terminal.out(flags.watch && !flags.json ? `\x1b[2J\x1b[H${text}` : text);
-    if (!flags.watch) return report.ready ? 0 : 1;
+    const { report, text, good } = await look(flags);
+    const shown = flags.json ? `${JSON.stringify(report, null, 2)}\n` : text;
+    terminal.out(flags.watch && !flags.json ? `\x1b[2J\x1b[H${shown}` : shown);
+    if (!flags.watch) return good ? 0 : 1;
     await new Promise((resolve) => setTimeout(resolve, watchEveryMs));
   }
+}
+
+async function look(
+  { endpoints, tls, ...flags }: StatusFlags,
+): Promise<{ report: unknown; text: string; good: boolean }> {
+  if (endpoints === undefined || endpoints.length === 0) {
+    const report = await ask<StatusReport>(flags, "/status");
+    return { report, text: statusText(report), good: report.ready };
+  }
+  const { askEndpoints } = await import("./status_endpoints.ts");
+  const report = await askEndpoints({ endpoints, tls });
+  return { report, text: endpointsText(report), good: report.healthy };
 }
 
 export async function why(flags: StatusFlags, terminal: Terminal): Promise<number> {
@@ -67,10 +84,7 @@ export function statusText(report: StatusReport): string {
   ];
   if (report.plan !== undefined) lines.push(`  plan ${report.plan.id}: ${report.plan.text}`);
   if (members.length > 0) {
-    lines.push(
-      "",
-      ...table(["NAME", "ID", "ROLE", "VERSION", "DB", "IN USE", "LAG", "GOSSIP", "ALARMS"], members.map(memberRow)),
-    );
+    lines.push("", ...memberTable(members));
   }
   const others = gossip.filter(({ name }) => !members.some((member) => member.name === name));
   if (others.length > 0) {
@@ -91,12 +105,33 @@ export function statusText(report: StatusReport): string {
   return `${lines.join("\n")}\n`;
 }
 
-function memberRow(member: MemberReport): string[] {
+export function endpointsText({ clusterId, healthy, quorum, members, reasons }: EndpointsReport): string {
+  const verdict = healthy ? "healthy" : quorum ? "works, but needs a look" : "no quorum";
+  const lines = [
+    `cluster ${clusterId}: ${verdict}`,
+    ...reasons.map((reason) => `  ${reason}`),
+    "",
+    ...memberTable(members),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function memberTable(members: readonly MemberReport[]): string[] {
+  const leaderIndex = members.find(({ role }) => role === "leader")?.raftIndex;
+  const head = ["NAME", "ID", "ROLE", "VERSION", "DB", "IN USE", "LAG", "GOSSIP", "ALARMS"];
+  return table(head, members.map((member) => memberRow(member, leaderIndex)));
+}
+
+function memberRow(member: MemberReport, leaderIndex: number | undefined): string[] {
   const { name, id, role, reachable, version, dbSizeBytes, dbInUseBytes, raftLag, gossip, alarms } = member;
+  // A voter that lags is told by its lag; of a learner one wants to know how long it will take.
+  const progress = role === "learner" && raftLag !== undefined && leaderIndex
+    ? ` ${Math.max(0, Math.floor(100 * (1 - raftLag / leaderIndex)))} %`
+    : "";
   return [
     name || "(unstarted)",
     id,
-    role + (reachable === false ? ", silent" : ""),
+    role + progress + (reachable === false ? ", silent" : ""),
     version ?? "",
     dbSizeBytes === undefined ? "" : bytesText(dbSizeBytes),
     dbInUseBytes === undefined ? "" : bytesText(dbInUseBytes),

@@ -1,0 +1,108 @@
+/** `e2d status --endpoints`: what the members of etcd say themselves, where no e2d can be asked. */
+import type { EtcdClient } from "../etcd/client.ts";
+import { openEtcd } from "../etcd/client.ts";
+import type { EtcdTls } from "../etcd/client_channel.ts";
+import type { EtcdMemberInfo, EtcdStatus } from "../etcd/client_status.ts";
+import { describeError, E2dError } from "../errors.ts";
+import type { MemberReport } from "../manager/status_report.ts";
+import { systemClock } from "../sys/clock.ts";
+import { enableGrpcTls } from "../sys/grpc_tls.ts";
+
+/** The members as seen through one of them. */
+export interface EndpointsReport {
+  readonly clusterId: string;
+  /** A linearizable read has succeeded. */
+  readonly quorum: boolean;
+  /** There is a quorum, every member serves, and no alarm is raised. */
+  readonly healthy: boolean;
+  readonly members: readonly MemberReport[];
+  /** What is wrong, in words. */
+  readonly reasons: readonly string[];
+}
+
+const askTimeoutMs = 3_000;
+
+/** Throws E2dError `etcd_unreachable` when none of the endpoints answers. */
+export async function askEndpoints(
+  { endpoints, tls }: { endpoints: readonly string[]; tls?: EtcdTls | undefined },
+): Promise<EndpointsReport> {
+  await enableGrpcTls();
+  const client = await openEtcd({ endpoints, tls, clock: systemClock, callTimeoutMs: askTimeoutMs });
+  try {
+    const { list, quorum } = await membersThrough(client);
+    const answers = new Map(
+      await Promise.all(list.map(async (member) => [member.id, await statusThrough(client, member)] as const)),
+    );
+    const heard = [...answers.values()].filter((answer) => answer !== undefined);
+    // Of two that differ the one with the later term knows better.
+    const leading = heard.filter(({ leaderId }) => leaderId !== undefined).sort((a, b) => b.raftTerm - a.raftTerm)[0];
+    const committed = Math.max(0, ...heard.map(({ raftIndex }) => raftIndex));
+    const members = list.map((member) => rowOf(member, answers.get(member.id), { leading, committed }));
+    const reasons = [
+      ...(quorum ? [] : ["no member serves a linearizable read: there is no quorum"]),
+      ...members.filter(({ reachable }) => reachable === false).map(({ name, id }) =>
+        `"${name || id}" does not answer`
+      ),
+      ...members.flatMap(({ name, alarms }) => alarms.map((alarm) => `"${name}" raises the alarm ${alarm}`)),
+    ];
+    const clusterId = heard[0]?.clusterId ?? "";
+    return { clusterId, quorum, healthy: reasons.length === 0, members, reasons };
+  } finally {
+    client.close();
+  }
+}
+
+/** As of now where there is a quorum, else as one member remembers it. */
+async function membersThrough(client: EtcdClient): Promise<{ list: EtcdMemberInfo[]; quorum: boolean }> {
+  const failures: string[] = [];
+  for (const linearizable of [true, false]) {
+    for (const endpoint of client.endpoints) {
+      try {
+        // etcd 3.4 lists members from its own store whatever is asked: the read tells whether there is a quorum.
+        if (linearizable) await client.ready(endpoint, { timeoutMs: askTimeoutMs });
+        const list = await client.memberList(endpoint, { linearizable, timeoutMs: askTimeoutMs });
+        return { list, quorum: linearizable };
+      } catch (error) {
+        failures.push(describeError(error));
+      }
+    }
+  }
+  throw new E2dError("etcd_unreachable", `Cannot ask "${client.endpoints.join(",")}": ${failures.at(-1)}`, {
+    hint: "give the client URLs of members that run, and with TLS --ca-cert, --client-cert and --client-key",
+  });
+}
+
+/** undefined: it does not answer. */
+async function statusThrough(client: EtcdClient, { clientUrls }: EtcdMemberInfo): Promise<EtcdStatus | undefined> {
+  for (const url of clientUrls) {
+    try {
+      return await client.status(url, { timeoutMs: askTimeoutMs });
+    } catch {
+      // The next address may be one that is reached from here.
+    }
+  }
+  return undefined;
+}
+
+function rowOf(
+  { id, name, peerUrls, isLearner }: EtcdMemberInfo,
+  answer: EtcdStatus | undefined,
+  { leading, committed }: { leading: EtcdStatus | undefined; committed: number },
+): MemberReport {
+  return {
+    id,
+    name,
+    peerUrls,
+    role: leading?.leaderId === id ? "leader" : isLearner ? "learner" : name === "" ? "unstarted" : "voter",
+    reachable: answer !== undefined,
+    ...(answer === undefined ? {} : {
+      version: answer.version,
+      dbSizeBytes: answer.dbSizeBytes,
+      dbInUseBytes: answer.dbInUseBytes,
+      raftIndex: answer.raftIndex,
+      raftLag: Math.max(0, committed - answer.raftAppliedIndex),
+    }),
+    // Those of others are told by them.
+    alarms: (answer?.alarms ?? []).filter((alarm) => !alarm.includes(" of ")),
+  };
+}
