@@ -8,6 +8,7 @@ import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
 /** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
 const endpointsMax = 64;
 const defragRestMs = 60_000;
+const roomRestMs = 300_000;
 const formerNoncesMax = 8;
 const exitRestMaxMs = 30_000;
 /** Half a minute of starts that come to nothing. */
@@ -330,6 +331,12 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
     case "defragment":
       askAgain(turn);
       return;
+    case "makeRoom":
+      if (value.kind === "roomMade") {
+        turn.notice("warn", "room made", { code: "room_made", text: `the database was full: ${value.detail}` });
+      }
+      askAgain(turn);
+      return;
     case "writePlan":
       node.plan = effect.plan;
       if (effect.plan !== undefined && node.requested?.id === effect.plan.id) node.requested = undefined;
@@ -418,6 +425,11 @@ function failed(turn: Turn, id: number, code: string, message: string): void {
     case "defragment":
       // It may still go on at that member.
       turn.rest(slot, defragRestMs);
+      askAgain(turn);
+      return;
+    case "makeRoom":
+      // Each time forgets revisions and stops members: not as often as there is no room.
+      turn.rest(slot, roomRestMs);
       askAgain(turn);
       return;
     case "writePlan":

@@ -74,6 +74,11 @@ export type Effect =
   | { readonly kind: "upgradeEtcd"; readonly id: number; readonly to: string }
   /** The member at that URL serves nothing meanwhile, which may take minutes. */
   | { readonly kind: "defragment"; readonly id: number; readonly endpoint: string }
+  /**
+   * Under the alarm NOSPACE: forget old revisions, defragment these members one after another as long as this one leads,
+   * and disarm the alarm once all have room → `roomMade`. Fails with `no_room` when they have none all the same.
+   */
+  | { readonly kind: "makeRoom"; readonly id: number; readonly endpoints: readonly string[] }
   /** Compare-and-set on the plan's own version; `plan` undefined removes it. */
   | { readonly kind: "writePlan"; readonly id: number; readonly plan?: Plan }
   /** One transaction: the volatile keys go, the marker comes; does nothing when the marker of this epoch is there. */

@@ -54,6 +54,8 @@ export type DoneValue =
   | { readonly kind: "snapshotTaken"; readonly revision: number; readonly saved: boolean }
   /** `checkRecord`: the size in the cluster record after it was written if absent. */
   | { readonly kind: "recordChecked"; readonly size: number; readonly formerSizes: readonly number[] }
+  /** `makeRoom`: what takes the most space, in words. */
+  | { readonly kind: "roomMade"; readonly detail: string }
   /** `compareHashes` */
   | { readonly kind: "hashesCompared"; readonly equal: boolean; readonly detail: string };
 

@@ -2,6 +2,7 @@
 import { decideBackup } from "./backup.ts";
 import { ownLineage } from "./lineage.ts";
 import { freshAnswer } from "./quorum.ts";
+import { decideRoom } from "./make_room.ts";
 import { decideReplacement, leads } from "./replace.ts";
 import { carryPlan, offerPlan, upgradeSelf } from "./carry_plan.ts";
 import type { Turn } from "./turn.ts";
@@ -62,11 +63,31 @@ export function serve(turn: Turn): void {
       turn.waitFor(deed.reason);
       return;
     case "nothing":
-      if (carryPlan(turn, own)) return;
+      if (makeRoom(turn, own) || carryPlan(turn, own)) return;
       node.waitingFor = undefined;
       return;
     default:
       return deed satisfies never;
+  }
+}
+
+/** True while the database is full: nothing that writes can go on. */
+function makeRoom(turn: Turn, own: EtcdAnswer): boolean {
+  const decision = decideRoom(turn.view, own);
+  switch (decision.kind) {
+    case "nothing":
+      return false;
+    case "wait":
+      turn.waitFor(decision.reason, "error");
+      return true;
+    case "make":
+      if (turn.node.deeds.has("backup")) return true;
+      if (turn.ask("care", { kind: "makeRoom", endpoints: decision.endpoints })) {
+        turn.decide("makeRoom", decision.reason, { members: decision.endpoints.length });
+      }
+      return true;
+    default:
+      return decision satisfies never;
   }
 }
 

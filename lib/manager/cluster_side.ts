@@ -5,6 +5,7 @@ import type { Plan } from "../core/plan.ts";
 import type { EtcdProbe, Lineage } from "../core/view.ts";
 import type { EtcdClient } from "../etcd/client.ts";
 import { type Operation, prefixEnd } from "../etcd/client_kv.ts";
+import { makeRoom } from "./make_room.ts";
 import { encodeClusterRecord, encodeClusterTable } from "../gossip/cluster_record.ts";
 import {
   decodePlan,
@@ -34,6 +35,8 @@ export interface ClusterSide {
   updateMember(via: readonly string[], memberId: string, peerUrl: string): Promise<void>;
   moveLeader(to: string): Promise<void>;
   defragment(endpoint: string): Promise<void>;
+  /** What takes the most space, in words. Throws E2dError `no_room` when the databases are still full. */
+  makeRoom(endpoints: readonly string[]): Promise<string>;
   checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }>;
   changeRecord(from: number, to: number): Promise<void>;
   readPlan(): Promise<{ plan: Plan | undefined; paused: boolean }>;
@@ -52,10 +55,15 @@ export class EtcdCluster implements ClusterSide {
   readonly #client: EtcdClient;
   readonly #own: string;
   readonly #clock: Clock;
+  readonly #quotaBytes: number | undefined;
   /** Where the plan that was last read or written stands: its next writing is held against it. */
   #planRevision = 0;
 
-  constructor(client: EtcdClient, { clientUrl, clock }: { clientUrl: string; clock: Clock }) {
+  constructor(
+    client: EtcdClient,
+    { clientUrl, clock, quotaBytes }: { clientUrl: string; clock: Clock; quotaBytes?: number | undefined },
+  ) {
+    this.#quotaBytes = quotaBytes;
     this.#client = client;
     this.#own = clientUrl;
     this.#clock = clock;
@@ -95,6 +103,10 @@ export class EtcdCluster implements ClusterSide {
 
   defragment(endpoint: string): Promise<void> {
     return this.#client.defragment(endpoint);
+  }
+
+  makeRoom(endpoints: readonly string[]): Promise<string> {
+    return makeRoom(this.#client, { own: this.#own, endpoints, quotaBytes: this.#quotaBytes });
   }
 
   async checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }> {

@@ -163,6 +163,8 @@ export class Shell {
       case "defragment":
         await cluster.defragment(effect.endpoint);
         return nothing;
+      case "makeRoom":
+        return { kind: "roomMade", detail: await cluster.makeRoom(effect.endpoints) };
       case "checkRecord":
         return { kind: "recordChecked", ...await cluster.checkRecord(effect.requiredSize) };
       case "changeRecord":

@@ -173,7 +173,11 @@ async function live(
     security,
     files,
   );
-  const cluster = new EtcdCluster(client, { clientUrl: identity.clientUrl, clock });
+  const cluster = new EtcdCluster(client, {
+    clientUrl: identity.clientUrl,
+    clock,
+    quotaBytes: config.etcd.quotaBytes,
+  });
   const etcd = new EtcdSide({
     clock,
     log,

@@ -132,7 +132,9 @@ function reasonsOf(node: Node, own: EtcdAnswer | undefined, certificates: readon
   const reasons: Reason[] = [];
   if (node.waitingFor !== undefined) reasons.push(node.waitingFor);
   if (node.phase !== "serving") reasons.push({ code: "not_serving", text: `this node is ${node.phase}` });
-  for (const alarm of own?.alarms ?? []) reasons.push({ code: "alarm", text: `etcd raises the alarm ${alarm}` });
+  for (const alarm of own?.alarms ?? []) {
+    reasons.push({ code: "alarm", text: `etcd raises the alarm ${alarm}`, hint: alarmHint(alarm, node) });
+  }
   if (node.backup.diverged) {
     reasons.push({ code: "members_differ", text: "the members' data differ: no snapshot is taken" });
   }
@@ -141,6 +143,12 @@ function reasonsOf(node: Node, own: EtcdAnswer | undefined, certificates: readon
     reasons.push({ code: "certificate_ends", text: `the ${role} certificate "${path}" is about to end or has ended` });
   }
   return reasons;
+}
+
+function alarmHint(alarm: string, { settings }: Node): string {
+  if (!alarm.startsWith("NOSPACE")) return "its data differs from the others': docs/operate.md tells how to replace it";
+  if (settings.paused) return "e2d resume lets the leader's node make room; keys can be deleted meanwhile";
+  return "the leader's node makes room; where that is not enough delete keys, or raise --quota-backend-bytes";
 }
 
 /** The last decisions, newest last, for `e2d why`. */

@@ -255,6 +255,8 @@ function deed(
       world.plans.delete(clusterId);
       return nothing;
     }
+    case "makeRoom":
+      return world.fail(`${machine.name} makes room where there is enough`);
     case "compareHashes":
       return { kind: "hashesCompared", equal: true, detail: "" };
     case "takeSnapshot": {

@@ -160,7 +160,8 @@ export function adviceOf(code: string): string | undefined {
     case "no_quorum":
       return "Bring one of the silent machines back. Do not wipe any data-dir.";
     case "alarm":
-      return "NOSPACE: compact, defragment each member, disarm. CORRUPT: stop that member and let it be replaced.";
+      return "NOSPACE: the leader's node makes room by itself; delete keys or raise the quota if that is not enough. " +
+        "CORRUPT: stop that member and let it be replaced.";
     case "members_differ":
       return "Compare the members before anything else; e2d why tells what was found.";
     case "paused":
