@@ -8,6 +8,7 @@ import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
 /** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
 const endpointsMax = 64;
 const defragRestMs = 60_000;
+const downgradeRestMs = 10_000;
 const roomRestMs = 300_000;
 const formerNoncesMax = 8;
 const exitRestMaxMs = 30_000;
@@ -325,6 +326,11 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
     case "checkRecord":
       node.recordChecked = true;
       if (value.kind === "recordChecked") checkSize(turn, value.size, value.formerSizes);
+      return;
+    case "allowDowngrade":
+      // The members look only each few seconds whether they may.
+      turn.rest("cluster", downgradeRestMs);
+      askAgain(turn);
       return;
     case "changeRecord":
     case "upgradeEtcd":

@@ -95,6 +95,7 @@ function refusalOf(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): st
     }
     case "moveLeaderFrom":
     case "upgrade":
+    case "allowDowngrade":
     case "resize": {
       const sick = own.members.find((member) => !isHealthy(member, own, view));
       return sick === undefined ? undefined : `member "${sick.name}" is sick`;
@@ -152,6 +153,9 @@ function carry(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): void {
     case "add":
       // The joiner adds itself, and replace.ts promotes whoever has caught up.
       turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for ${next.peerUrl} to ${next.kind}` });
+      return;
+    case "allowDowngrade":
+      if (turn.ask("cluster", { kind: "allowDowngrade", to: next.to })) turn.decide("allowDowngrade", reason, facts);
       return;
     case "upgrade":
       if (next.memberId === own.memberId) return upgradeSelf(turn, own, plan);

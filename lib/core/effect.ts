@@ -72,6 +72,8 @@ export type Effect =
    * data-dir. Done when it runs; nothing is stopped when the version cannot be had. The exit in between is no news.
    */
   | { readonly kind: "upgradeEtcd"; readonly id: number; readonly to: string }
+  /** Ask etcd whether it may go back to this minor version, and let it; success when it is on its way there already. */
+  | { readonly kind: "allowDowngrade"; readonly id: number; readonly to: string }
   /** The member at that URL serves nothing meanwhile, which may take minutes. */
   | { readonly kind: "defragment"; readonly id: number; readonly endpoint: string }
   /**

@@ -19,6 +19,8 @@ export type Operation =
   | { readonly kind: "resize"; readonly from: number; readonly to: number }
   /** The member's e2d restarts it with an etcd of this minor version ("3.6"). */
   | { readonly kind: "upgrade"; readonly memberId: string; readonly to: string }
+  /** etcd makes its data and its protocol those of this minor version, one below what runs. */
+  | { readonly kind: "allowDowngrade"; readonly to: string }
   /** The member's database file, of this size when the plan was made, gives its free space back. */
   | { readonly kind: "defragment"; readonly memberId: string; readonly sizeBytes: number };
 
@@ -63,6 +65,14 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
       const facts = member.clientUrls.map((url) => view.endpoints.get(url)).find((each) => each !== undefined);
       return facts?.last.kind === "answer" && facts.last.version.startsWith(`${operation.to}.`);
     }
+    case "allowDowngrade":
+      return view.members.every((member) => {
+        const last = member.clientUrls.map((url) => view.endpoints.get(url)?.last).find((each) => each !== undefined);
+        if (last?.kind !== "answer") return false;
+        // Who runs it already needs no leave; etcd ends the downgrade when all do.
+        return last.version.startsWith(`${operation.to}.`) ||
+          last.storageVersion?.startsWith(`${operation.to}.`) === true;
+      });
     case "defragment": {
       const member = view.members.find((each) => each.id === operation.memberId);
       if (member === undefined) return true;

@@ -255,6 +255,8 @@ export interface EtcdAnswer {
   readonly raftAppliedIndex: number;
   readonly revision: number;
   readonly version: string;
+  /** The version whose data format is on its disk, "3.6.0"; undefined before 3.6. */
+  readonly storageVersion?: string;
   readonly dbSizeBytes: number;
   readonly dbInUseBytes: number;
   /** Alarms and status errors of this member: "NOSPACE", "CORRUPT", other text. */

@@ -82,6 +82,8 @@ function operation(value: unknown): Plan["operations"][number] {
       return { kind: "resize", from: count(each.from), to: count(each.to) };
     case "defragment":
       return { kind: "defragment", memberId: text(each.memberId), sizeBytes: count(each.sizeBytes) };
+    case "allowDowngrade":
+      return { kind: "allowDowngrade", to: text(each.to) };
     case "upgrade":
       return { kind: "upgrade", memberId: text(each.memberId), to: text(each.to) };
     default:

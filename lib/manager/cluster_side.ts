@@ -1,5 +1,5 @@
 /** What the core asks of the cluster, through etcd's API. Each call is bounded in time by the client. */
-import { E2dError } from "../errors.ts";
+import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock } from "../ports.ts";
 import type { Plan } from "../core/plan.ts";
 import type { EtcdProbe, Lineage } from "../core/view.ts";
@@ -35,6 +35,7 @@ export interface ClusterSide {
   updateMember(via: readonly string[], memberId: string, peerUrl: string): Promise<void>;
   moveLeader(to: string): Promise<void>;
   defragment(endpoint: string): Promise<void>;
+  allowDowngrade(to: string): Promise<void>;
   /** What takes the most space, in words. Throws E2dError `no_room` when the databases are still full. */
   makeRoom(endpoints: readonly string[]): Promise<string>;
   checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }>;
@@ -103,6 +104,19 @@ export class EtcdCluster implements ClusterSide {
 
   defragment(endpoint: string): Promise<void> {
     return this.#client.defragment(endpoint);
+  }
+
+  async allowDowngrade(to: string): Promise<void> {
+    const via = { via: [this.#own] };
+    try {
+      await this.#client.downgrade("validate", to, via);
+      await this.#client.downgrade("enable", to, via);
+    } catch (error) {
+      // The leader before this one has asked for it.
+      if (!isE2dError(error, "etcd_downgrade_refused") || !/in progress|in process/i.test(describeError(error))) {
+        throw error;
+      }
+    }
   }
 
   makeRoom(endpoints: readonly string[]): Promise<string> {

@@ -163,6 +163,9 @@ export class Shell {
       case "defragment":
         await cluster.defragment(effect.endpoint);
         return nothing;
+      case "allowDowngrade":
+        await cluster.allowDowngrade(effect.to);
+        return nothing;
       case "makeRoom":
         return { kind: "roomMade", detail: await cluster.makeRoom(effect.endpoints) };
       case "checkRecord":

@@ -255,6 +255,9 @@ function deed(
       world.plans.delete(clusterId);
       return nothing;
     }
+    case "allowDowngrade":
+      world.downgraded.set(own(world, machine).data.clusterId, effect.to);
+      return nothing;
     case "makeRoom":
       return world.fail(`${machine.name} makes room where there is enough`);
     case "compareHashes":
@@ -444,6 +447,7 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
   const linearizable = leader !== undefined && !isLearner && !defragments(world, member) &&
     world.etcds.linearizable(member);
   const record = world.record.get(member.data.clusterId);
+  const downgraded = world.downgraded.get(member.data.clusterId);
   return {
     kind: "answer",
     clusterId: member.data.clusterId,
@@ -455,6 +459,7 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
     raftAppliedIndex: member.data.commit,
     revision: revisionOf(member.data),
     version: world.machines.get(member.node)!.version,
+    ...(downgraded === undefined ? {} : { storageVersion: `${downgraded}.0` }),
     dbSizeBytes: 20_480 + world.machines.get(member.node)!.freeBytes,
     dbInUseBytes: 20_480,
     alarms: [],

@@ -97,6 +97,8 @@ export class World {
   record: Map<string, { size: number; formerSizes: number[] }> = new Map();
   plans = new Map<string, Plan>();
   cleared = new Set<string>();
+  /** Clusters whose data was made an older version's, and which: "3.6". */
+  downgraded = new Map<string, string>();
   /** What the nodes decided, waited for and noticed. */
   readonly said: { ms: number; node: string; wait: boolean; text: string }[] = [];
   #queue: Timed[] = [];
