@@ -252,7 +252,14 @@ Deno.test("the status address reads to this machine and changes nothing, whateve
   }
   for (
     const path of [
-      ...["/page.js/", "/status/", "//status", "/status/../../etc/passwd", "/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd"],
+      ...[
+        "/page.js/",
+        "/status/",
+        "//status",
+        "/status/../../etc/passwd",
+        "/../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+      ],
       ...["/status%00", "/status;x", `/${"a".repeat(5_000)}`, "/..\\..\\etc\\passwd", "/%ff%fe"],
     ]
   ) {
