@@ -341,6 +341,8 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
       if (value.kind === "roomMade") {
         turn.notice("warn", "room made", { code: "room_made", text: `the database was full: ${value.detail}` });
       }
+      // One that fills at once again is not stopped again at once.
+      turn.rest("care", defragRestMs);
       askAgain(turn);
       return;
     case "writePlan":

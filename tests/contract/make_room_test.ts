@@ -1,4 +1,5 @@
 /** A full etcd, made to have room again, or told that it cannot. */
+import { isE2dError } from "../../lib/errors.ts";
 import { openEtcd } from "../../lib/etcd/client.ts";
 import { makeRoom } from "../../lib/manager/make_room.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
@@ -48,10 +49,15 @@ for (const version of ["3.4.23", "3.6.14", "3.7.3"] as const) {
       await put("/jobs/current");
       assertEquals(new TextDecoder().decode((await client.get("/kept/a"))!.value), "kept");
 
-      // Keys that are in use: there is nothing to forget.
-      await fill((at) => `/events/all/${at}`);
-      const told = await assertE2dError("no_room", () => makeRoom(client, request));
-      assert(String(told?.message).includes('"/events/all"'), String(told?.message));
+      // Keys that are in use: there is nothing to forget. A file may be larger than what is in it, so that it takes more
+      // than one filling until there is no room at all.
+      let told: unknown;
+      for (let round = 0; told === undefined && round < 10; round++) {
+        await fill((at) => `/events/all/${round}.${at}`);
+        told = await makeRoom(client, request).then(() => undefined, (error) => error);
+      }
+      assert(isE2dError(told, "no_room"), String(told));
+      assert(told.message.includes('"/events/all"'), told.message);
       assertEquals((await client.alarms()).map(({ alarm }) => alarm), ["NOSPACE"]);
       await client.delete("/events/all/", { end: "/events/all0", ...callMs });
       await makeRoom(client, request);
