@@ -1,10 +1,9 @@
 /** `e2d status --endpoints`: what the members of etcd say themselves, where no e2d can be asked. */
-import type { EtcdClient } from "../etcd/client.ts";
-import { openEtcd } from "../etcd/client.ts";
+import { type EtcdClient, openEtcd } from "../etcd/client.ts";
 import type { EtcdTls } from "../etcd/client_channel.ts";
 import type { EtcdMemberInfo, EtcdStatus } from "../etcd/client_status.ts";
 import { describeError, E2dError } from "../errors.ts";
-import type { MemberReport } from "../manager/status_report.ts";
+import { memberFacts, type MemberReport } from "../manager/status_report.ts";
 import { systemClock } from "../sys/clock.ts";
 import { enableGrpcTls } from "../sys/grpc_tls.ts";
 
@@ -36,8 +35,16 @@ export async function askEndpoints(
     const heard = [...answers.values()].filter((answer) => answer !== undefined);
     // Of two that differ the one with the later term knows better.
     const leading = heard.filter(({ leaderId }) => leaderId !== undefined).sort((a, b) => b.raftTerm - a.raftTerm)[0];
-    const committed = Math.max(0, ...heard.map(({ raftIndex }) => raftIndex));
-    const members = list.map((member) => rowOf(member, answers.get(member.id), { leading, committed }));
+    const raftIndex = Math.max(0, ...heard.map((answer) => answer.raftIndex));
+    const members = list.map((member): MemberReport => {
+      const answer = answers.get(member.id);
+      return {
+        ...memberFacts(member, answer, { leaderId: leading?.leaderId, raftIndex }),
+        reachable: answer !== undefined,
+        // Those of others are told by them.
+        alarms: (answer?.alarms ?? []).filter((alarm) => !alarm.includes(" of ")),
+      };
+    });
     const reasons = [
       ...(quorum ? [] : ["no member serves a linearizable read: there is no quorum"]),
       ...members.filter(({ reachable }) => reachable === false).map(({ name, id }) =>
@@ -82,27 +89,4 @@ async function statusThrough(client: EtcdClient, { clientUrls }: EtcdMemberInfo)
     }
   }
   return undefined;
-}
-
-function rowOf(
-  { id, name, peerUrls, isLearner }: EtcdMemberInfo,
-  answer: EtcdStatus | undefined,
-  { leading, committed }: { leading: EtcdStatus | undefined; committed: number },
-): MemberReport {
-  return {
-    id,
-    name,
-    peerUrls,
-    role: leading?.leaderId === id ? "leader" : isLearner ? "learner" : name === "" ? "unstarted" : "voter",
-    reachable: answer !== undefined,
-    ...(answer === undefined ? {} : {
-      version: answer.version,
-      dbSizeBytes: answer.dbSizeBytes,
-      dbInUseBytes: answer.dbInUseBytes,
-      raftIndex: answer.raftIndex,
-      raftLag: Math.max(0, committed - answer.raftAppliedIndex),
-    }),
-    // Those of others are told by them.
-    alarms: (answer?.alarms ?? []).filter((alarm) => !alarm.includes(" of ")),
-  };
 }

@@ -3,7 +3,7 @@
  * plan is written to etcd (`/_e2d/plan`) before its first operation and taken out after its last, so that the next
  * leader's e2d finishes what the last began. The check looks at the cluster, never at a note of what was done.
  */
-import type { EndpointFacts, EtcdMember } from "./view.ts";
+import type { EndpointFacts, EtcdAnswer, EtcdMember } from "./view.ts";
 
 export type Operation =
   /** Take a verified snapshot, newer than the plan. */
@@ -62,13 +62,12 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
       const member = view.members.find((each) => each.id === operation.memberId);
       // A member that has gone since needs no other version: its successor brings its own.
       if (member === undefined) return true;
-      const facts = member.clientUrls.map((url) => view.endpoints.get(url)).find((each) => each !== undefined);
-      return facts?.last.kind === "answer" && facts.last.version.startsWith(`${operation.to}.`);
+      return lastAnswerOf(member, view)?.version.startsWith(`${operation.to}.`) === true;
     }
     case "allowDowngrade":
       return view.members.every((member) => {
-        const last = member.clientUrls.map((url) => view.endpoints.get(url)?.last).find((each) => each !== undefined);
-        if (last?.kind !== "answer") return false;
+        const last = lastAnswerOf(member, view);
+        if (last === undefined) return false;
         // Who runs it already needs no leave; etcd ends the downgrade when all do.
         return last.version.startsWith(`${operation.to}.`) ||
           last.storageVersion?.startsWith(`${operation.to}.`) === true;
@@ -76,8 +75,8 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
     case "defragment": {
       const member = view.members.find((each) => each.id === operation.memberId);
       if (member === undefined) return true;
-      const last = member.clientUrls.map((url) => view.endpoints.get(url)?.last).find((each) => each !== undefined);
-      if (last?.kind !== "answer") return false;
+      const last = lastAnswerOf(member, view);
+      if (last === undefined) return false;
       // What was written meanwhile may have made it larger again, but not with free space.
       const freeBytes = last.dbSizeBytes - last.dbInUseBytes;
       return last.dbSizeBytes < operation.sizeBytes || freeBytes * 10 < last.dbSizeBytes;
@@ -85,6 +84,12 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
     default:
       return operation satisfies never;
   }
+}
+
+/** What the first of its addresses that was asked has said; undefined: nothing, or no answer. */
+function lastAnswerOf({ clientUrls }: EtcdMember, { endpoints }: PlanView): EtcdAnswer | undefined {
+  const last = clientUrls.map((url) => endpoints.get(url)?.last).find((each) => each !== undefined);
+  return last?.kind === "answer" ? last : undefined;
 }
 
 function sizeAimedAt(plan: Plan): number | undefined {

@@ -103,25 +103,37 @@ function memberReport(
   const facts = member.clientUrls.map((url) => node.endpoints.get(url))
     .find((each) => each !== undefined && nowMs - each.atMs < heardLatelyMs);
   const answer = facts?.last.kind === "answer" ? facts.last : undefined;
-  const leads = own?.leaderId === member.id;
   // A successor may have the address of the dead one, which gossip knows for a while yet.
   const peer = node.peers.find(({ name }) => name === member.name) ??
     node.peers.find(({ peerUrl }) => member.peerUrls.includes(peerUrl));
   return {
-    id: member.id,
-    name: member.name,
-    peerUrls: member.peerUrls,
-    role: leads ? "leader" : member.isLearner ? "learner" : member.name === "" ? "unstarted" : "voter",
+    ...memberFacts(member, answer, { leaderId: own?.leaderId, raftIndex: own?.raftIndex }),
     ...(facts === undefined ? {} : { reachable: answer !== undefined }),
+    alarms: answer?.alarms ?? [],
+    ...(peer === undefined ? member.name === node.self.name ? { gossip: "self" } : {} : { gossip: peer.state }),
+  };
+}
+
+/** What a member's own answer tells of it; `raftIndex` is the cluster's, from which its lag is counted. */
+export function memberFacts(
+  { id, name, peerUrls, isLearner }: Pick<EtcdMember, "id" | "name" | "peerUrls" | "isLearner">,
+  answer:
+    | Pick<EtcdAnswer, "version" | "dbSizeBytes" | "dbInUseBytes" | "raftIndex" | "raftAppliedIndex">
+    | undefined,
+  { leaderId, raftIndex }: { leaderId: string | undefined; raftIndex: number | undefined },
+): Omit<MemberReport, "reachable" | "alarms" | "gossip"> {
+  return {
+    id,
+    name,
+    peerUrls,
+    role: leaderId === id ? "leader" : isLearner ? "learner" : name === "" ? "unstarted" : "voter",
     ...(answer === undefined ? {} : {
       version: answer.version,
       dbSizeBytes: answer.dbSizeBytes,
       dbInUseBytes: answer.dbInUseBytes,
       raftIndex: answer.raftIndex,
-      raftLag: Math.max(0, (own?.raftIndex ?? answer.raftIndex) - answer.raftAppliedIndex),
+      raftLag: Math.max(0, (raftIndex ?? answer.raftIndex) - answer.raftAppliedIndex),
     }),
-    alarms: answer?.alarms ?? [],
-    ...(peer === undefined ? member.name === node.self.name ? { gossip: "self" } : {} : { gossip: peer.state }),
   };
 }
 

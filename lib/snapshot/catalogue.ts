@@ -5,6 +5,7 @@
  */
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Store, StoredInfo } from "../storage/store.ts";
+import { observe } from "../streams/observe.ts";
 import { decodeManifest, encodeManifest, type Manifest, manifestSuffix } from "./manifest.ts";
 import { type KeepPolicy, planRetention } from "./retention.ts";
 
@@ -94,14 +95,7 @@ export async function publishSnapshot(place: SnapshotPlace, publication: Publica
   if (foreign !== undefined) await keepForeign(place, foreign, publication);
   const name = `${historyOf(key)}${facts.takenAt.replace(/[-:]|\.\d+/g, "")}-${facts.revision}`;
   const hash = sha256();
-  const counted = stream.pipeThrough(
-    new TransformStream<Bytes, Bytes>({
-      transform(chunk, controller) {
-        hash.update(chunk);
-        controller.enqueue(chunk);
-      },
-    }),
-  );
+  const counted = observe(stream, (chunk) => hash.update(chunk));
   const { size } = await store.write(name, counted, { signal });
   const sum = hash.digest("hex");
   await readBack(store, name, { size, sum, sha256, signal });
@@ -168,14 +162,7 @@ async function keepForeign(
   const object = await store.read(key, signal);
   if (object === undefined) return;
   const hash = sha256();
-  const counted = object.stream.pipeThrough(
-    new TransformStream<Bytes, Bytes>({
-      transform(chunk, controller) {
-        hash.update(chunk);
-        controller.enqueue(chunk);
-      },
-    }),
-  );
+  const counted = observe(object.stream, (chunk) => hash.update(chunk));
   const written = await store.write(name, counted, { signal });
   await readBack(store, name, { size: written.size, sum: hash.digest("hex"), sha256, signal });
 }

@@ -1,6 +1,7 @@
 /** The SHA-256 that etcd appends to a database it hands out: checked on the way, never trusted for more than accident. */
 import { createHash } from "node:crypto";
 import { E2dError } from "../errors.ts";
+import { concat } from "../streams/concat.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -54,13 +55,6 @@ export function checkEtcdSum(stream: ReadableStream<Bytes>): { stream: ReadableS
     }),
   );
   return { stream: checked, done: promise };
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Bytes {
-  const joined = new Uint8Array(a.length + b.length);
-  joined.set(a);
-  joined.set(b, a.length);
-  return joined;
 }
 
 function failed(reject: (error: E2dError) => void, why: string): E2dError {

@@ -1,6 +1,7 @@
 /** Snapshot format v2, written and read as streams. The layout and its reasons are in DESIGN.md. */
 import { E2dError } from "../errors.ts";
 import { ByteReader } from "../streams/byte_reader.ts";
+import { concat } from "../streams/concat.ts";
 import { Ctr } from "./ctr.ts";
 import { derive, keyBytes, mac, sameBytes, tagBytes, unwrapKey, wrapKey, type WrappedKey } from "./keys.ts";
 
@@ -198,14 +199,4 @@ function uint32(value: number): Bytes {
   const view = new DataView(new ArrayBuffer(4));
   view.setUint32(0, value);
   return new Uint8Array(view.buffer);
-}
-
-function concat(...parts: Uint8Array[]): Bytes {
-  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }

@@ -1,4 +1,5 @@
 /** Reads exactly so many bytes from a stream of chunks; and cuts a stream into pieces of one size. */
+import { concat } from "./concat.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -34,10 +35,7 @@ export class ByteReader {
   /** The next `length` bytes without taking them; fewer at the end. */
   async peek(length: number): Promise<Bytes> {
     const bytes = await this.read(length);
-    const joined = new Uint8Array(bytes.length + this.#rest.length);
-    joined.set(bytes);
-    joined.set(this.#rest, bytes.length);
-    this.#rest = joined;
+    this.#rest = concat(bytes, this.#rest);
     return bytes;
   }
 
