@@ -28,13 +28,10 @@ for suite in "$@"; do
   case $suite in
     ok) run_suite ok 900 deno task --quiet ok ;;
     # Mostly minutes of real time in which nothing must happen; each file has its own loopback addresses.
-    interop) run_suite interop 1200 deno test --quiet --no-check --frozen --parallel --allow-all tests/interop ;;
+    interop) run_processes interop 1200 2 tests/interop ;;
     # Clusters that mostly wait for a death to be certain: three files side by side keep two cores busy.
-    e2e) run_suite e2e 1800 env DENO_JOBS=3 deno test --quiet --no-check --frozen --parallel --allow-all tests/e2e ;;
-    *)
-      run_suite "$suite" 1800 env DENO_JOBS=2 \
-        deno test --quiet --no-check --frozen --parallel --allow-all "tests/$suite"
-      ;;
+    e2e) run_processes e2e 1800 3 tests/e2e ;;
+    *) run_processes "$suite" 1800 2 "tests/$suite" ;;
   esac
 done
 finish

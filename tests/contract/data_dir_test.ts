@@ -48,7 +48,7 @@ for (const version of etcdVersions) {
       await using directory = await temporaryDirectory();
       await using cluster = await PlainCluster.start({ directory: directory.path, size: 3, version });
       const [first, second] = cluster.members as [PlainMember, PlainMember];
-      const etcd = await openEtcd({ endpoints: [first.clientUrl], clock: systemClock });
+      const etcd = await openEtcd({ endpoints: [first.clientUrl], clock: systemClock, callTimeoutMs: 30_000 });
       try {
         const byId = (list: ValidDataDir["members"]) => [...list].sort((a, b) => a.id < b.id ? -1 : 1);
         // Its database is written ten times a second: the names that members publish come last.
@@ -90,7 +90,7 @@ for (const version of etcdVersions) {
         const killed = await valid(first);
         assertEquals([killed.name, killed.revision], ["n0", settled]);
 
-        const other = await openEtcd({ endpoints: [second.clientUrl], clock: systemClock });
+        const other = await openEtcd({ endpoints: [second.clientUrl], clock: systemClock, callTimeoutMs: 30_000 });
         await eventually("a leader", () => other.ready(second.clientUrl, { timeoutMs: 1_000 }).then(() => true));
         await other.compact((await other.delete("key", { end: "kez" })).revision, { physical: true });
         const after = await other.status(second.clientUrl);
@@ -117,7 +117,11 @@ for (const version of etcdVersions) {
     await using directory = await temporaryDirectory();
     await using cluster = await PlainCluster.start({ directory: directory.path, size: 1, version });
     const joiner = cluster.member("joiner");
-    const etcd = await openEtcd({ endpoints: [cluster.members[0]!.clientUrl], clock: systemClock });
+    const etcd = await openEtcd({
+      endpoints: [cluster.members[0]!.clientUrl],
+      clock: systemClock,
+      callTimeoutMs: 30_000,
+    });
     const id = await etcd.addLearner(joiner.peerUrl);
     cluster.run(joiner, { state: "existing" });
     const found = await eventually("the learner's data", async () => {
@@ -134,7 +138,7 @@ for (const version of etcdVersions) {
     await using directory = await temporaryDirectory();
     await using cluster = await PlainCluster.start({ directory: directory.path, size: 1, version });
     const member = cluster.members[0]!;
-    const etcd = await openEtcd({ endpoints: [member.clientUrl], clock: systemClock });
+    const etcd = await openEtcd({ endpoints: [member.clientUrl], clock: systemClock, callTimeoutMs: 30_000 });
     for (let n = 0; n < 200; n++) await etcd.put(`key${n}`, crypto.getRandomValues(new Uint8Array(2_000)));
     etcd.close();
     await cluster.stop(member, "SIGTERM");

@@ -7,6 +7,7 @@ import { type Db, E2dbError, field, open } from "../../lib/e2db/mod.ts";
 import { startEtcd } from "../e2db/suites/etcd_cluster.ts";
 import { runWorkload } from "../e2db/suites/serializability.ts";
 import { assert, assertEquals } from "../support/assert.ts";
+import { lost } from "../support/second_look.ts";
 
 const fields = {
   id: field.increment(),
@@ -75,9 +76,11 @@ for (const version of ["3.5.33", "3.6.14", "3.7.3"] as const) {
       const table = await db!.table("rows", fields);
       const rows = await table.all();
       const names = rows.map((row) => row.name!);
-      assertEquals(new Set(names).size, names.length, "a unique value is there twice");
+      assertEquals(new Set(names).size, names.length, `${lost}a unique value is there twice`);
       const stored = new Map(rows.map((row) => [row.id, row.name!]));
-      for (const [id, name] of told.stored) assertEquals(stored.get(id), name, `row ${id} was stored and is gone`);
+      for (const [id, name] of told.stored) {
+        assertEquals(stored.get(id), name, `${lost}row ${id} was stored and is gone`);
+      }
       for (const [id, name] of stored) {
         assert(told.stored.has(id) || told.unknown.has(name), `row ${id} "${name}" is there, but nobody was told so`);
       }
@@ -113,7 +116,7 @@ Deno.test({
         keys: 8,
         seed: 100 + round,
       });
-      assertEquals(anomalies, []);
+      assertEquals(anomalies, [], `${lost}${JSON.stringify(anomalies)}`);
       assert(committed >= 100, `only ${committed} transactions committed`);
       await db.drop("lists");
     }

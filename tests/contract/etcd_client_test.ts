@@ -25,6 +25,7 @@ async function client(
     endpoints,
     tls,
     clock: systemClock,
+    callTimeoutMs: 30_000,
     ...(snapshotsBy === "grpc-js" ? {} : { openStream: openGrpcStream }),
   });
   return Object.assign(opened, { [Symbol.dispose]: () => opened.close() });
@@ -396,7 +397,7 @@ Deno.test("openEtcd() under mutual TLS: its own pair is let in, others are told 
   const codes: Record<string, string> = {};
   const ask = async (who: string, tls: EtcdTls) => {
     etcd.useTls(tls);
-    codes[who] = await codeOf(etcd.ready(own.clientUrl, { timeoutMs: 5_000 }));
+    codes[who] = await codeOf(etcd.ready(own.clientUrl));
   };
   await ask("its own pair", good);
   await ask("another authority trusted", { ...good, ca: pem(foreign, "client").ca });

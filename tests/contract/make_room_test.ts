@@ -24,7 +24,7 @@ for (const version of ["3.4.23", "3.6.14", "3.7.3"] as const) {
       flags: [`--quota-backend-bytes=${quotaBytes}`],
     });
     const own = cluster.members[0]!.clientUrl;
-    const client = await openEtcd({ endpoints: [own], clock: systemClock });
+    const client = await openEtcd({ endpoints: [own], clock: systemClock, callTimeoutMs: 30_000 });
     try {
       const put = (key: string) => client.put(key, value, callMs);
       /** Resolves when etcd refuses. */

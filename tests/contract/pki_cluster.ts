@@ -170,7 +170,7 @@ export class TlsCluster implements AsyncDisposable {
     ca = `${member.pki}/ca.crt`,
   ) {
     const shown = pair === "" ? [] : [`--cert=${pair}.crt`, `--key=${pair}.key`];
-    const all = [`--endpoints=${member.clientUrl}`, `--cacert=${ca}`, "--dial-timeout=3s", "--command-timeout=3s"];
+    const all = [`--endpoints=${member.clientUrl}`, `--cacert=${ca}`, "--dial-timeout=10s", "--command-timeout=30s"];
     return run(
       `${etcdDir(this.version)}/etcdctl`,
       [...all, ...shown, ...args],

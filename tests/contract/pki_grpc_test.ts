@@ -35,7 +35,7 @@ Deno.test(
       const client = new Etcd3({
         hosts: url,
         credentials: { rootCertificate: read(ca), certChain: read(`${pair}.crt`), privateKey: read(`${pair}.key`) },
-        defaultCallOptions: () => ({ deadline: realPorts.clock.wallMs() + 5_000 }),
+        defaultCallOptions: () => ({ deadline: realPorts.clock.wallMs() + 30_000 }),
       });
       try {
         await client.put("key").value("value");

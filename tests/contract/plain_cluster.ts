@@ -94,7 +94,7 @@ export class PlainCluster implements AsyncDisposable {
 
   async etcdctl(member: PlainMember, args: readonly string[]) {
     const { code, stdout, stderr } = await new Deno.Command(`${etcdDir(this.version)}/etcdctl`, {
-      args: [`--endpoints=${member.clientUrl}`, "--dial-timeout=3s", "--command-timeout=3s", ...args],
+      args: [`--endpoints=${member.clientUrl}`, "--dial-timeout=10s", "--command-timeout=30s", ...args],
       env: this.version.startsWith("3.4") ? { ETCDCTL_API: "3" } : {},
     }).output();
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

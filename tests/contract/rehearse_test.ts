@@ -31,7 +31,7 @@ for (const version of etcdVersions) {
     await using directory = await temporaryDirectory();
     await using cluster = await PlainCluster.start({ directory: directory.path, size: 1, version });
     const member = cluster.members[0]!;
-    const etcd = await openEtcd({ endpoints: [member.clientUrl], clock: systemClock });
+    const etcd = await openEtcd({ endpoints: [member.clientUrl], clock: systemClock, callTimeoutMs: 30_000 });
     for (let round = 0; round < 3; round++) {
       for (let n = 0; n < 50; n++) await etcd.put(`key${n}`, `value ${round}`);
     }

@@ -49,7 +49,7 @@ for (const version of etcdVersions) {
       const at = (path: string) => `${directory.path}/${path}`;
       await using cluster = await PlainCluster.start({ directory: directory.path, size: 3, version });
       const survivor = cluster.members[2] as PlainMember;
-      const etcd = await openEtcd({ endpoints: [survivor.clientUrl], clock: systemClock });
+      const etcd = await openEtcd({ endpoints: [survivor.clientUrl], clock: systemClock, callTimeoutMs: 30_000 });
       for (let n = 0; n < 100; n++) await etcd.put(`key${n}`, `value${n}`);
       const acknowledged = (await etcd.put("last", "acknowledged")).revision;
       const hash = await etcd.hashKv(survivor.clientUrl, 0);
@@ -103,7 +103,7 @@ for (const version of etcdVersions) {
       assertEquals(bumps, Array(3).fill(!version.startsWith("3.4")));
       for (const member of rebuilt.members) rebuilt.run(member, { state: "existing" });
       const first = rebuilt.members[0]!;
-      const again = await openEtcd({ endpoints: [first.clientUrl], clock: systemClock });
+      const again = await openEtcd({ endpoints: [first.clientUrl], clock: systemClock, callTimeoutMs: 30_000 });
       await eventually("the new cluster", () => again.ready(first.clientUrl, { timeoutMs: 1_000 }).then(() => true));
       const last = await again.get("last");
       assertEquals(new TextDecoder().decode(last?.value), "acknowledged");
@@ -172,7 +172,7 @@ Deno.test(
     const at = (path: string) => `${directory.path}/${path}`;
     await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
     const member = cluster.members[0]!;
-    const etcd = await openEtcd({ endpoints: [member.clientUrl], clock: systemClock });
+    const etcd = await openEtcd({ endpoints: [member.clientUrl], clock: systemClock, callTimeoutMs: 30_000 });
     await etcd.put("key", "value");
     const snapshot = await etcd.snapshot(member.clientUrl);
     await save(snapshot.stream, at("good.db"));

@@ -1,6 +1,6 @@
 /** Several nodes as processes on addresses of 127.0.0.0/8, as operators start them: the same line on each machine. */
 import { assert } from "../support/assert.ts";
-import { temporaryDirectory } from "../support/fixtures.ts";
+import { patienceMs, temporaryDirectory } from "../support/fixtures.ts";
 import type { EtcdMemberInfo } from "../../lib/etcd/client_status.ts";
 import type { Machines } from "./namespaces.ts";
 import { freshHost, NodeProcess } from "./node_process.ts";
@@ -86,12 +86,12 @@ export class Cluster implements AsyncDisposable {
     await node[Symbol.asyncDispose]();
   }
 
-  async healthy(names_ = [...this.nodes.keys()], timeoutMs = 60_000): Promise<void> {
+  async healthy(names_ = [...this.nodes.keys()], timeoutMs = patienceMs): Promise<void> {
     await Promise.all(names_.map((name) => this.node(name).healthy(timeoutMs)));
   }
 
   /** Resolves when the members are exactly these, all voters, as one of them tells it. */
-  async members(names_: readonly string[], timeoutMs = 60_000): Promise<EtcdMemberInfo[]> {
+  async members(names_: readonly string[], timeoutMs = patienceMs): Promise<EtcdMemberInfo[]> {
     const asked = this.node(names_[0]!);
     const client = await asked.client();
     const wanted = [...names_].sort().join();
@@ -119,12 +119,15 @@ export class Cluster implements AsyncDisposable {
     throw new Error("no node knows a leader");
   }
 
+  /** Tried again until it is acknowledged: an election may come at any time. */
   async put(name: string, key: string, value: string): Promise<void> {
-    await (await this.node(name).client()).put(key, value, { timeoutMs: 10_000 });
+    const client = await this.node(name).client();
+    await this.node(name).eventually("written to", () => client.put(key, value, { timeoutMs: 10_000 }));
   }
 
   async get(name: string, key: string): Promise<string | undefined> {
-    const kv = await (await this.node(name).client()).get(key, { timeoutMs: 10_000 });
+    const client = await this.node(name).client();
+    const kv = await this.node(name).eventually("read from", () => client.get(key, { timeoutMs: 10_000 }));
     return kv === undefined ? undefined : new TextDecoder().decode(kv.value);
   }
 

@@ -125,7 +125,7 @@ Deno.test("of two joiners at one moment one takes the free place and the other i
     const found = members.find(({ name, isLearner }) => joiners.includes(name) && !isLearner);
     assert(found !== undefined, "no joiner votes yet");
     return found.name;
-  }, 60_000);
+  });
   const spare = joiners.find((name) => name !== joined)!;
   await cluster.node(spare).logged(({ reason }) => reason === "spare");
   await cluster.healthy(["a", "c", joined]);

@@ -63,7 +63,7 @@ class Fleet implements AsyncDisposable {
       await client.ready(node.clientUrl, { timeoutMs: 1_000 });
       const members = await client.memberList(node.clientUrl, { timeoutMs: 1_000 });
       assertEquals(members.map(({ name, isLearner }) => isLearner ? `${name}?` : name).sort(), [...ids].sort());
-    }, 120_000);
+    });
   }
 
   /** No log of any of them holds the secret. */

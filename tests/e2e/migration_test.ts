@@ -49,7 +49,9 @@ class GoNode {
   }
 
   client(): Promise<EtcdClient> {
-    this.#client ??= enableGrpcTls().then(() => openEtcd({ endpoints: [this.clientUrl], clock: systemClock }));
+    this.#client ??= enableGrpcTls().then(() =>
+      openEtcd({ endpoints: [this.clientUrl], clock: systemClock, callTimeoutMs: 30_000 })
+    );
     return this.#client;
   }
 
@@ -102,8 +104,8 @@ Deno.test("a cluster of the Go original becomes ours node by node, and goes on t
         args: ["-n=3", `--bootstrap-addrs=${hosts.join(",")}`, "--health-check-timeout=60s"],
       });
       nodes.set(name, node);
-      await node.healthy(60_000);
-      await node.logged(({ message }) => message.includes("→ serving"), { timeoutMs: 60_000 });
+      await node.healthy();
+      await node.logged(({ message }) => message.includes("→ serving"));
     };
     for (const name of names) {
       await (nodes.get(name) as GoNode).stop();

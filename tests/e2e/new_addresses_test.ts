@@ -21,7 +21,7 @@ Deno.test(
       // The last of two is the one that counts.
       cluster.startNode(name, { host: hosts[at]!, args: [`--bootstrap-addrs=${hosts.join(",")}`] });
     });
-    await cluster.healthy(["a", "b", "c"], 120_000);
+    await cluster.healthy(["a", "b", "c"]);
     for (const name of ["a", "b", "c"]) assertEquals(await cluster.get(name, "greeting"), "hello");
     assert(await cluster.clusterId("a") !== before);
     assert((await asideOf(cluster, keeps)).some((name) => name.startsWith(`${keeps}.superseded-`)));

@@ -4,6 +4,7 @@ import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
 import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { patienceMs } from "../support/fixtures.ts";
 import { etcdDir, type EtcdVersion } from "../support/parts.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -64,7 +65,7 @@ export async function e2d(
     args: [...command.slice(1), ...args],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: options.environment ?? {},
-    signal: AbortSignal.timeout(options.timeoutMs ?? 60_000),
+    signal: AbortSignal.timeout(options.timeoutMs ?? patienceMs),
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
@@ -121,18 +122,23 @@ export class NodeProcess implements AsyncDisposable {
 
   async client(): Promise<EtcdClient> {
     await enableGrpcTls();
-    this.#client ??= await openEtcd({ endpoints: [this.clientUrl], tls: this.#tls, clock: systemClock });
+    this.#client ??= await openEtcd({
+      endpoints: [this.clientUrl],
+      tls: this.#tls,
+      clock: systemClock,
+      callTimeoutMs: 30_000,
+    });
     return this.#client;
   }
 
   /** Resolves when a linearizable read has succeeded. */
-  async healthy(timeoutMs = 30_000): Promise<void> {
+  async healthy(timeoutMs = patienceMs): Promise<void> {
     const client = await this.client();
     await this.eventually("healthy", () => client.ready(this.clientUrl, { timeoutMs: 1_000 }), timeoutMs);
   }
 
   /** Resolves with the first log line that fits, from `since` on; throws the log when none comes. */
-  async logged(fits: (entry: LogEntry) => boolean, { timeoutMs = 30_000, since = 0 } = {}): Promise<LogEntry> {
+  async logged(fits: (entry: LogEntry) => boolean, { timeoutMs = patienceMs, since = 0 } = {}): Promise<LogEntry> {
     const endMs = performance.now() + timeoutMs;
     for (let at = since;; at++) {
       while (at >= this.log.length) {
@@ -150,7 +156,7 @@ export class NodeProcess implements AsyncDisposable {
     }
   }
 
-  async eventually<T>(what: string, attempt: () => Promise<T>, timeoutMs = 30_000): Promise<T> {
+  async eventually<T>(what: string, attempt: () => Promise<T>, timeoutMs = patienceMs): Promise<T> {
     const endMs = performance.now() + timeoutMs;
     for (;;) {
       try {
@@ -173,7 +179,7 @@ export class NodeProcess implements AsyncDisposable {
   }
 
   /** Ends as it ends; SIGKILL after `timeoutMs`. */
-  async exit(timeoutMs = 60_000): Promise<number> {
+  async exit(timeoutMs = patienceMs): Promise<number> {
     const timer = setTimeout(() => this.kill("SIGKILL"), timeoutMs);
     const { code } = await this.#child.status;
     clearTimeout(timer);
@@ -189,7 +195,7 @@ export class NodeProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#client?.close();
     if (!this.#ended) this.kill("SIGTERM");
-    await this.exit(20_000);
+    await this.exit(60_000);
   }
 
   async #readLog(): Promise<void> {

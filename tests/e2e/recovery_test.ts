@@ -21,7 +21,7 @@ async function saved(cluster: Cluster, names: readonly string[]): Promise<void> 
 
 /** One cluster, and none of its members is of another. */
 async function oneCluster(cluster: Cluster, names: readonly string[]): Promise<string> {
-  await cluster.members(names, 120_000);
+  await cluster.members(names);
   await cluster.healthy([...names]);
   const ids = new Set(await Promise.all(names.map((name) => cluster.clusterId(name))));
   assertEquals(ids.size, 1);
@@ -145,7 +145,7 @@ Deno.test(
     await cluster.kill("b");
     await cluster.kill("c");
     for (const name of ["d", "e"]) cluster.startNode(name);
-    await cluster.node("a").logged(({ message }) => message.startsWith("decided: pledge"), { timeoutMs: 120_000 });
+    await cluster.node("a").logged(({ message }) => message.startsWith("decided: pledge"));
     for (const name of ["b", "c"]) cluster.startNode(name);
     // Whichever life goes on, it is one, it has what was acknowledged, and the others are spares of it.
     const serving = await cluster.node("a").eventually("whole again", async () => {
@@ -154,11 +154,11 @@ Deno.test(
       const members = await client.memberList(cluster.node("a").clientUrl, { timeoutMs: 1_000 });
       assertEquals([members.length, members.some(({ isLearner }) => isLearner)], [3, false]);
       return members.map(({ name }) => name);
-    }, 120_000);
+    });
     await oneCluster(cluster, ["a", ...serving.filter((name) => name !== "a")]);
     assertEquals(await cluster.get(serving[1]!, "kept"), "1");
     for (const name of ["a", "b", "c", "d", "e"].filter((each) => !serving.includes(each))) {
-      await cluster.node(name).logged(({ reason }) => reason === "spare", { timeoutMs: 60_000 });
+      await cluster.node(name).logged(({ reason }) => reason === "spare");
     }
   },
 );

@@ -95,7 +95,7 @@ class Secured implements AsyncDisposable {
   async restartAll(): Promise<void> {
     for (const name of names) {
       assertEquals(await this.node(name).stop(), 0);
-      await (await this.start(name)).healthy(60_000);
+      await (await this.start(name)).healthy();
     }
   }
 
@@ -130,7 +130,7 @@ Deno.test(
     await using cluster = new Secured(dir.path);
     await cluster.makeCertificates();
     for (const name of names) await cluster.start(name);
-    for (const name of names) await cluster.node(name).healthy(60_000);
+    for (const name of names) await cluster.node(name).healthy();
     const writers = new Writers(cluster, names);
     await cluster.newSnapshotOpens();
     await Deno.copyFile(`${dir.path}/store/etcd.snapshot`, `${dir.path}/before.snapshot`);

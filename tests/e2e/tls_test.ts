@@ -34,7 +34,7 @@ async function makeCertificates(folder: string, hosts: readonly string[]): Promi
 
 async function etcdctl(...args: string[]): Promise<{ success: boolean; text: string }> {
   const { success, stdout, stderr } = await new Deno.Command(part("etcd-3.6.14", "etcdctl"), {
-    args: ["--command-timeout=3s", ...args],
+    args: ["--dial-timeout=10s", "--command-timeout=30s", ...args],
   }).output();
   return { success, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }

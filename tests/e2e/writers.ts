@@ -1,5 +1,6 @@
 /** Clients that write all the time and remember what was acknowledged. */
 import { assertEquals } from "../support/assert.ts";
+import { lost as lostMark } from "../support/second_look.ts";
 import type { EtcdClient } from "../../lib/etcd/client.ts";
 
 export interface Clients {
@@ -30,7 +31,7 @@ export class Writers {
     const decoder = new TextDecoder();
     const found = new Map(kvs.map(({ key, value }) => [decoder.decode(key), decoder.decode(value)]));
     const lost = [...this.#acknowledged].filter(([key, value]) => found.get(key) !== value);
-    assertEquals(lost, []);
+    assertEquals(lost, [], `${lostMark}${lost.length} acknowledged writes: ${JSON.stringify(lost.slice(0, 10))}`);
   }
 
   async #write(cluster: Clients, names: readonly string[], id: number): Promise<void> {

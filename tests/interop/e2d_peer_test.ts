@@ -86,7 +86,7 @@ Deno.test("startE2dGossip() gathers with nodes of the Go original: unknown, pend
   for (const peer of [go1, go2]) {
     await eventually("all running, to a Go node", async () =>
       JSON.stringify(await goStatuses(peer)) ===
-        JSON.stringify({ go1: "running", go2: "running", our3: "running" }), { timeoutMs: 60_000 });
+        JSON.stringify({ go1: "running", go2: "running", our3: "running" }));
     assertEquals(peer.events.filter(({ event }) => event === "undecodable"), []);
   }
   assertEquals(ours.gossip.metrics().dropped, {});

@@ -1,3 +1,5 @@
+import { patienceMs } from "../support/fixtures.ts";
+
 /** A program that speaks JSON lines: requests with an id on stdin, answers with that id and events on stdout. */
 export interface Line {
   id?: number;
@@ -49,14 +51,14 @@ export class JsonProcess implements AsyncDisposable {
     const id = ++this.#id;
     const answer = new Promise<Line>((resolve) => this.#answers.set(id, resolve));
     await this.#writer.write(new TextEncoder().encode(JSON.stringify({ id, op, ...fields }) + "\n"));
-    const line = await withTimeout(answer, 20_000, `the answer to "${op}"`);
+    const line = await withTimeout(answer, patienceMs, `the answer to "${op}"`);
     this.#answers.delete(id);
     if (line.error) throw new Error(`${op}: ${line.error}`);
     return line;
   }
 
   /** The first event from number `from` on that fits. */
-  event(what: string, fits: (event: Line) => boolean, { timeoutMs = 30_000, from = 0 } = {}): Promise<Line> {
+  event(what: string, fits: (event: Line) => boolean, { timeoutMs = patienceMs, from = 0 } = {}): Promise<Line> {
     const found = new Promise<Line>((resolve, reject) => {
       const look = () => {
         const event = this.events.slice(from).find(fits);

@@ -3,13 +3,12 @@
  * probes, leave, crash and return; plain and sealed at the same time.
  */
 import { assert, assertEquals } from "../support/assert.ts";
-import { eventually } from "../support/fixtures.ts";
+import { eventually, patienceMs } from "../support/fixtures.ts";
 import { part } from "../support/parts.ts";
 import { withTimeout } from "./json_process.ts";
 import { type OurNode, ourNode } from "./our_node.ts";
+import { quietMinute } from "./quiet_minute.ts";
 
-const probedMs = 60_000;
-const detectedMs = 45_000;
 const serf = () => part("serf-0.9.4", "serf");
 const key = Uint8Array.from({ length: 32 }, (_, at) => at * 11 & 255);
 
@@ -53,7 +52,7 @@ class Serf implements AsyncDisposable {
 
   async run(command: string, ...args: string[]): Promise<string> {
     const child = new Deno.Command(serf(), { args: [command, `-rpc-addr=${this.#rpc}`, ...args] });
-    const { success, stdout, stderr } = await withTimeout(child.output(), 20_000, `serf ${command}`);
+    const { success, stdout, stderr } = await withTimeout(child.output(), patienceMs, `serf ${command}`);
     if (!success) throw new Error(`serf ${command}: ${new TextDecoder().decode(stderr)}`);
     return new TextDecoder().decode(stdout);
   }
@@ -124,22 +123,24 @@ async function story(net: number, sealed: boolean): Promise<void> {
     () => our3.gossip.members().find(({ name }) => name === "serf-1")?.meta.toHex() === tags("other").toHex(),
   );
 
-  await new Promise((resolve) => setTimeout(resolve, probedMs));
-  assertEquals(agent.doubts(), []);
-  for (const node of [our2, our3]) {
-    const { suspicions, probeFailures, failures, dropped, probes } = node.gossip.metrics();
-    assertEquals({ suspicions, probeFailures, failures, dropped }, {
-      suspicions: 0,
-      probeFailures: 0,
-      failures: 0,
-      dropped: {},
-    });
-    assert(probes > probedMs / 1000 / 2);
+  const probes = () => [our2, our3].map(({ gossip }) => gossip.metrics().probes);
+  const before = probes();
+  await quietMinute(() => ({
+    ours: [our2, our3].map(({ gossip }) => {
+      const { suspicions, probeFailures, failures } = gossip.metrics();
+      return { suspicions, probeFailures, failures };
+    }),
+    theirs: agent.doubts(),
+  }));
+  probes().forEach((count, at) => assert(count > before[at]! + 20, `${count} probes`));
+  for (const { gossip } of [our2, our3]) {
+    const { failures, dropped } = gossip.metrics();
+    assertEquals({ failures, dropped }, { failures: 0, dropped: {} });
   }
 
   // Ours leaves and comes back. Serf wants an intent of its own before it calls that anything but a failure.
   await our2.gossip.leave();
-  await eventually("our leave", async () => (await agent.member("our-2"))?.status !== "alive", { timeoutMs: 10_000 });
+  await eventually("our leave", async () => (await agent.member("our-2"))?.status !== "alive");
   await our2.gossip.close();
   our2 = await ours(2, "back", [1]);
   await eventually("our return", async () => {
@@ -159,7 +160,6 @@ async function story(net: number, sealed: boolean): Promise<void> {
   await eventually(
     "serf is found dead",
     () => our3.changes.some(({ change, member }) => change === "failed" && member.name === "serf-1"),
-    { timeoutMs: detectedMs },
   );
   agent = stack.use(new Serf("serf-1", host(1), "db", sealed));
   await eventually("the agent once more", () => agent.run("join", `${host(3)}:7980`).then(() => true));

@@ -18,13 +18,19 @@ export function freePorts(count: number, hostname = "127.0.0.1"): number[] {
 }
 
 /**
+ * How long a test on real processes waits for a state that must come. It says nothing of how soon it comes: it is longer
+ * than any period of a protocol (gossip makes good a lost packet after 30 s) and any stall of a machine full of other work.
+ */
+export const patienceMs = 120_000;
+
+/**
  * Asks `probe` again until it gives something other than undefined or false; for end-to-end tests alone.
  * Throws after `timeoutMs` with what it waited for and the last failure.
  */
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | undefined | false> | T | undefined | false,
-  { timeoutMs = 30_000, everyMs = 100 } = {},
+  { timeoutMs = patienceMs, everyMs = 100 } = {},
 ): Promise<T> {
   const end = performance.now() + timeoutMs;
   let last: unknown;
