@@ -13,17 +13,20 @@ for (const version of etcdVersions) {
     const kind = version === "3.4.23" ? "rsa-2048" : "ecdsa-p256";
     await using cluster = await TlsCluster.start({ directory: directory.path, size: 1, version, kind });
     const member = cluster.members[0]!;
-    const put = (pair: string, ca?: string) => cluster.etcdctl(member, ["put", "key", "value"], pair, ca);
+    const put = (pair: string, ca?: string, ...more: string[]) =>
+      cluster.etcdctl(member, ["put", "key", "value", ...more], pair, ca);
+    // etcdctl tries a refused handshake again until its time is up.
+    const brief = "--command-timeout=3s";
     assertEquals((await put(`${member.pki}/client`)).code, 0);
     assertEquals((await put(`${member.pki}/peer`)).code, 0);
     const other = { caCert: `${directory.path}/other/ca.crt`, caKey: `${directory.path}/other/ca.key` };
     await initAuthority(realPorts, { ...other, kind });
     await generateCertificates(realPorts, { ...other, outputDir: `${directory.path}/other`, hosts: [], kind });
     const refused = await Promise.all([
-      put(""),
-      put(`${member.pki}/server`),
-      put(`${directory.path}/other/client`),
-      put(`${member.pki}/client`, other.caCert),
+      put("", undefined, brief),
+      put(`${member.pki}/server`, undefined, brief),
+      put(`${directory.path}/other/client`, undefined, brief),
+      put(`${member.pki}/client`, other.caCert, brief),
     ]);
     const who = ["no pair", "the server pair", "another authority's pair", "another authority trusted"];
     for (const [index, { code, stdout }] of refused.entries()) {

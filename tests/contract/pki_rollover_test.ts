@@ -102,7 +102,12 @@ Deno.test(
     assertEquals(count, load.acknowledged, `${lost}${count} keys of ${load.acknowledged} acknowledged`);
 
     // What the old authority signed is worth nothing any more, and its key is kept for the snapshots of before.
-    const refused = await cluster.etcdctl(first, ["put", "x", "y"], `${directory.path}/stale`, `${first.pki}/ca.crt`);
+    const refused = await cluster.etcdctl(
+      first,
+      ["put", "x", "y", "--command-timeout=3s"],
+      `${directory.path}/stale`,
+      `${first.pki}/ca.crt`,
+    );
     assert(refused.code !== 0);
     const { phase, files, paths } = await readRollover(realPorts, optionsOf(first));
     assertEquals(phase, { kind: "none" });

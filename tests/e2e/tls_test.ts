@@ -49,13 +49,13 @@ Deno.test("a node with the certificates of pki gencerts serves their holders and
   const trust = `--cacert=${dir.path}/ca.crt`;
   const client = [`--cert=${dir.path}/client.crt`, `--key=${dir.path}/client.key`];
   assertEquals((await etcdctl(at, trust, ...client, "put", "key", "value")).text, "OK\n");
-  assertEquals((await etcdctl(at, trust, "get", "key")).success, false);
-  assertEquals((await etcdctl(`--endpoints=http://${host}:2379`, "get", "key")).success, false);
+  assertEquals((await etcdctl(at, trust, "get", "key", "--command-timeout=3s")).success, false);
+  assertEquals((await etcdctl(`--endpoints=http://${host}:2379`, "get", "key", "--command-timeout=3s")).success, false);
   // Another authority's client.
   await Deno.mkdir(`${dir.path}/other`);
   await makeCertificates(`${dir.path}/other`, [host]);
   const stranger = [`--cert=${dir.path}/other/client.crt`, `--key=${dir.path}/other/client.key`];
-  assertEquals((await etcdctl(at, trust, ...stranger, "get", "key")).success, false);
+  assertEquals((await etcdctl(at, trust, ...stranger, "get", "key", "--command-timeout=3s")).success, false);
 });
 
 Deno.test("three nodes with certificates and a sealed gossip found a cluster; one without the key stays outside", async () => {
