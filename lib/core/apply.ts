@@ -345,6 +345,15 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
       turn.rest("care", defragRestMs);
       askAgain(turn);
       return;
+    case "hashMembers":
+      if (value.kind === "membersHashed") {
+        const { revision, voters } = effect;
+        node.hashes = { revision, voters, hashes: value.hashes, atMs: now.monotonicMs };
+      }
+      return;
+    case "disarmCorrupt":
+      askAgain(turn);
+      return;
     case "writePlan":
       node.plan = effect.plan;
       if (effect.plan !== undefined && node.requested?.id === effect.plan.id) node.requested = undefined;

@@ -6,6 +6,7 @@
  */
 import type { Founding, Lineage, NodeRecord, PeerFacts, Reason, Status } from "./view.ts";
 import type { Plan } from "./plan.ts";
+import type { AskedMember } from "./replace_corrupt.ts";
 
 export type Effect =
   // Questions, answered by an event of their own.
@@ -81,6 +82,17 @@ export type Effect =
    * and disarm the alarm once all have room → `roomMade`. Fails with `no_room` when they have none all the same.
    */
   | { readonly kind: "makeRoom"; readonly id: number; readonly endpoints: readonly string[] }
+  /** HashKV of each of these members at this revision; of the silent ones none → `membersHashed` */
+  | {
+    readonly kind: "hashMembers";
+    readonly id: number;
+    readonly members: readonly AskedMember[];
+    readonly revision: number;
+    /** Ids of all voters, noted with the answer. */
+    readonly voters: readonly string[];
+  }
+  /** End this member's alarm CORRUPT. Success when there is none. */
+  | { readonly kind: "disarmCorrupt"; readonly id: number; readonly memberId: string }
   /** Compare-and-set on the plan's own version; `plan` undefined removes it. */
   | { readonly kind: "writePlan"; readonly id: number; readonly plan?: Plan }
   /** One transaction: the volatile keys go, the marker comes; does nothing when the marker of this epoch is there. */

@@ -4,6 +4,7 @@
  */
 import type { Catalogue, DataDir, EtcdProbe, GossipPeer, NodeRecord, Settings } from "./view.ts";
 import type { Plan } from "./plan.ts";
+import type { MemberHash } from "./replace_corrupt.ts";
 
 export type Event =
   /** First of all, once: the core answers with `inspectData`. */
@@ -56,6 +57,8 @@ export type DoneValue =
   | { readonly kind: "recordChecked"; readonly size: number; readonly formerSizes: readonly number[] }
   /** `makeRoom`: what takes the most space, in words. */
   | { readonly kind: "roomMade"; readonly detail: string }
+  /** `hashMembers`: of those that answered. */
+  | { readonly kind: "membersHashed"; readonly hashes: readonly MemberHash[] }
   /** `compareHashes` */
   | { readonly kind: "hashesCompared"; readonly equal: boolean; readonly detail: string };
 

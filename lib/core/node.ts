@@ -12,6 +12,7 @@ import type { AnsweredEffect, Effect, JournalEntry } from "./effect.ts";
 import type { Event, Now } from "./event.ts";
 import { publishedFacts } from "./facts.ts";
 import type { Plan } from "./plan.ts";
+import type { HashEvidence } from "./replace_corrupt.ts";
 import { Turn } from "./turn.ts";
 import type {
   Catalogue,
@@ -74,6 +75,8 @@ export interface Draft {
   cleared: boolean;
   compared: boolean;
   backup: BackupHistory;
+  /** Of the members, when etcd last accused one of them. */
+  hashes: HashEvidence | undefined;
   lastSnapshotAtWallMs: number | undefined;
   plan: Plan | undefined;
   planReadMs: number | undefined;
@@ -128,6 +131,7 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     cleared: false,
     compared: false,
     backup: { revision: 0, diverged: false },
+    hashes: undefined,
     lastSnapshotAtWallMs: undefined,
     plan: undefined,
     planReadMs: undefined,

@@ -4,6 +4,7 @@ import { ownLineage } from "./lineage.ts";
 import { freshAnswer } from "./quorum.ts";
 import { decideRoom } from "./make_room.ts";
 import { decideReplacement, leads } from "./replace.ts";
+import { type CorruptDecision, decideCorrupt } from "./replace_corrupt.ts";
 import { carryPlan, offerPlan, upgradeSelf } from "./carry_plan.ts";
 import type { Turn } from "./turn.ts";
 import type { EtcdAnswer } from "./view.ts";
@@ -46,6 +47,8 @@ export function serve(turn: Turn): void {
     return turn.waitFor({ code: "paused", text: "paused: no member is added, promoted or removed until resumed" });
   }
   if (node.deeds.has("cluster")) return;
+  const corrupt = decideCorrupt(view, own, node.hashes);
+  if (carryCorrupt(turn, corrupt)) return;
   const deed = decideReplacement(view, own);
   const via = [node.self.clientUrl];
   switch (deed.kind) {
@@ -60,14 +63,50 @@ export function serve(turn: Turn): void {
       }
       return;
     case "wait":
-      turn.waitFor(deed.reason);
+      if (corrupt.kind === "wait") turn.waitFor(corrupt.reason, "error");
+      else turn.waitFor(deed.reason);
       return;
     case "nothing":
+      if (corrupt.kind === "wait") return turn.waitFor(corrupt.reason, "error");
       if (makeRoom(turn, own) || carryPlan(turn, own)) return;
       node.waitingFor = undefined;
       return;
     default:
       return deed satisfies never;
+  }
+}
+
+/** True when nobody else may be taken out beside this. */
+function carryCorrupt(turn: Turn, decision: CorruptDecision): boolean {
+  const via = [turn.node.self.clientUrl];
+  switch (decision.kind) {
+    case "nothing":
+      return false;
+    case "wait":
+      if (!decision.replace) turn.waitFor(decision.reason, "error");
+      return !decision.replace;
+    case "hash": {
+      const { members, revision, voters } = decision;
+      turn.ask("care", { kind: "hashMembers", members, revision, voters });
+      return true;
+    }
+    case "moveLeader":
+      if (turn.ask("cluster", { kind: "moveLeader", to: decision.to })) turn.decide("moveLeader", decision.reason);
+      return true;
+    case "remove": {
+      const { id, name } = decision.member;
+      if (turn.ask("cluster", { kind: "memberRemove", via, memberId: id })) {
+        turn.decide("remove", decision.reason, { member: id, name });
+      }
+      return true;
+    }
+    case "disarm":
+      if (turn.ask("care", { kind: "disarmCorrupt", memberId: decision.memberId })) {
+        turn.decide("disarm", decision.reason, { member: decision.memberId });
+      }
+      return true;
+    default:
+      return decision satisfies never;
   }
 }
 

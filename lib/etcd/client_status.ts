@@ -52,9 +52,9 @@ export function statusOf(raw: Answer<typeof methods.status>): EtcdStatus {
   };
 }
 
-/** Status errors are texts: "memberID:9372538179322589801 alarm:NOSPACE ", or an error of etcd. */
+/** Status errors are texts: "memberID:9372538179322589801 alarm:NOSPACE ", of 3.7 with two spaces, or an error. */
 function alarmOf(text: string, ownId: string): string[] {
-  const match = /^memberID:(\d{1,20}) alarm:(\w+)/.exec(text);
+  const match = /^memberID:(\d{1,20}) {1,2}alarm:(\w+)/.exec(text);
   if (match !== null) {
     const id = BigInt(match[1]!).toString(16);
     return [id === ownId ? match[2]! : `${match[2]} of ${id}`];

@@ -2,6 +2,7 @@
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock } from "../ports.ts";
 import type { Plan } from "../core/plan.ts";
+import type { AskedMember, MemberHash } from "../core/replace_corrupt.ts";
 import type { EtcdProbe, Lineage } from "../core/view.ts";
 import type { EtcdClient } from "../etcd/client.ts";
 import { type Operation, prefixEnd } from "../etcd/client_kv.ts";
@@ -38,6 +39,9 @@ export interface ClusterSide {
   allowDowngrade(to: string): Promise<void>;
   /** What takes the most space, in words. Throws E2dError `no_room` when the databases are still full. */
   makeRoom(endpoints: readonly string[]): Promise<string>;
+  /** Those that answer within a minute. */
+  hashMembers(members: readonly AskedMember[], revision: number): Promise<readonly MemberHash[]>;
+  disarmCorrupt(memberId: string): Promise<void>;
   checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }>;
   changeRecord(from: number, to: number): Promise<void>;
   readPlan(): Promise<{ plan: Plan | undefined; paused: boolean }>;
@@ -48,6 +52,7 @@ export interface ClusterSide {
 }
 
 const probeTimeoutMs = 1_000;
+const hashTimeoutMs = 60_000;
 const record = { keys: recordKeys, read: readSizes };
 /** The one row of the original's table. */
 const recordId = 1;
@@ -121,6 +126,23 @@ export class EtcdCluster implements ClusterSide {
 
   makeRoom(endpoints: readonly string[]): Promise<string> {
     return makeRoom(this.#client, { own: this.#own, endpoints, quotaBytes: this.#quotaBytes });
+  }
+
+  async hashMembers(members: readonly AskedMember[], revision: number): Promise<readonly MemberHash[]> {
+    const hashes = await Promise.all(members.map(async ({ memberId, endpoint }): Promise<MemberHash[]> => {
+      try {
+        const { hash, compactRevision } = await this.#client.hashKv(endpoint, revision, { timeoutMs: hashTimeoutMs });
+        return [{ memberId, hash, compactRevision }];
+      } catch (error) {
+        if (isE2dError(error)) return [];
+        throw error;
+      }
+    }));
+    return hashes.flat();
+  }
+
+  disarmCorrupt(memberId: string): Promise<void> {
+    return this.#client.disarm({ memberId, alarm: "CORRUPT" }, { via: [this.#own] });
   }
 
   async checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }> {

@@ -168,6 +168,11 @@ export class Shell {
         return nothing;
       case "makeRoom":
         return { kind: "roomMade", detail: await cluster.makeRoom(effect.endpoints) };
+      case "hashMembers":
+        return { kind: "membersHashed", hashes: await cluster.hashMembers(effect.members, effect.revision) };
+      case "disarmCorrupt":
+        await cluster.disarmCorrupt(effect.memberId);
+        return nothing;
       case "checkRecord":
         return { kind: "recordChecked", ...await cluster.checkRecord(effect.requiredSize) };
       case "changeRecord":

@@ -158,7 +158,12 @@ function reasonsOf(node: Node, own: EtcdAnswer | undefined, certificates: readon
 }
 
 function alarmHint(alarm: string, { settings }: Node): string {
-  if (!alarm.startsWith("NOSPACE")) return "its data differs from the others': docs/operate.md tells how to replace it";
+  if (!alarm.startsWith("NOSPACE")) {
+    if (settings.paused) {
+      return "e2d resume lets the leader's node compare the members and replace the one that differs";
+    }
+    return "the leader's node compares the members and replaces the one that differs; its e2d why tells what is missing";
+  }
   if (settings.paused) return "e2d resume lets the leader's node make room; keys can be deleted meanwhile";
   return "the leader's node makes room; where that is not enough delete keys, or raise --quota-backend-bytes";
 }

@@ -260,6 +260,9 @@ function deed(
       return nothing;
     case "makeRoom":
       return world.fail(`${machine.name} makes room where there is enough`);
+    case "hashMembers":
+    case "disarmCorrupt":
+      return world.fail(`${machine.name} cares for an alarm that nobody raised`);
     case "compareHashes":
       return { kind: "hashesCompared", equal: true, detail: "" };
     case "takeSnapshot": {

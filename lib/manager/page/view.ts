@@ -161,7 +161,7 @@ export function adviceOf(code: string): string | undefined {
       return "Bring one of the silent machines back. Do not wipe any data-dir.";
     case "alarm":
       return "NOSPACE: the leader's node makes room by itself; delete keys or raise the quota if that is not enough. " +
-        "CORRUPT: stop that member and let it be replaced.";
+        "CORRUPT: a member whose data differs from that of all others is replaced by itself; e2d why tells what is missing.";
     case "members_differ":
       return "Compare the members before anything else; e2d why tells what was found.";
     case "paused":
