@@ -72,7 +72,7 @@ export function decideCorrupt(view: View, own: EtcdAnswer, evidence: HashEvidenc
   }
   if (accused === undefined) {
     const reason = { code: "former_alarm", text: `member ${ids[0]!} was removed: its alarm CORRUPT is disarmed` };
-    // While a member is accused none is disarmed: etcd would take writes again with the first that is.
+    // While a member is accused none is disarmed: older etcd may take writes again with the first.
     return { kind: "disarm", memberId: ids[0]!, reason };
   }
   if (accusedMembers.length > 1) {
