@@ -103,7 +103,6 @@ export class EtcdChannels {
     } catch (error) {
       // Deno notices that a server has closed an idle connection only at the next question.
       if (!options.readOnly || !isE2dError(error, "etcd_connection_lost")) throw error;
-      this.#drop(endpoint);
       return await this.#unaryOnce(endpoint, method, request, options);
     }
   }
@@ -211,6 +210,8 @@ export class EtcdChannels {
           : { code: 2, details: String(error) };
         const failure = callError(action, endpoint, { code: ours.code ?? 2, details: ours.details ?? String(error) });
         if (!this.#isConnectionFailure(failure)) channel.heardMs = this.#clock.monotonicMs();
+        // grpc-js on Deno keeps a broken connection, and fails every later call on it: the next one dials anew.
+        if (failure.code === "etcd_connection_lost") this.#dropUsed(endpoint, channel);
         reject(failure);
       },
     });
@@ -224,7 +225,7 @@ export class EtcdChannels {
       cancel();
       // A connection on which nothing at all was heard may lead to a machine that is gone, of which TCP would take
       // minutes to tell: the next call dials anew.
-      if (channel.heardMs < startedMs && this.#channels.get(endpoint) === channel) this.#drop(endpoint);
+      if (channel.heardMs < startedMs) this.#dropUsed(endpoint, channel);
     }, () => {});
     try {
       return await promise;
@@ -266,6 +267,11 @@ export class EtcdChannels {
     const pem = (text: string | undefined) => text === undefined ? null : Buffer.from(text);
     this.#credentials ??= this.#grpc.credentials.createSsl(pem(ca), pem(key), pem(certificate));
     return this.#credentials;
+  }
+
+  /** Drops the channel that a call used, unless a newer one has its place by now. */
+  #dropUsed(endpoint: string, channel: Channel): void {
+    if (this.#channels.get(endpoint) === channel) this.#drop(endpoint);
   }
 
   #drop(endpoint: string): void {

@@ -252,6 +252,20 @@ Deno.test("EtcdClient tells a silent member from an absent one, and finds it aga
   assertEquals(await codeOf(etcd.status(member.clientUrl)), "etcd_client_closed");
 });
 
+Deno.test("EtcdClient.put() dials anew after the write that met a dead connection", sanitize, async () => {
+  await using directory = await temporaryDirectory();
+  await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
+  const member = cluster.members[0]!;
+  using etcd = await client([member.clientUrl]);
+  await etcd.put("a", "1");
+  await cluster.stop(member, "SIGKILL");
+  cluster.run(member, { state: "new" });
+  await cluster.healthy(member);
+  // Whether the death was noticed before is a matter of chance; that a second write gets through is not.
+  await etcd.put("a", "2").catch((error) => assert(["etcd_connection_lost", "etcd_unreachable"].includes(error.code)));
+  await etcd.put("a", "3");
+});
+
 Deno.test("EtcdClient.txn() is never made twice: an answer that gets lost is an error", sanitize, async () => {
   await using directory = await temporaryDirectory();
   await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
