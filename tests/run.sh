@@ -17,7 +17,7 @@ deno=$(sh install.sh --deno-only) || { failed=1; finish; }
 PATH=$(dirname "$deno"):$PATH
 export PATH
 
-[ $# -gt 0 ] || set -- ok contract interop e2e
+[ $# -gt 0 ] || set -- ok contract interop e2e story
 
 # A part that cannot be had fails the tests that need it, each with the command that installs it.
 for part in $(sh tests/parts/install.sh --list); do

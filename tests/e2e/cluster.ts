@@ -1,6 +1,8 @@
 /** Several nodes as processes on addresses of 127.0.0.0/8, as operators start them: the same line on each machine. */
 import { assert } from "../support/assert.ts";
 import { patienceMs, temporaryDirectory } from "../support/fixtures.ts";
+import type { EtcdVersion } from "../support/parts.ts";
+import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
 import type { EtcdMemberInfo } from "../../lib/etcd/client_status.ts";
 import type { Machines } from "./namespaces.ts";
 import { freshHost, NodeProcess } from "./node_process.ts";
@@ -12,6 +14,11 @@ export interface ClusterOptions {
   healthCheckTimeout?: string;
   args?: readonly string[];
   environment?: Record<string, string>;
+  /** As of NodeOptions. */
+  etcd?: EtcdVersion | null;
+  tls?: EtcdTls;
+  /** Default: fresh addresses. */
+  hosts?: readonly string[];
   /** Where the nodes run; default: addresses of the loopback interface. */
   machines?: Machines;
 }
@@ -27,7 +34,7 @@ export class Cluster implements AsyncDisposable {
     this.#options = options;
     this.hosts = Array.from(
       { length: options.nodes ?? options.size },
-      (_, at) => options.machines?.address(at) ?? freshHost(),
+      (_, at) => options.machines?.address(at) ?? options.hosts?.[at] ?? freshHost(),
     );
   }
 
@@ -51,12 +58,13 @@ export class Cluster implements AsyncDisposable {
   }
 
   startNode(name: string, { host, args = [] }: { host?: string; args?: readonly string[] } = {}): NodeProcess {
-    const { size, healthCheckTimeout = "3s" } = this.#options;
-    const { machines } = this.#options;
+    const { size, healthCheckTimeout = "3s", machines, etcd, tls } = this.#options;
     const node = new NodeProcess({
       ...(machines === undefined ? {} : { inside: machines.inside(names.indexOf(name)) }),
       ...((host ?? this.nodes.get(name)?.host) === undefined ? {} : { host: host ?? this.nodes.get(name)!.host }),
       dataDir: this.dataDir(name),
+      ...(etcd === undefined ? {} : { etcd }),
+      ...(tls === undefined ? {} : { tls }),
       ...(this.#options.environment === undefined ? {} : { environment: this.#options.environment }),
       args: [
         `--name=${name}`,

@@ -13,6 +13,12 @@ const command = executable === undefined
   ? [Deno.execPath(), "run", "--allow-all", "--no-check", "--quiet", `${root}main.ts`]
   : [executable];
 
+/** Another XDG_CACHE_HOME is e2d's, not that of the Deno that runs it from the sources. */
+const denoDir = Deno.env.get("DENO_DIR") ??
+  `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
+const environmentOf = (given: Record<string, string> = {}) =>
+  executable === undefined && "XDG_CACHE_HOME" in given ? { DENO_DIR: denoDir, ...given } : given;
+
 /** Addresses that nobody else uses: each test file that runs beside others has a range of its own. */
 const prefix = reserveRange();
 let nextHost = 1;
@@ -64,7 +70,7 @@ export async function e2d(
   const { code, stdout, stderr } = await new Deno.Command(command[0]!, {
     args: [...command.slice(1), ...args],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    env: options.environment ?? {},
+    env: environmentOf(options.environment),
     signal: AbortSignal.timeout(options.timeoutMs ?? patienceMs),
   }).output();
   const decoder = new TextDecoder();
@@ -98,7 +104,7 @@ export class NodeProcess implements AsyncDisposable {
         "--log-format=json",
         ...(options.args ?? []),
       ],
-      env: options.environment ?? {},
+      env: environmentOf(options.environment),
       stdin: "null",
       stdout: "null",
       stderr: "piped",

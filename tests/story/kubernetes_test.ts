@@ -1,0 +1,165 @@
+/**
+ * Kubernetes on e2d, in one story: a kube-apiserver, its writers and an informer go on while their etcd cluster is mended,
+ * scaled and upgraded, and then is lost with all its disks and comes back from a snapshot.
+ */
+import { assert, assertEquals } from "../support/assert.ts";
+import { eventually, temporaryDirectory } from "../support/fixtures.ts";
+import { KubeApiserver } from "../support/kube_apiserver.ts";
+import { etcdDir } from "../support/parts.ts";
+import { Cluster, loseDisk } from "../e2e/cluster.ts";
+import { e2d, freshHost } from "../e2e/node_process.ts";
+import { create, Informer, KubeWriters, list } from "./kube_client.ts";
+
+// grpc-js closes its HTTP/2 sessions some time after the client.
+const sanitize = { sanitizeResources: false, sanitizeOps: false };
+
+Deno.test(
+  "a kube-apiserver lives on a cluster that is mended, scaled, upgraded, lost and restored",
+  sanitize,
+  async (t) => {
+    await using dir = await temporaryDirectory();
+    const cache = await etcdCache(dir.path);
+    const hosts = Array.from({ length: 6 }, freshHost);
+    const pki = await certificates(dir.path, hosts);
+    const backups = `${dir.path}/backups`;
+    await Deno.mkdir(backups);
+    await using cluster = await Cluster.start({
+      size: 3,
+      hosts: hosts.slice(0, 3),
+      etcd: null,
+      tls: pki.tls,
+      healthCheckTimeout: "10s",
+      environment: { XDG_CACHE_HOME: cache },
+      args: [
+        ...pki.node,
+        "--etcd-version=3.6.14",
+        "--snapshot-encryption",
+        `--snapshot-backup-url=file://${backups}/db`,
+        "--snapshot-interval=5s",
+      ],
+    });
+    await cluster.healthy();
+    await using api = await KubeApiserver.start(`${dir.path}/kube`, {
+      etcdArgs: [`--etcd-servers=${hosts.map((host) => `https://${host}:2379`).join(",")}`, ...pki.apiserver],
+      authorization: "AlwaysAllow",
+    });
+    await using informer = new Informer(api);
+    let rounds = 0;
+    /** What is done while writers write: nothing that they were told is done may be missing afterwards. */
+    const underWriters = (what: string, act: () => Promise<void>) =>
+      t.step(what, async () => {
+        await using writers = new KubeWriters(api, `round-${++rounds}`);
+        await writers.goOn();
+        await act();
+        await writers.goOn();
+        await writers.stop();
+        await writers.check();
+        await informer.agrees();
+      });
+    /** As an operator does: asked again where the cluster says that it is not ready yet. */
+    const operate = async (through: string, ...args: string[]) => {
+      await cluster.node(through).eventually(`asked to ${args.join(" ")}`, async () => {
+        const { code, stderr } = await e2d([...args, "--data-dir", cluster.dataDir(through)]);
+        assertEquals(code, 0, stderr);
+      });
+    };
+
+    await underWriters("a dead machine is replaced by a new one", async () => {
+      await cluster.kill("c");
+      cluster.startNode("d", { host: hosts[3]! });
+      await cluster.members(["a", "b", "d"]);
+    });
+
+    await underWriters("three members become five", async () => {
+      for (const [name, host] of [["e", hosts[4]!], ["f", hosts[5]!]] as const) cluster.startNode(name, { host });
+      for (const name of ["e", "f"]) await cluster.node(name).logged(({ reason }) => reason === "spare");
+      await operate("a", "scale", "5");
+      await cluster.members(["a", "b", "d", "e", "f"]);
+    });
+
+    let serving: string[] = [];
+    await underWriters("five become three", async () => {
+      await operate("a", "scale", "3");
+      serving = await cluster.node("a").eventually("three members", async () => {
+        const client = await cluster.node("a").client();
+        const members = await client.memberList(cluster.node("a").clientUrl, { timeoutMs: 5_000 });
+        assertEquals(members.length, 3);
+        return members.map(({ name }) => name);
+      });
+    });
+
+    await underWriters("etcd 3.6 becomes 3.7", async () => {
+      await operate(serving[0]!, "upgrade", "--to=3.7");
+      for (const name of serving) {
+        const node = cluster.node(name);
+        await node.eventually("on 3.7", async () => {
+          const { version } = await (await node.client()).status(node.clientUrl, { timeoutMs: 5_000 });
+          assertEquals(version, "3.7.3");
+        });
+      }
+      await cluster.members(serving);
+    });
+
+    await t.step(
+      "all disks are lost: what a snapshot has comes back, and what it has not is told as gone",
+      async () => {
+        const kept = await create(api, "kept");
+        await Promise.any(
+          serving.map((name) =>
+            cluster.node(name).logged(({ message, revision }) =>
+              message === "saved a snapshot" && Number(revision) >= kept.revision
+            )
+          ),
+        );
+        // From now on the store takes no more.
+        await Deno.rename(backups, `${backups}.unmounted`);
+        const late = await create(api, "late");
+        await eventually("the informer to see it", () => informer.items.has("late"));
+        const all = [...cluster.nodes.keys()];
+        for (const name of all) await cluster.kill(name);
+        for (const name of serving) await loseDisk(cluster, name);
+        await Deno.rename(`${backups}.unmounted`, backups);
+        assertEquals(informer.expired, [], "no watch was too old before");
+        for (const name of serving) cluster.startNode(name, { args: ["--etcd-version=3.7.3"] });
+        await cluster.members(serving);
+        await eventually("a restored Kubernetes", async () => (await list(api)).items.has("kept"));
+        await eventually("an informer that was told to list again", () => informer.expired.length > 0);
+        await informer.agrees();
+        assert(!informer.items.has("late"), "the informer believes in what no etcd has");
+        assert(informer.revision > late.revision, `revision ${informer.revision} is not above ${late.revision}`);
+      },
+    );
+
+    await underWriters("and everything goes on", async () => {});
+    assertEquals(informer.disorder, []);
+  },
+);
+
+/** A cache that an operator has filled; gives XDG_CACHE_HOME. */
+async function etcdCache(folder: string): Promise<string> {
+  await Deno.mkdir(`${folder}/cache/e2d/etcd`, { recursive: true });
+  for (const version of ["3.6.14", "3.7.3"] as const) {
+    await Deno.symlink(etcdDir(version), `${folder}/cache/e2d/etcd/${version}`);
+  }
+  return `${folder}/cache`;
+}
+
+async function certificates(folder: string, hosts: readonly string[]) {
+  const ca = [`--ca-cert=${folder}/ca.crt`, `--ca-key=${folder}/ca.key`];
+  const gencerts = ["pki", "gencerts", ...ca, `--hosts=${hosts.join(",")}`, `--output-dir=${folder}`];
+  for (const args of [["pki", "init", ...ca], gencerts]) {
+    const { code, stderr } = await e2d(args);
+    assertEquals(code, 0, stderr);
+  }
+  const pair = (role: string) => [`--${role}-cert=${folder}/${role}.crt`, `--${role}-key=${folder}/${role}.key`];
+  const read = (name: string) => Deno.readTextFile(`${folder}/${name}`);
+  return {
+    node: [...ca, ...pair("peer"), ...pair("server"), ...pair("client")],
+    apiserver: [
+      `--etcd-cafile=${folder}/ca.crt`,
+      `--etcd-certfile=${folder}/client.crt`,
+      `--etcd-keyfile=${folder}/client.key`,
+    ],
+    tls: { ca: await read("ca.crt"), certificate: await read("client.crt"), key: await read("client.key") },
+  };
+}
