@@ -23,7 +23,8 @@ export function decideBackup(view: View, own: EtcdAnswer, history: BackupHistory
   if (since !== undefined && view.nowMs - since < view.settings.snapshotIntervalMs) {
     return { kind: "skip", why: "not_due" };
   }
-  if (own.alarms.includes("CORRUPT")) return { kind: "skip", why: "corrupt" };
+  // Of somebody's data, whose is not known: it may be this member's.
+  if (own.alarms.includes("CORRUPT") || own.alarms.includes("CORRUPT of 0")) return { kind: "skip", why: "corrupt" };
   if (history.diverged) return { kind: "skip", why: "diverged" };
   if (own.revision <= history.revision) return { kind: "skip", why: "unchanged" };
   // A Go node must be able to restore what is there while one is among us.

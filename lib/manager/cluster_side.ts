@@ -146,6 +146,9 @@ export class EtcdCluster implements ClusterSide {
   }
 
   async checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }> {
+    // Looked at first: under an alarm etcd refuses what might write, and a node that starts then must serve all the same.
+    const present = await this.#sizes();
+    if (present.recordedSize !== undefined) return { size: present.recordedSize, formerSizes: present.formerSizes };
     // Both in one transaction with both absent: a Go node does the same under a lock, and either one comes first.
     await this.#client.txn({
       compare: [{ key: recordKey, target: "createRevision", result: "=", value: 0 }],

@@ -1,7 +1,7 @@
 import { decideCorrupt, type HashEvidence, type MemberHash } from "../../lib/core/replace_corrupt.ts";
-import type { EtcdAnswer, EtcdMember } from "../../lib/core/view.ts";
+import type { EtcdAnswer, EtcdMember, View } from "../../lib/core/view.ts";
 import { assert, assertEquals } from "../support/assert.ts";
-import { answer, answering, goPeer, member, nowMs, peer, view } from "./facts.ts";
+import { answer, answering, data, goPeer, member, nowMs, peer, settings, view } from "./facts.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 type Changes = Readonly<Record<string, Partial<EtcdAnswer> | "silent">>;
@@ -10,9 +10,10 @@ type Changes = Readonly<Record<string, Partial<EtcdAnswer> | "silent">>;
 function decide(
   alarms: readonly string[],
   evidence?: HashEvidence,
-  { of = members, changes = {}, peers = of.map(({ name }) => peer(name)) }: {
+  { of = members, changes = {}, peers = of.map(({ name }) => peer(name)), change = {} }: {
     of?: readonly EtcdMember[];
     changes?: Changes;
+    change?: Partial<View>;
     peers?: ReturnType<typeof peer>[];
   } = {},
 ) {
@@ -22,7 +23,7 @@ function decide(
     if (each.name === "a" || change === "silent") return [];
     return [[each.clientUrls[0]!, answering(answer(each.name, of, change))] as const];
   }));
-  return decideCorrupt(view("a", { endpoints, peers }), own, evidence);
+  return decideCorrupt(view("a", { endpoints, peers, ...change }), own, evidence);
 }
 
 const hash = (name: string, hash: number, compactRevision = 10): MemberHash => ({
@@ -89,6 +90,14 @@ Deno.test("decideCorrupt() acts on fresh hashes of today's voters only", () => {
   const equal = [hash("a", 1), hash("b", 1), hash("c", 1)];
   assertEquals(decide(accuseC, proof(equal, 60_000)).kind, "wait");
   assertEquals(decide(accuseC, proof(equal, 60_001)).kind, "hash");
+});
+
+Deno.test("decideCorrupt() takes nobody out where those left are too few for -n and nobody waits to step in", () => {
+  const change = { settings: settings({ requiredSize: 5 }), data: data("a", members) };
+  const peers = members.map(({ name }) => goPeer(name, { status: "running" }));
+  const decision = decide(accuseC, proof(cDiffers), { peers, change });
+  assertEquals(decision.kind === "wait" && [decision.reason.code, decision.replace], ["removal_unsafe", true]);
+  assertEquals(decide(accuseC, proof(cDiffers), { peers: [...peers, peer("d")], change }).kind, "remove");
 });
 
 Deno.test("decideCorrupt() waits for every reason there is, and says it", () => {

@@ -75,7 +75,10 @@ Deno.test("decideBackup() saves what moved, in the original's format beside Go n
   assertEquals(why({ revision: 50, diverged: false }), "unchanged");
   assertEquals(why({ revision: 0, diverged: true }), "diverged");
   assertEquals(why({ revision: 0, diverged: false, attemptedAtMs: nowMs - 10 }), "not_due");
-  assertEquals(why({ revision: 0, diverged: false }, answer("a", members, { alarms: ["CORRUPT"] })), "corrupt");
+  for (const alarm of ["CORRUPT", "CORRUPT of 0"]) {
+    assertEquals(why({ revision: 0, diverged: false }, answer("a", members, { alarms: [alarm] })), "corrupt");
+  }
+  assertEquals(why({ revision: 0, diverged: false }, answer("a", members, { alarms: ["CORRUPT of id-c"] })), "take");
 });
 
 Deno.test("planScale() changes the record first, and refuses beside Go nodes, sick members and missing spares", () => {

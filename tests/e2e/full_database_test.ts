@@ -1,12 +1,16 @@
 /** A database that grows over its quota, on three real nodes: it has room again without a hand, and nothing is gone. */
 import { assert, assertEquals } from "../support/assert.ts";
-import { Cluster } from "./cluster.ts";
+import { temporaryDirectory } from "../support/fixtures.ts";
+import { raiseAlarm } from "../support/spoil_etcd.ts";
+import { Cluster, loseDisk } from "./cluster.ts";
+import { e2d } from "./node_process.ts";
 
-const cancelled = { sanitizeResources: false };
+// grpc-js closes its HTTP/2 sessions some time after the client.
+const sanitize = { sanitizeResources: false, sanitizeOps: false };
 const names = ["a", "b", "c"];
 const quotaBytes = 16 * 1_048_576;
 
-Deno.test("a full etcd is compacted, defragmented and disarmed by the leader's e2d", cancelled, async () => {
+Deno.test("a full etcd is compacted, defragmented and disarmed by the leader's e2d", sanitize, async () => {
   await using cluster = await Cluster.start({ size: 3, args: [`--quota-backend-bytes=${quotaBytes}`] });
   await cluster.healthy();
   await cluster.members(names);
@@ -38,4 +42,51 @@ Deno.test("a full etcd is compacted, defragmented and disarmed by the leader's e
     assert(told.length > 0 && JSON.stringify(told).includes("/jobs/current"), JSON.stringify(told));
     return Promise.resolve();
   });
+});
+
+Deno.test("nodes that start on an etcd without space serve it, and make room when they may", sanitize, async () => {
+  await using cluster = await Cluster.start({ size: 3 });
+  await cluster.healthy();
+  const { id } = (await cluster.members(names))[0]!;
+  await cluster.put("a", "kept", "yes");
+  // Paused, so that the alarm is still there when they start.
+  assertEquals((await e2d(["pause", "--data-dir", cluster.dataDir("a")])).code, 0);
+  await raiseAlarm(cluster.node("a").clientUrl, "NOSPACE", id);
+  await Promise.all(names.map((name) => cluster.node(name).stop()));
+  for (const name of names) cluster.startNode(name);
+  await Promise.all(names.map((name) => cluster.node(name).logged(({ phase }) => phase === "serving")));
+  await cluster.node("a").eventually("resumed", async () => {
+    const { code, stderr } = await e2d(["resume", "--data-dir", cluster.dataDir("a")]);
+    assertEquals(code, 0, stderr);
+  });
+  await cluster.put("b", "kept", "still");
+});
+
+Deno.test("a snapshot of an etcd without space is restored, and room is made", sanitize, async () => {
+  await using dir = await temporaryDirectory();
+  const args = [`--snapshot-backup-url=file://${dir.path}/db`, "--snapshot-interval=1s"];
+  await using cluster = await Cluster.start({ size: 3, args });
+  await cluster.healthy();
+  const { id } = (await cluster.members(names))[0]!;
+  await cluster.put("a", "kept", "yes");
+  await cluster.put("a", "gone", "yes");
+  assertEquals((await e2d(["pause", "--data-dir", cluster.dataDir("a")])).code, 0);
+  const client = await cluster.node("a").client();
+  await raiseAlarm(cluster.node("a").clientUrl, "NOSPACE", id);
+  // What etcd still takes: it makes the snapshot due.
+  const { revision } = await cluster.node("a").eventually("deleted from", async () => {
+    await client.delete("gone");
+    return await client.status(cluster.node("a").clientUrl);
+  });
+  await Promise.any(
+    names.map((name) =>
+      cluster.node(name).logged((entry) => entry.message === "saved a snapshot" && Number(entry.revision) >= revision)
+    ),
+  );
+  for (const name of names) await cluster.kill(name);
+  for (const name of names) await loseDisk(cluster, name);
+  for (const name of names) cluster.startNode(name);
+  await cluster.members(names);
+  assertEquals(await cluster.get("b", "kept"), "yes");
+  await cluster.put("b", "kept", "still");
 });
