@@ -33,6 +33,8 @@ export function describeError(error: unknown): string {
   const parts: string[] = [];
   let hint: string | undefined;
   for (let e = error, depth = 0; e !== undefined && e !== null && depth < 5; depth++) {
+    // A bare object, as gRPC's failures are, is for who looks at it: its text is in the message of what it caused.
+    if (parts.length > 0 && typeof e === "object" && !(e instanceof Error)) break;
     const text = e instanceof Error ? e.message || e.name : String(e);
     if (!parts.some((part) => part.includes(text))) parts.push(text);
     if (e instanceof E2dError) hint ??= e.hint;
