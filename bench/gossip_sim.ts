@@ -80,5 +80,6 @@ reportRow({
   ours: [simulatedMs / tookMs],
   peer: [],
   peerName: "",
-  aim: "",
+  aim: "≥ 50",
+  limit: { of: "ours", atLeast: 50 },
 });
