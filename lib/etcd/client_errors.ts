@@ -30,7 +30,7 @@ const known: readonly (readonly [text: string, code: string, hint?: string])[] =
   ["re-configuration failed due to not enough started members", "etcd_unhealthy", "start the added member first"],
   ["etcdserver: server stopped", "etcd_stopped"],
   ["etcdserver: too many requests", "etcd_overloaded"],
-  ["etcdserver: corrupt cluster", "etcd_corrupt"],
+  ["etcdserver: corrupt cluster", "etcd_corrupt", 'a member\'s data differs: "e2d why" tells what is done about it'],
   ["etcdserver: member not found", "etcd_member_not_found"],
   ["etcdserver: member ID already exist", "etcd_member_exists"],
   ["etcdserver: Peer URLs already exists", "etcd_member_exists"],
