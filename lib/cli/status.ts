@@ -1,9 +1,10 @@
 /** `e2d status` and `e2d why`: what a running node tells over its status address. */
 import { E2dError } from "../errors.ts";
 import type { HostPort } from "../ports.ts";
-import type { journalReport, MemberReport, StatusReport } from "../manager/status_report.ts";
+import type { journalReport, MemberReport, SnapshotReport, StatusReport } from "../manager/status_report.ts";
 import type { EtcdTls } from "../etcd/client_channel.ts";
 import { hostText } from "../manager/addresses.ts";
+import { systemClock } from "../sys/clock.ts";
 import type { Terminal } from "./etcd.ts";
 import type { EndpointsReport } from "./status_endpoints.ts";
 
@@ -37,7 +38,7 @@ async function look(
 ): Promise<{ report: unknown; text: string; good: boolean }> {
   if (endpoints === undefined || endpoints.length === 0) {
     const report = await ask<StatusReport>(flags, "/status");
-    return { report, text: statusText(report), good: report.ready };
+    return { report, text: statusText(report, systemClock.wallMs()), good: report.ready };
   }
   const { askEndpoints } = await import("./status_endpoints.ts");
   const report = await askEndpoints({ endpoints, tls });
@@ -75,7 +76,8 @@ async function ask<T>({ statusAddr, caCert }: StatusFlags, path: string): Promis
   return await response.json() as T;
 }
 
-export function statusText(report: StatusReport): string {
+/** `nowWallMs` is this machine's wall clock: ages are counted from it. */
+export function statusText(report: StatusReport, nowWallMs: number): string {
   const { members, gossip, snapshots, certificates } = report;
   const lines = [
     `${report.name}: ${report.phase}, ${report.ready ? "ready" : "not ready"}${report.paused ? ", PAUSED" : ""}` +
@@ -96,10 +98,7 @@ export function statusText(report: StatusReport): string {
   }
   lines.push(
     "",
-    snapshots.configured
-      ? `Snapshots: ${snapshots.lastAt === undefined ? "none taken by this node yet" : `last at ${snapshots.lastAt}`}` +
-        `${snapshots.why === undefined ? "" : `; ${snapshots.why}`}`
-      : "Snapshots: no store is configured",
+    snapshots.configured ? snapshotsLine(snapshots, nowWallMs) : "Snapshots: no store is configured",
   );
   for (const { role, path, days } of certificates) lines.push(`Certificate ${role} ${path}: ${days} days left`);
   return `${lines.join("\n")}\n`;
@@ -118,12 +117,12 @@ export function endpointsText({ clusterId, healthy, quorum, members, reasons }: 
 
 function memberTable(members: readonly MemberReport[]): string[] {
   const leaderIndex = members.find(({ role }) => role === "leader")?.raftIndex;
-  const head = ["NAME", "ID", "ROLE", "VERSION", "DB", "IN USE", "LAG", "GOSSIP", "ALARMS"];
+  const head = ["NAME", "ID", "ROLE", "VERSION", "DB", "IN USE", "LAG", "DATA AGE", "GOSSIP", "ALARMS"];
   return table(head, members.map((member) => memberRow(member, leaderIndex)));
 }
 
 function memberRow(member: MemberReport, leaderIndex: number | undefined): string[] {
-  const { name, id, role, reachable, version, dbSizeBytes, dbInUseBytes, raftLag, gossip, alarms } = member;
+  const { name, id, role, reachable, version, dbSizeBytes, dbInUseBytes, raftLag, dataAgeMs, gossip, alarms } = member;
   // A voter that lags is told by its lag; of a learner one wants to know how long it will take.
   const progress = role === "learner" && raftLag !== undefined && leaderIndex
     ? ` ${Math.max(0, Math.floor(100 * (1 - raftLag / leaderIndex)))} %`
@@ -136,9 +135,33 @@ function memberRow(member: MemberReport, leaderIndex: number | undefined): strin
     dbSizeBytes === undefined ? "" : bytesText(dbSizeBytes),
     dbInUseBytes === undefined ? "" : bytesText(dbInUseBytes),
     raftLag === undefined ? "" : String(raftLag),
+    dataAgeMs === undefined ? "" : ageText(dataAgeMs),
     gossip ?? "",
     alarms.join(","),
   ];
+}
+
+function snapshotsLine(
+  { lastAt, lastRevision, verifiedAt, catalogue, why }: SnapshotReport,
+  nowWallMs: number,
+): string {
+  const age = (at: string) => ageText(nowWallMs - Date.parse(at));
+  const last = lastAt !== undefined
+    ? `last ${age(lastAt)} ago, at revision ${lastRevision}, ` +
+      (verifiedAt === undefined ? "never verified" : `verified ${age(verifiedAt)} ago`)
+    : catalogue === "absent"
+    ? "the store holds none"
+    : "the store was not read yet";
+  return `Snapshots: ${last}${why === undefined ? "" : `; the store cannot be read: ${why}`}`;
+}
+
+/** "0 s", "59 s", "3 min", "5 h", "12 d": rounded down. */
+export function ageText(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1_000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3_600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
 }
 
 function bytesText(bytes: number): string {

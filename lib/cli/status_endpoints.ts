@@ -41,6 +41,7 @@ export async function askEndpoints(
       return {
         ...memberFacts(member, answer, { leaderId: leading?.leaderId, raftIndex }),
         reachable: answer !== undefined,
+        ...(answer?.current ? { dataAgeMs: 0 } : {}),
         // Those of others are told by them.
         alarms: (answer?.alarms ?? []).filter((alarm) => !alarm.includes(" of ")),
       };
@@ -79,11 +80,16 @@ async function membersThrough(client: EtcdClient): Promise<{ list: EtcdMemberInf
   });
 }
 
-/** undefined: it does not answer. */
-async function statusThrough(client: EtcdClient, { clientUrls }: EtcdMemberInfo): Promise<EtcdStatus | undefined> {
+/** undefined: it does not answer. `current`: it has all that was committed, as a linearizable read proves. */
+async function statusThrough(
+  client: EtcdClient,
+  { clientUrls }: EtcdMemberInfo,
+): Promise<EtcdStatus & { current: boolean } | undefined> {
   for (const url of clientUrls) {
     try {
-      return await client.status(url, { timeoutMs: askTimeoutMs });
+      const status = await client.status(url, { timeoutMs: askTimeoutMs });
+      const current = await client.ready(url, { timeoutMs: askTimeoutMs }).then(() => true, () => false);
+      return { ...status, current };
     } catch {
       // The next address may be one that is reached from here.
     }

@@ -1,7 +1,7 @@
 /** Events into facts: what came in is noted, nothing is decided. */
 import type { AnsweredEffect } from "./effect.ts";
 import type { DoneValue, Event } from "./event.ts";
-import { nonceOf } from "./node.ts";
+import { isCalm, type Node, nonceOf } from "./node.ts";
 import { retryAfterMs, type Turn } from "./turn.ts";
 import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
 
@@ -32,7 +32,12 @@ export function apply(turn: Turn, event: Event): void {
     case "probed":
       return probed(turn, event.endpoint, event.probe);
     case "catalogue":
-      node.catalogue = event.catalogue;
+      node.store = {
+        look: event.catalogue,
+        newest: event.catalogue.kind === "newest" ? event.catalogue : node.store.newest,
+      };
+      // While this node serves the look is for people: what is founded from is looked at when that comes.
+      if (!isCalm(node)) node.catalogue = event.catalogue;
       return;
     case "etcd":
       return etcdChanged(turn, event.state);
@@ -121,6 +126,20 @@ function forgetRecord(turn: Turn): void {
   node.recordKept = false;
 }
 
+/** `EndpointFacts.currentAtMs`. */
+function currentAt(
+  { endpoints, self }: Node,
+  answer: EtcdAnswer | undefined,
+  before: EndpointFacts | undefined,
+  nowMs: number,
+): Pick<EndpointFacts, "currentAtMs"> {
+  const own = endpoints.get(self.clientUrl)?.last;
+  const caughtUp = answer?.isLearner && own?.kind === "answer" && own.leaderId === own.memberId &&
+    answer.raftAppliedIndex >= own.raftIndex;
+  if (answer !== undefined && answer.linearizable || caughtUp) return { currentAtMs: nowMs };
+  return before?.currentAtMs === undefined ? {} : { currentAtMs: before.currentAtMs };
+}
+
 function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
   const { node, now } = turn;
   const before = node.endpoints.get(endpoint);
@@ -134,6 +153,7 @@ function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
       failures: 0,
       appliedIndex: probe.raftAppliedIndex,
       progressAtMs: moved ? nowMs : before.progressAtMs,
+      ...currentAt(node, probe, before, nowMs),
     };
   } else {
     next = {
@@ -143,6 +163,7 @@ function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
       failures: (before?.failures ?? 0) + 1,
       appliedIndex: before?.appliedIndex ?? 0,
       progressAtMs: before?.progressAtMs ?? nowMs,
+      ...currentAt(node, undefined, before, nowMs),
     };
   }
   const endpoints = new Map(node.endpoints).set(endpoint, next);

@@ -58,6 +58,8 @@ export interface Draft {
   memberSinceMs: ReadonlyMap<string, number>;
   lastCluster: View["lastCluster"];
   catalogue: Catalogue;
+  /** What the last look into the store found, for people, and the newest snapshot that one has found. */
+  store: { readonly look: Catalogue; readonly newest: Extract<Catalogue, { kind: "newest" }> | undefined };
   catalogueAskedMs: number | undefined;
   etcd: EtcdProcess;
   /** How often etcd has ended by itself since it was last ready. */
@@ -119,6 +121,7 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     memberSinceMs: new Map(),
     lastCluster: undefined,
     catalogue: settings.snapshots ? { kind: "unknown" } : { kind: "unconfigured" },
+    store: { look: settings.snapshots ? { kind: "unknown" } : { kind: "unconfigured" }, newest: undefined },
     catalogueAskedMs: undefined,
     etcd: { kind: "stopped" },
     exits: 0,
@@ -203,3 +206,6 @@ function arm(turn: Turn): void {
   node.timerAtMs = wakeMs;
   turn.emit({ kind: "armTimer", atMs: wakeMs });
 }
+
+/** This node serves, and its etcd has a leader. */
+export const isCalm = ({ phase, leaderlessSinceMs }: Node) => phase === "serving" && leaderlessSinceMs === undefined;

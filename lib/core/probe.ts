@@ -1,12 +1,15 @@
 /** Whom to ask, and how often: etcd members, and the store. */
 import { leads } from "./replace.ts";
 import { freshAnswer } from "./quorum.ts";
+import { isCalm } from "./node.ts";
 import type { Turn } from "./turn.ts";
 
 const quickMs = 500;
 const calmMs = 1_000;
 /** An answer that never came is given up after this, and the endpoint is asked again. */
 const catalogueEveryMs = 10_000;
+/** Beside a cluster that serves, for people alone: others save, and retention removes. */
+const catalogueCalmMs = 60_000;
 
 export function askWorld(turn: Turn): void {
   askEndpoints(turn);
@@ -17,7 +20,7 @@ function askEndpoints(turn: Turn): void {
   const { node, now } = turn;
   const targets = new Map<string, number>();
   const running = node.etcd.kind === "starting" || node.etcd.kind === "ready";
-  const serving = node.phase === "serving" && node.leaderlessSinceMs === undefined;
+  const serving = isCalm(node);
   if (running) targets.set(node.self.clientUrl, serving ? calmMs : quickMs / 2);
   const leading = running && leads(freshAnswer(node.endpoints.get(node.self.clientUrl), now.monotonicMs));
   // A plan may come to this node, and then it must know how the others are.
@@ -52,9 +55,10 @@ function askEndpoints(turn: Turn): void {
 
 function askCatalogue(turn: Turn): void {
   const { node, now } = turn;
-  if (!node.settings.snapshots || node.phase === "serving" && node.leaderlessSinceMs === undefined) return;
+  if (!node.settings.snapshots) return;
+  const everyMs = isCalm(node) ? catalogueCalmMs : catalogueEveryMs;
   const last = node.catalogueAskedMs;
-  if (last !== undefined && now.monotonicMs - last < catalogueEveryMs) return;
+  if (last !== undefined && now.monotonicMs - last < everyMs) return;
   node.catalogueAskedMs = now.monotonicMs;
   turn.emit({ kind: "readCatalogue" });
 }

@@ -284,6 +284,11 @@ export interface EndpointFacts {
   /** The highest applied index seen, and when it last rose: a learner's progress. */
   readonly appliedIndex: number;
   readonly progressAtMs: number;
+  /**
+   * When this member last had all that was committed: a linearizable read succeeded there; of a learner, which serves
+   * none, when it had applied what the own, leading member had. Undefined: not since this node watches it.
+   */
+  readonly currentAtMs?: number;
 }
 
 export type Catalogue =
@@ -301,6 +306,8 @@ export type Catalogue =
     readonly lineage?: Lineage;
     readonly takenAtWallMs: number;
     readonly verified: boolean;
+    /** When it was read back from the store and found whole; undefined for the original's. */
+    readonly verifiedAtWallMs?: number;
     /** The highest epoch of this lineage that the store has heard of. */
     readonly epochMax: number;
   };

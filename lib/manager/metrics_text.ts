@@ -59,7 +59,7 @@ function nodeMetrics(report: StatusReport, nowWallMs: number): Metric[] {
     ),
     gauge(
       "snapshot_age_seconds",
-      "Since this node last saved a snapshot.",
+      "Since the newest snapshot was taken.",
       lastAt === undefined ? [] : [{
         value: Math.max(0, (nowWallMs - lastAt) / 1_000),
       }],

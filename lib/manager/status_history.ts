@@ -10,7 +10,7 @@ const membersMax = 32;
 
 export interface StatusSample {
   readonly atWallMs: number;
-  /** Since this node last saved a snapshot; undefined when it has saved none. */
+  /** Since the newest snapshot was taken; undefined when none is known. */
   readonly snapshotAgeMs?: number;
   /** Members that answered; a silent one is missing here, and so is a gap in its plot. */
   readonly members: readonly MemberSample[];

@@ -17,9 +17,21 @@ export interface StatusReport {
   readonly clusterId?: string;
   readonly members: readonly MemberReport[];
   readonly gossip: readonly { name: string; state: string; status: string; kind: "e2d" | "go"; address: string }[];
-  readonly snapshots: { configured: boolean; lastAt?: string; lastRevision: number; catalogue: string; why?: string };
+  readonly snapshots: SnapshotReport;
   readonly certificates: readonly { role: string; path: string; until: string; days: number }[];
   readonly plan?: { id: string; text: string };
+}
+
+export interface SnapshotReport {
+  readonly configured: boolean;
+  /** RFC 3339. Of the newest snapshot, whoever saved it; each node looks into the store each minute. */
+  readonly lastAt?: string;
+  readonly lastRevision: number;
+  /** RFC 3339. When that snapshot was read back from the store and found whole; absent for the original's. */
+  readonly verifiedAt?: string;
+  /** Of the last look: `newest` (there is one), `absent`, `unreadable`, `unknown`, `unconfigured`. */
+  readonly catalogue: string;
+  readonly why?: string;
 }
 
 export interface MemberReport {
@@ -35,6 +47,8 @@ export interface MemberReport {
   readonly raftIndex?: number;
   /** Entries that it has not applied yet. */
   readonly raftLag?: number;
+  /** How old its data is: ms since it last had all that was committed. Absent where nobody here has seen that. */
+  readonly dataAgeMs?: number;
   readonly alarms: readonly string[];
   readonly gossip?: string;
 }
@@ -72,13 +86,7 @@ export function statusReport({ node, certificates, nowWallMs, nowMs }: StatusSou
       kind: go ? "go" : "e2d",
       address: gossipAddr,
     })),
-    snapshots: {
-      configured: node.settings.snapshots,
-      ...(node.lastSnapshotAtWallMs === undefined ? {} : { lastAt: iso(node.lastSnapshotAtWallMs) }),
-      lastRevision: node.backup.revision,
-      catalogue: node.catalogue.kind,
-      ...(node.catalogue.kind === "unreadable" ? { why: node.catalogue.why } : {}),
-    },
+    snapshots: snapshotReport(node),
     certificates: certificates.map(({ role, path, notAfterMs }) => ({
       role,
       path,
@@ -96,6 +104,26 @@ function answerAt(node: Node, url: string): EtcdAnswer | undefined {
   return last?.kind === "answer" ? last : undefined;
 }
 
+function snapshotReport({ settings, store: { look, newest }, backup, lastSnapshotAtWallMs }: Node): SnapshotReport {
+  const { takenAtWallMs, revision, verifiedAtWallMs } = newest ?? {};
+  // What this node has just saved, the next look will find.
+  const ownIsNewer = lastSnapshotAtWallMs !== undefined && backup.revision > (revision ?? -1);
+  const lastAtWallMs = ownIsNewer ? lastSnapshotAtWallMs : takenAtWallMs;
+  return {
+    configured: settings.snapshots,
+    ...(lastAtWallMs === undefined ? {} : { lastAt: iso(lastAtWallMs) }),
+    lastRevision: ownIsNewer ? backup.revision : revision ?? 0,
+    // Saving ends with reading back.
+    ...(ownIsNewer
+      ? { verifiedAt: iso(lastSnapshotAtWallMs) }
+      : verifiedAtWallMs === undefined
+      ? {}
+      : { verifiedAt: iso(verifiedAtWallMs) }),
+    catalogue: ownIsNewer && look.kind === "absent" ? "newest" : look.kind,
+    ...(look.kind === "unreadable" ? { why: look.why } : {}),
+  };
+}
+
 function memberReport(
   member: EtcdMember,
   { node, own, nowMs }: { node: Node; own: EtcdAnswer | undefined; nowMs: number },
@@ -103,12 +131,15 @@ function memberReport(
   const facts = member.clientUrls.map((url) => node.endpoints.get(url))
     .find((each) => each !== undefined && nowMs - each.atMs < heardLatelyMs);
   const answer = facts?.last.kind === "answer" ? facts.last : undefined;
+  const currentAtMs = member.clientUrls.map((url) => node.endpoints.get(url)?.currentAtMs)
+    .find((each) => each !== undefined);
   // A successor may have the address of the dead one, which gossip knows for a while yet.
   const peer = node.peers.find(({ name }) => name === member.name) ??
     node.peers.find(({ peerUrl }) => member.peerUrls.includes(peerUrl));
   return {
     ...memberFacts(member, answer, { leaderId: own?.leaderId, raftIndex: own?.raftIndex }),
     ...(facts === undefined ? {} : { reachable: answer !== undefined }),
+    ...(currentAtMs === undefined || facts === undefined ? {} : { dataAgeMs: Math.max(0, nowMs - currentAtMs) }),
     alarms: answer?.alarms ?? [],
     ...(peer === undefined ? member.name === node.self.name ? { gossip: "self" } : {} : { gossip: peer.state }),
   };
@@ -121,7 +152,7 @@ export function memberFacts(
     | Pick<EtcdAnswer, "version" | "dbSizeBytes" | "dbInUseBytes" | "raftIndex" | "raftAppliedIndex">
     | undefined,
   { leaderId, raftIndex }: { leaderId: string | undefined; raftIndex: number | undefined },
-): Omit<MemberReport, "reachable" | "alarms" | "gossip"> {
+): Omit<MemberReport, "reachable" | "dataAgeMs" | "alarms" | "gossip"> {
   return {
     id,
     name,

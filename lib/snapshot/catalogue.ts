@@ -243,6 +243,7 @@ export async function readCatalogue(place: SnapshotPlace, signal?: AbortSignal):
     readonly lineage?: Manifest["lineage"];
     readonly takenAtWallMs: number;
     readonly verified: boolean;
+    readonly verifiedAtWallMs?: number;
     readonly epochMax: number;
   }
 > {
@@ -254,8 +255,9 @@ export async function readCatalogue(place: SnapshotPlace, signal?: AbortSignal):
       const { modifiedMs } = newest.info;
       return { kind: "newest", hash, revision: 0, takenAtWallMs: modifiedMs, verified: false, epochMax: 0 };
     }
-    const { manifest: { revision, lineage, takenAt }, epochMax } = newest;
-    return { kind: "newest", hash, revision, lineage, takenAtWallMs: Date.parse(takenAt), verified: true, epochMax };
+    const { manifest: { revision, lineage, takenAt, verifiedAt }, epochMax } = newest;
+    const [takenAtWallMs, verifiedAtWallMs] = [Date.parse(takenAt), Date.parse(verifiedAt)];
+    return { kind: "newest", hash, revision, lineage, takenAtWallMs, verified: true, verifiedAtWallMs, epochMax };
   } catch (error) {
     const code = isE2dError(error) ? error.code : "unexpected";
     const hint = isE2dError(error) ? error.hint : undefined;

@@ -55,3 +55,41 @@ Deno.test("statusReport() calls nobody silent that was not asked lately, and kno
     ["d", "voter", false, "alive"],
   ]);
 });
+
+Deno.test("statusReport() tells how old a member's data is, a silent one's too, and nothing of whom it does not ask", () => {
+  const nowMs = 100_000;
+  const node = nodeAt(nowMs);
+  const ages = () =>
+    statusReport({ node, certificates: [], nowWallMs: 0, nowMs }).members.map(({ dataAgeMs }) => dataAgeMs);
+  assertEquals(ages(), [undefined, undefined, undefined]);
+  for (const facts of node.endpoints.values()) Object.assign(facts, { currentAtMs: nowMs - 30_000 });
+  assertEquals(ages(), [30_000, undefined, 30_000]);
+});
+
+Deno.test("statusReport() tells of the newest snapshot, whoever saved it, and keeps it when the store fails", () => {
+  const node = nodeAt(0);
+  const snapshots = () => statusReport({ node, certificates: [], nowWallMs: 0, nowMs: 0 }).snapshots;
+  const set = (change: Partial<Node>) => Object.assign(node, change);
+  set({ settings: { ...node.settings, snapshots: true } });
+  assertEquals(snapshots(), { configured: true, lastRevision: 0, catalogue: "unconfigured" });
+  const newest = {
+    kind: "newest",
+    hash: "h",
+    revision: 7,
+    takenAtWallMs: 1_000,
+    verified: true,
+    verifiedAtWallMs: 2_000,
+    epochMax: 1,
+  } as const;
+  const [lastAt, verifiedAt] = ["1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z"];
+  set({ store: { look: newest, newest } });
+  const told = { configured: true, lastAt, lastRevision: 7, verifiedAt, catalogue: "newest" };
+  assertEquals(snapshots(), told);
+  set({ store: { look: { kind: "unreadable", code: "x", why: "no route" }, newest } });
+  assertEquals(snapshots(), { ...told, catalogue: "unreadable", why: "no route" });
+  // Saved by this node after that look.
+  set({ lastSnapshotAtWallMs: 9_000, backup: { revision: 8, diverged: false } });
+  set({ store: { look: { kind: "absent" }, newest: undefined } });
+  const at = "1970-01-01T00:00:09.000Z";
+  assertEquals(snapshots(), { configured: true, lastAt: at, lastRevision: 8, verifiedAt: at, catalogue: "newest" });
+});

@@ -12,6 +12,7 @@ const memberHeads = [
   "Database",
   "In use",
   "Raft lag",
+  "Data age",
   "Gossip",
   "Alarms",
   "ID",

@@ -178,7 +178,7 @@ export function adviceOf(code: string): string | undefined {
 export function factsOf(report: StatusReport, nowMs: number | undefined): Fact[] {
   const leader = report.members.find(({ role }) => role === "leader");
   const versions = [...new Set(report.members.map(({ version }) => version).filter((each) => each !== undefined))];
-  const { lastAt, lastRevision, configured } = report.snapshots;
+  const { lastAt, lastRevision, verifiedAt, configured } = report.snapshots;
   const soonest = [...report.certificates].sort((a, b) => a.days - b.days)[0];
   return [
     leader === undefined
@@ -195,11 +195,13 @@ export function factsOf(report: StatusReport, nowMs: number | undefined): Fact[]
       value: !configured
         ? "no store"
         : lastAt === undefined
-        ? "none by this node"
+        ? "none yet"
         : nowMs === undefined
         ? clockText(Date.parse(lastAt))
         : ago(nowMs - Date.parse(lastAt)),
-      note: lastAt === undefined ? "" : `revision ${lastRevision}, ${clockText(Date.parse(lastAt))}`,
+      note: lastAt === undefined
+        ? ""
+        : `revision ${lastRevision}, ${verifiedAt === undefined ? "never verified" : "verified"}`,
       level: "good",
     },
     soonest === undefined
@@ -219,9 +221,14 @@ export function factsOf(report: StatusReport, nowMs: number | undefined): Fact[]
   ];
 }
 
-export function snapshotsText({ snapshots: { configured, lastAt, catalogue } }: StatusReport): string {
+export function snapshotsText({ snapshots: { configured, lastAt, verifiedAt, catalogue } }: StatusReport): string {
   if (!configured) return "No store is configured.";
-  if (lastAt !== undefined) return `This node took the last at ${clockText(Date.parse(lastAt))}.`;
+  if (lastAt !== undefined) {
+    const verified = verifiedAt === undefined
+      ? "never verified"
+      : `read back and found whole at ${clockText(Date.parse(verifiedAt))}`;
+    return `The last was taken at ${clockText(Date.parse(lastAt))}, ${verified}.`;
+  }
   switch (catalogue) {
     case "absent":
       return "The store holds none.";
@@ -230,7 +237,7 @@ export function snapshotsText({ snapshots: { configured, lastAt, catalogue } }: 
     case "unknown":
       return "The store was not asked yet.";
     default:
-      return "This node has taken none since it started; the node beside the leader does.";
+      return "None is known.";
   }
 }
 
@@ -249,6 +256,7 @@ export function memberRows(report: StatusReport): Row[] {
       member.dbSizeBytes === undefined ? "–" : bytesText(member.dbSizeBytes),
       member.dbInUseBytes === undefined ? "–" : bytesText(member.dbInUseBytes),
       member.raftLag === undefined ? "–" : String(member.raftLag),
+      member.dataAgeMs === undefined ? "–" : durationText(member.dataAgeMs),
       member.gossip ?? "unknown",
       member.alarms.length === 0 ? "none" : member.alarms.join(", "),
       member.id,

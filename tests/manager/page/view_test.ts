@@ -121,7 +121,9 @@ Deno.test("factsOf() counts the age of a snapshot by the node's clock, and tells
 Deno.test("factsOf() without a clock gives times and no ages; snapshotsText() never calls a store empty that is unknown", () => {
   const taken = { configured: true, lastAt: "2026-11-24T02:59:18.000Z", lastRevision: 7, catalogue: "absent" };
   assertEquals(factsOf(report({ snapshots: taken }), undefined)[2]!.value, "02:59:18 UTC");
-  assertEquals(snapshotsText(report({ snapshots: taken })), "This node took the last at 02:59:18 UTC.");
+  assertEquals(snapshotsText(report({ snapshots: taken })), "The last was taken at 02:59:18 UTC, never verified.");
+  const verified = { ...taken, verifiedAt: "2026-11-24T02:59:20.000Z" };
+  assert(snapshotsText(report({ snapshots: verified })).endsWith("read back and found whole at 02:59:20 UTC."));
   const text = (catalogue: string) =>
     snapshotsText(report({ snapshots: { configured: true, lastRevision: 0, catalogue } }));
   assertEquals(["absent", "unknown", "unreadable"].map(text), [
@@ -142,12 +144,14 @@ Deno.test("memberRows() tells what is unknown from what is zero", () => {
     "3 MiB",
     "1.5 KiB",
     "0",
+    "–",
     "alive",
     "none",
     "id-a",
     "http://a:2380",
   ]);
   assertEquals(rows[1]!.cells.slice(0, 7), ["(unstarted)", "unstarted", "not started", "–", "–", "–", "–"]);
+  assertEquals(memberRows(report({ members: [member("a", { dataAgeMs: 0 })] }))[0]!.cells[7], durationText(0));
 });
 
 Deno.test("otherRows() lists who gossips and is no member", () => {

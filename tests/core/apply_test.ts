@@ -1,0 +1,42 @@
+import { createNode, type Node, step } from "../../lib/core/node.ts";
+import type { EtcdProbe, Settings } from "../../lib/core/view.ts";
+import { assertEquals } from "../support/assert.ts";
+import { answer, member } from "./facts.ts";
+
+const members = ["a", "b"].map((name) => member(name));
+const at = (monotonicMs: number) => ({ monotonicMs, wallMs: 1_000_000 + monotonicMs });
+
+function nodeA(change: Partial<Node> = {}): Node {
+  const self = { name: "a", peerUrl: "http://a:2380", clientUrl: "http://a:2379", gossipAddr: "a:7980" };
+  const settings = { requiredSize: 3, snapshots: true } as Settings;
+  return Object.assign(createNode(self, settings, "seed", at(0)), change);
+}
+
+Deno.test("a member's data is as old as its last linearizable read; a learner's, as the leader's log that it has applied", () => {
+  let node = nodeA();
+  const probed = (endpoint: string, probe: EtcdProbe, ms: number) => {
+    node = step(node, { kind: "probed", endpoint, probe }, at(ms)).node;
+    return node.endpoints.get(endpoint)?.currentAtMs;
+  };
+  const [a, b] = members.map(({ clientUrls }) => clientUrls[0]!) as [string, string];
+  assertEquals(probed(b, answer("b", members, { linearizable: false }), 10), undefined);
+  assertEquals(probed(b, answer("b", members), 20), 20);
+  assertEquals(probed(b, answer("b", members, { linearizable: false }), 30), 20);
+  assertEquals(probed(b, { kind: "unreachable", code: "refused" }, 40), 20);
+  const learner = { isLearner: true, linearizable: false, raftAppliedIndex: 99 };
+  assertEquals(probed(b, answer("b", members, { ...learner, raftAppliedIndex: 100 }), 50), 20);
+  probed(a, answer("a", members), 60);
+  assertEquals(probed(b, answer("b", members, learner), 70), 20);
+  assertEquals(probed(b, answer("b", members, { ...learner, raftAppliedIndex: 100 }), 80), 80);
+});
+
+Deno.test("a look into the store while this node serves is for people: what is founded from stays as it was", () => {
+  const newest = { kind: "newest", hash: "h", revision: 7, takenAtWallMs: 1, verified: true, epochMax: 1 } as const;
+  const seen = (phase: Node["phase"]) => step(nodeA({ phase }), { kind: "catalogue", catalogue: newest }, at(1)).node;
+  assertEquals([seen("gathering").catalogue, seen("gathering").store.look], [newest, newest]);
+  const serving = seen("serving");
+  assertEquals([serving.catalogue.kind, serving.store.newest], ["unknown", newest]);
+  const why = { kind: "unreadable", code: "x", why: "no route" } as const;
+  const after = step(serving, { kind: "catalogue", catalogue: why }, at(2)).node;
+  assertEquals([after.store.look.kind, after.store.newest], ["unreadable", newest]);
+});
