@@ -33,7 +33,7 @@ const benches: Record<string, { quick: string[]; full: string[] }> = {
     full: ["--mib", "512", "--runs", "3", "--e2d", values.e2d],
   },
   e2db: { quick: ["--rows", "100"], full: ["--rows", "1000,5000"] },
-  gossip: { quick: ["--nodes", "3", "--runs", "1", "--idle-seconds", "2"], full: [] },
+  gossip: { quick: ["--nodes", "3", "--runs", "1", "--idle-seconds", "2"], full: ["--nodes", "3,5,50"] },
   gossip_sim: { quick: ["--nodes", "5", "--minutes", "1"], full: [] },
 };
 const names = values.only ?? Object.keys(benches);

@@ -74,10 +74,12 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
       const { members } = await statusOf(hosts.get(leader)!);
       const rows = await browser.evaluate<string[][]>(rowsOf("members"));
       assertEquals(
-        rows.map((cells) => [cells[0], cells[1], cells[3], cells[8], cells[9], cells[10]]),
+        rows.map((cells) => [cells[0], cells[1], cells[3], cells[9], cells[10], cells[11]]),
         members.map(({ name, role, version, id, peerUrls }) => [name, role, version, "none", id, peerUrls.join(", ")]),
       );
-      for (const cells of rows) assert(/^[\d.]+ (KiB|MiB)$/.test(cells[4]!) && /^\d+$/.test(cells[6]!), cells.join());
+      for (const cells of rows) {
+        assert(/^[\d.]+ (KiB|MiB)$/.test(cells[4]!) && /^\d+$/.test(cells[6]!) && / s$/.test(cells[7]!), cells.join());
+      }
     });
   });
 
