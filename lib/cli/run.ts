@@ -74,7 +74,8 @@ function systemFor(
         : provideEtcdOfMinor(minor, { etcdDir: etcd.dir, signal }, log),
     ownAddress: async (method, clusterSize) => {
       const { ownAddress } = await import("../discovery/own_address.ts");
-      const { host, source } = await ownAddress({ method, clusterSize, network: systemNetwork, log }, signal);
+      const machine = { network: systemNetwork, clock: systemClock, log };
+      const { host, source } = await ownAddress({ method, clusterSize, ...machine }, signal);
       log.info("this machine's address was found out", { host, source });
       return host;
     },

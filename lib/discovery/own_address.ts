@@ -2,8 +2,8 @@
  * The address this node tells its peers when `--host` is unset. Asks the metadata service of the chosen cloud, else
  * takes the interface of the default route. Never chooses a public address, and the loopback only for a cluster of one.
  */
-import { E2dError, isE2dError } from "../errors.ts";
-import type { Logger, Network } from "../ports.ts";
+import { describeError, E2dError, isE2dError } from "../errors.ts";
+import type { Clock, Logger, Network } from "../ports.ts";
 import { addressKind } from "./ip_address.ts";
 import type { DiscoveryMethod } from "./method.ts";
 
@@ -13,20 +13,28 @@ export interface OwnAddress {
 }
 
 /**
+ * A metadata service that says nothing may be one that is not up yet, or a machine that is busy with its own start: so
+ * often it is asked before the default route decides, with this pause between. A wrong address cuts the node off.
+ */
+const triesMax = 5;
+const pauseMs = 1_000;
+
+/**
  * `clusterSize` is `-n`. Throws E2dError `own_address_public` where there are only public addresses,
  * `own_address_unknown` where there is none or more than one to choose from, and what the metadata service's answer
  * led to, when it is there but answered badly.
  */
 export async function ownAddress(
-  { method, clusterSize, network, log }: {
+  { method, clusterSize, network, clock, log }: {
     method?: DiscoveryMethod | undefined;
     clusterSize: number;
     network: Network;
+    clock: Clock;
     log: Logger;
   },
   signal: AbortSignal,
 ): Promise<OwnAddress> {
-  const told = await askMethod(method, log, signal);
+  const told = await askMethod(method, { clock, log }, signal);
   if (told !== undefined) return { host: told, source: "metadata service" };
 
   const all = network.addresses();
@@ -49,17 +57,26 @@ export async function ownAddress(
 
 async function askMethod(
   method: DiscoveryMethod | undefined,
-  log: Logger,
+  { clock, log }: { clock: Clock; log: Logger },
   signal: AbortSignal,
 ): Promise<string | undefined> {
   if (method?.ownAddress === undefined) return undefined;
-  try {
-    const address = await method.ownAddress(signal);
-    return address !== undefined && isReachable(address) ? address : undefined;
-  } catch (error) {
-    if (!isE2dError(error, "no_metadata_service")) throw error;
-    log.info("No metadata service tells the own address: the default route decides", { method: method.name });
-    return undefined;
+  for (let tries = 1;; tries++) {
+    try {
+      const address = await method.ownAddress(signal);
+      return address !== undefined && isReachable(address) ? address : undefined;
+    } catch (error) {
+      if (!isE2dError(error, "no_metadata_service")) throw error;
+      if (tries === triesMax) {
+        log.warn("no metadata service tells the own address: the default route decides", {
+          method: method.name,
+          tries,
+          error: describeError(error),
+        });
+        return undefined;
+      }
+    }
+    await clock.sleep(pauseMs, signal);
   }
 }
 

@@ -4,6 +4,7 @@ import type { DiscoveryMethod } from "../../lib/discovery/method.ts";
 import { type OwnAddress, ownAddress } from "../../lib/discovery/own_address.ts";
 import { E2dError } from "../../lib/errors.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
+import { TestClock } from "../support/test_clock.ts";
 import { TestLog } from "../support/test_log.ts";
 
 interface Machine {
@@ -11,10 +12,13 @@ interface Machine {
   addresses: string[];
   routes?: string[];
   size?: number;
-  told?: string | undefined | Error;
+  /** What the metadata service says each time it is asked, the last of it for ever. */
+  told?: string | undefined | Error | readonly (string | Error)[];
 }
 
-function choose({ addresses, routes = [], size = 3, told }: Machine): Promise<OwnAddress> {
+async function choose({ addresses, routes = [], size = 3, told }: Machine): Promise<OwnAddress> {
+  const clock = new TestClock();
+  const answers = told instanceof Error || typeof told !== "object" ? [told] : [...told];
   const network = {
     addresses: () =>
       ["lo 127.0.0.1", "lo ::1", ...addresses].map((text) => text.split(" ")).map(([device, address]) => ({
@@ -26,9 +30,17 @@ function choose({ addresses, routes = [], size = 3, told }: Machine): Promise<Ow
   const method: DiscoveryMethod = {
     name: "test",
     peers: () => Promise.resolve([]),
-    ownAddress: () => told instanceof Error ? Promise.reject(told) : Promise.resolve(told),
+    ownAddress: () => {
+      const answer = answers.length > 1 ? answers.shift() : answers[0];
+      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+    },
   };
-  return ownAddress({ method, clusterSize: size, network, log: new TestLog() }, new AbortController().signal);
+  const ports = { network, clock, log: new TestLog() };
+  const outcome = await clock.settle(
+    ownAddress({ method, clusterSize: size, ...ports }, new AbortController().signal),
+  );
+  if (outcome.status === "rejected") throw outcome.reason;
+  return outcome.value;
 }
 
 Deno.test("ownAddress() takes what the metadata service tells", async () => {
@@ -43,6 +55,15 @@ Deno.test("ownAddress() takes the default route where no metadata service is, or
   for (const told of [undefined, "", "0.0.0.0", "127.0.0.1", new E2dError("no_metadata_service", "Cannot find it")]) {
     assertEquals(await choose({ ...machine, told }), { host: "10.0.0.1", source: "default route" });
   }
+});
+
+Deno.test("ownAddress() asks a metadata service again that did not answer at first, before it takes another address", async () => {
+  const machine = { addresses: ["eth0 10.0.0.1"], routes: ["eth0"] };
+  const silent = new E2dError("no_metadata_service", "Cannot find it");
+  const busy = await choose({ ...machine, told: [silent, silent, silent, silent, "10.9.9.9"] });
+  assertEquals(busy, { host: "10.9.9.9", source: "metadata service" });
+  const never = await choose({ ...machine, told: [silent, silent, silent, silent, silent, "10.9.9.9"] });
+  assertEquals(never, { host: "10.0.0.1", source: "default route" });
 });
 
 Deno.test("ownAddress() takes a loopback address of its own from a metadata service that imitates a cloud", async () => {

@@ -59,11 +59,17 @@ class Fleet implements AsyncDisposable {
   async voters(ids: readonly string[]): Promise<void> {
     const node = this.nodes.get(ids[0]!)!;
     const client = await node.client();
-    await node.eventually(`with voters ${ids}`, async () => {
-      await client.ready(node.clientUrl, { timeoutMs: 1_000 });
-      const members = await client.memberList(node.clientUrl, { timeoutMs: 1_000 });
-      assertEquals(members.map(({ name, isLearner }) => isLearner ? `${name}?` : name).sort(), [...ids].sort());
-    });
+    try {
+      await node.eventually(`with voters ${ids}`, async () => {
+        await client.ready(node.clientUrl, { timeoutMs: 1_000 });
+        const members = await client.memberList(node.clientUrl, { timeoutMs: 1_000 });
+        assertEquals(members.map(({ name, isLearner }) => isLearner ? `${name}?` : name).sort(), [...ids].sort());
+      });
+    } catch (error) {
+      // The one that is missing knows best why.
+      for (const id of ids.slice(1)) console.error(`${id}:\n${this.nodes.get(id)?.lines.slice(-20).join("\n")}`);
+      throw error;
+    }
   }
 
   /** No log of any of them holds the secret. */
