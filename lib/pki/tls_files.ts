@@ -152,6 +152,9 @@ export async function readableWarning(files: Files, path: string): Promise<strin
   // A link lets everybody through, to where the file may not: Kubernetes mounts secrets so.
   const info = await files.info(path, { followLinks: true });
   if (info === undefined || (info.mode & 0o077) === 0) return undefined;
+  // A certificate by mistake: that is told elsewhere, and everybody may read it.
+  const text = new TextDecoder().decode(await files.read(path));
+  if (text.includes("-----BEGIN CERTIFICATE") && !text.includes("PRIVATE KEY-----")) return undefined;
   const who = (info.mode & 0o007) === 0 ? "its group" : "everybody on this machine";
   return `the key "${path}" can be read by ${who}: chmod 600 ${path}`;
 }
