@@ -5,6 +5,7 @@ import { assertEquals } from "./support/assert.ts";
 const allowed: Record<string, readonly string[]> = {
   "errors.ts": [],
   "ports.ts": [],
+  "units.ts": [],
   streams: ["errors.ts"],
   core: ["errors.ts", "ports.ts"],
   gossip: ["errors.ts", "ports.ts"],
@@ -16,7 +17,19 @@ const allowed: Record<string, readonly string[]> = {
   snapshot: ["errors.ts", "ports.ts", "streams", "storage"],
   etcd: ["errors.ts", "ports.ts", "streams"],
   e2db: [],
-  manager: ["errors.ts", "ports.ts", "streams", "core", "gossip", "etcd", "snapshot", "storage", "discovery", "pki"],
+  manager: [
+    "errors.ts",
+    "ports.ts",
+    "streams",
+    "core",
+    "gossip",
+    "etcd",
+    "snapshot",
+    "storage",
+    "discovery",
+    "pki",
+    "units.ts",
+  ],
   cli: ["*"],
 };
 

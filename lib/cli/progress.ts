@@ -1,4 +1,5 @@
 /** Draws how far a download is: a bar on a terminal, now and then a line elsewhere. */
+import { bytesText } from "../units.ts";
 
 export interface ProgressOutput {
   /** Columns of the terminal; undefined when the output is not one. */
@@ -14,14 +15,12 @@ export interface Progress {
 /** A bar is drawn again at most this often, and a line is written at most every tenth of the whole. */
 const redrawMs = 100;
 
-const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
-
-/** One line of at most `columns`: `etcd 3.6.14 [=====>     ]  45 %  10.3/22.9 MB`. */
+/** One line of at most `columns`: `etcd 3.6.14 [=====>     ]  45 %  10.3 MiB of 22.9 MiB`. */
 export function progressLine(title: string, { receivedBytes, totalBytes }: Progress, columns: number): string {
-  if (totalBytes === undefined || totalBytes === 0) return `${title}  ${megabytes(receivedBytes)} MB`.slice(0, columns);
+  if (totalBytes === undefined || totalBytes === 0) return `${title}  ${bytesText(receivedBytes)}`.slice(0, columns);
   const share = Math.min(1, receivedBytes / totalBytes);
   const percent = `${Math.floor(share * 100)}`.padStart(3);
-  const tail = `${percent} %  ${megabytes(receivedBytes)}/${megabytes(totalBytes)} MB`;
+  const tail = `${percent} %  ${bytesText(receivedBytes)} of ${bytesText(totalBytes)}`;
   const width = Math.min(40, columns - title.length - tail.length - 5);
   if (width < 10) return `${title} ${tail}`.slice(0, columns);
   const full = Math.floor(share * width);

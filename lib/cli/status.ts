@@ -5,6 +5,7 @@ import type { journalReport, MemberReport, SnapshotReport, StatusReport } from "
 import type { EtcdTls } from "../etcd/client_channel.ts";
 import { hostText } from "../manager/addresses.ts";
 import { systemClock } from "../sys/clock.ts";
+import { bytesText, durationText } from "../units.ts";
 import type { Terminal } from "./etcd.ts";
 import type { EndpointsReport } from "./status_endpoints.ts";
 
@@ -135,7 +136,7 @@ function memberRow(member: MemberReport, leaderIndex: number | undefined): strin
     dbSizeBytes === undefined ? "" : bytesText(dbSizeBytes),
     dbInUseBytes === undefined ? "" : bytesText(dbInUseBytes),
     raftLag === undefined ? "" : String(raftLag),
-    dataAgeMs === undefined ? "" : ageText(dataAgeMs),
+    dataAgeMs === undefined ? "" : durationText(dataAgeMs),
     gossip ?? "",
     alarms.join(","),
   ];
@@ -145,7 +146,7 @@ function snapshotsLine(
   { lastAt, lastRevision, verifiedAt, catalogue, why }: SnapshotReport,
   nowWallMs: number,
 ): string {
-  const age = (at: string) => ageText(nowWallMs - Date.parse(at));
+  const age = (at: string) => durationText(nowWallMs - Date.parse(at));
   const last = lastAt !== undefined
     ? `last ${age(lastAt)} ago, at revision ${lastRevision}, ` +
       (verifiedAt === undefined ? "never verified" : `verified ${age(verifiedAt)} ago`)
@@ -153,22 +154,6 @@ function snapshotsLine(
     ? "the store holds none"
     : "the store was not read yet";
   return `Snapshots: ${last}${why === undefined ? "" : `; the store cannot be read: ${why}`}`;
-}
-
-/** "0 s", "59 s", "3 min", "5 h", "12 d": rounded down. */
-export function ageText(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1_000));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3_600)} h`;
-  return `${Math.floor(seconds / 86_400)} d`;
-}
-
-function bytesText(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB"];
-  let at = 0;
-  for (; bytes >= 1_024 && at < units.length - 1; at++) bytes /= 1_024;
-  return `${at === 0 ? bytes : bytes.toFixed(1)} ${units[at]}`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {

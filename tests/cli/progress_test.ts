@@ -2,15 +2,15 @@ import { assertEquals } from "../support/assert.ts";
 import { ProgressBar, progressLine } from "../../lib/cli/progress.ts";
 
 Deno.test("progressLine() fits its columns and shows share and size", () => {
-  const half = { receivedBytes: 11_450_000, totalBytes: 22_900_000 };
-  assertEquals(progressLine("etcd 3.6.14", half, 60), "etcd 3.6.14 [============>            ]  50 %  11.4/22.9 MB");
+  const half = { receivedBytes: 11_429_478, totalBytes: 22_858_956 };
+  assertEquals(progressLine("etcd 3.6.14", half, 60), "etcd 3.6.14 [========>        ]  50 %  10.9 MiB of 21.8 MiB");
   for (const columns of [1, 20, 40, 60, 79, 200]) {
     for (const receivedBytes of [0, 1, 22_899_999, 22_900_000]) {
       const line = progressLine("etcd 3.6.14", { receivedBytes, totalBytes: 22_900_000 }, columns);
       assertEquals(line.length <= columns, true, `${columns}: ${line}`);
     }
   }
-  assertEquals(progressLine("etcd", { receivedBytes: 1_000_000, totalBytes: undefined }, 60), "etcd  1.0 MB");
+  assertEquals(progressLine("etcd", { receivedBytes: 1_048_576, totalBytes: undefined }, 60), "etcd  1 MiB");
 });
 
 Deno.test("ProgressBar draws on a terminal at most ten times a second, and always its end", () => {
@@ -34,5 +34,5 @@ Deno.test("ProgressBar writes a line every tenth where there is no terminal", ()
   for (let receivedBytes = 0; receivedBytes <= 1000; receivedBytes++) bar.update({ receivedBytes, totalBytes: 1000 });
   bar.end();
   assertEquals(written.length, 11);
-  assertEquals(written.every((line) => line.endsWith(" MB\n")), true);
+  assertEquals(written.every((line) => line.endsWith(" of 1000 B\n")), true);
 });

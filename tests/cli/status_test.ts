@@ -1,4 +1,4 @@
-import { ageText, endpointsText, statusText } from "../../lib/cli/status.ts";
+import { endpointsText, statusText } from "../../lib/cli/status.ts";
 import type { MemberReport, SnapshotReport } from "../../lib/manager/status_report.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
@@ -24,8 +24,8 @@ Deno.test("endpointsText() gives a verdict, what is wrong, and a row for each me
   assertEquals(textOf([leader]).split("\n").slice(0, 4), [
     "cluster c1: healthy",
     "",
-    "NAME  ID  ROLE    VERSION  DB       IN USE   LAG  DATA AGE  GOSSIP  ALARMS",
-    "a     1a  leader  3.6.14   2.0 MiB  1.0 MiB  0",
+    "NAME  ID  ROLE    VERSION  DB     IN USE  LAG  DATA AGE  GOSSIP  ALARMS",
+    "a     1a  leader  3.6.14   2 MiB  1 MiB   0",
   ]);
   assert(textOf([leader], ['"b" does not answer']).startsWith('cluster c1: works, but needs a look\n  "b" does not'));
   assert(textOf([leader], ["no member serves"], false).startsWith("cluster c1: no quorum\n  no member serves"));
@@ -55,16 +55,11 @@ Deno.test("statusText() tells how old each member's data and the newest snapshot
     }, nowMs);
   const lastAt = "2026-11-24T11:58:00Z";
   const told = text({ lastAt, lastRevision: 7, verifiedAt: "2026-11-24T11:59:01Z" });
-  assert(/^a .* 0 +0 s/m.test(told) && /^b .* 0 +1 min/m.test(told), told);
+  assert(/^a .* 0 +0 s/m.test(told) && /^b .* 0 +61 s/m.test(told), told);
   assert(told.includes("Snapshots: last 2 min ago, at revision 7, verified 59 s ago\n"), told);
   assert(text({ lastAt }).includes("never verified"));
   assert(text({ catalogue: "absent" }).includes("Snapshots: the store holds none"));
   assert(text({ catalogue: "unknown" }).includes("Snapshots: the store was not read yet"));
   const broken = text({ lastAt, catalogue: "unreadable", why: "no route" });
   assert(/last 2 min ago.*the store cannot be read: no route/.test(broken), broken);
-});
-
-Deno.test("ageText() rounds down and never calls a clock that runs behind older than now", () => {
-  const ages = [-5_000, 59_999, 60_000, 3_599_999, 3_600_000, 172_799_999, 172_800_000].map(ageText);
-  assertEquals(ages, ["0 s", "59 s", "1 min", "59 min", "1 h", "47 h", "2 d"]);
 });

@@ -2,16 +2,8 @@
 import type { StatusReport } from "../status_report.ts";
 import type { PageDocument, PageElement } from "./dom.ts";
 import { type Plot, type PlotBox, rounded } from "./plot.ts";
-import {
-  type Concern,
-  durationText,
-  type Fact,
-  memberLevel,
-  memberState,
-  type Row,
-  rowsMost,
-  type Verdict,
-} from "./view.ts";
+import { type Concern, type Fact, memberLevel, memberState, type Row, rowsMost, type Verdict } from "./view.ts";
+import { durationText } from "../../units.ts";
 
 export function byId(document: PageDocument, id: string): PageElement {
   const found = document.getElementById(id);

@@ -1,5 +1,5 @@
 /**
- * The script of the page: the functions of view.ts, plot.ts and draw.ts as this program itself has them, and `startPage`,
+ * The script of the page: the functions of view.ts, plot.ts, draw.ts and units.ts as this program itself has them, and `startPage`,
  * which asks the node and shows what it says. No build step stands between source and browser.
  */
 import type { StatusReport } from "../status_report.ts";
@@ -12,12 +12,10 @@ import { bytesScale, countScale, memberSeries, plotOf, type Series, snapshotAgeS
 import * as view from "./view.ts";
 import {
   ago,
-  bytesText,
   certificateRows,
   clockText,
   type Decision,
   decisionRows,
-  durationText,
   type Fact,
   factsOf,
   memberRows,
@@ -27,6 +25,8 @@ import {
   type Verdict,
   verdictOf,
 } from "./view.ts";
+import * as units from "../../units.ts";
+import { bytesText, durationText } from "../../units.ts";
 
 export interface PageHost {
   readonly document: PageDocument;
@@ -132,7 +132,7 @@ export function startPage({ document, fetch, clock, every }: PageHost): void {
       document,
       "members-note",
       now.members.some(({ reachable }) => reachable === undefined)
-        ? "“Not asked”: the node beside the leader asks every member; open its page for their sizes and lag."
+        ? "“Not asked”: nothing was heard of it in the last 15 seconds; it is asked each five."
         : "",
     );
     const nameOf = (id: string) => now.members.find((member) => member.id === id)?.name || id;
@@ -206,7 +206,7 @@ export function startPage({ document, fetch, clock, every }: PageHost): void {
 
 /** What the browser runs. */
 export function pageScript(): string {
-  const functions = [view, plot, draw].flatMap((module) => Object.values(module)).concat(startPage as never);
+  const functions = [units, view, plot, draw].flatMap((module) => Object.values(module)).concat(startPage as never);
   return [
     '"use strict";',
     ...functions.map(String),

@@ -1,9 +1,10 @@
 /**
  * What the page shows, made from what the node tells: plain values in, plain values out. These functions are sent to the
- * browser as they stand here (script.ts), so each uses nothing but its arguments and the other functions of this folder.
+ * browser as they stand here (script.ts), so each uses nothing but its arguments and the other functions of this folder and of units.ts.
  */
 import type { journalReport, MemberReport, StatusReport } from "../status_report.ts";
 import type { StatusSample } from "../status_history.ts";
+import { bytesText, durationText } from "../../units.ts";
 
 /** `good`: nothing to do. `look`: works, a human should look today. `bad`: now. `wait`: the node works on it. */
 export type Level = "good" | "look" | "bad" | "wait";
@@ -334,20 +335,4 @@ export function daysText(days: number): string {
 
 export function ago(ms: number): string {
   return Number.isFinite(ms) ? `${durationText(ms)} ago` : "–";
-}
-
-export function durationText(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1_000));
-  if (seconds < 120) return `${seconds} s`;
-  if (seconds < 7_200) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)} h`;
-  return `${Math.floor(seconds / 86_400)} days`;
-}
-
-export function bytesText(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = bytes;
-  let at = 0;
-  for (; value >= 1_024 && at < units.length - 1; at++) value /= 1_024;
-  return `${at === 0 || Number.isInteger(value) ? value : value.toFixed(1)} ${units[at]}`;
 }

@@ -1,8 +1,6 @@
 import {
-  bytesText,
   concernsOf,
   decisionRows,
-  durationText,
   factsOf,
   memberRows,
   otherRows,
@@ -11,6 +9,7 @@ import {
   verdictOf,
 } from "../../../lib/manager/page/view.ts";
 import type { MemberReport, StatusReport } from "../../../lib/manager/status_report.ts";
+import { durationText } from "../../../lib/units.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 
 const member = (name: string, more: Partial<MemberReport> = {}): MemberReport => ({
@@ -184,16 +183,5 @@ Deno.test("decisionRows() puts the newest first and bounds them", () => {
   assertEquals(decisionRows([line(1), line(2), line(3)], 2).map(({ cells }) => cells), [
     ["2026-11-24 02:00:03", "waits", "wait", "for a peer (3 times)", "peers=2"],
     ["2026-11-24 02:00:02", "waits", "wait", "for a peer (2 times)", "peers=2"],
-  ]);
-});
-
-Deno.test("bytesText() and durationText() change their unit at its size", () => {
-  assertEquals([0, 1_023, 1_024, 1_572_864].map(bytesText), ["0 B", "1023 B", "1 KiB", "1.5 MiB"]);
-  assertEquals([-5, 119_000, 120_000, 7_200_000, 172_800_000].map(durationText), [
-    "0 s",
-    "119 s",
-    "2 min",
-    "2 h",
-    "2 days",
   ]);
 });
