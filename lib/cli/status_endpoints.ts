@@ -3,7 +3,7 @@ import { type EtcdClient, openEtcd } from "../etcd/client.ts";
 import type { EtcdTls } from "../etcd/client_channel.ts";
 import type { EtcdMemberInfo, EtcdStatus } from "../etcd/client_status.ts";
 import { describeError, E2dError } from "../errors.ts";
-import { memberFacts, type MemberReport } from "../manager/status_report.ts";
+import { byName, memberFacts, type MemberReport } from "../manager/status_report.ts";
 import { systemClock } from "../sys/clock.ts";
 import { enableGrpcTls } from "../sys/grpc_tls.ts";
 
@@ -45,7 +45,7 @@ export async function askEndpoints(
         // Those of others are told by them.
         alarms: (answer?.alarms ?? []).filter((alarm) => !alarm.includes(" of ")),
       };
-    });
+    }).sort(byName);
     const reasons = [
       ...(quorum ? [] : ["no member serves a linearizable read: there is no quorum"]),
       ...members.filter(({ reachable }) => reachable === false).map(({ name, id }) =>

@@ -144,6 +144,7 @@ function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
   const { node, now } = turn;
   const before = node.endpoints.get(endpoint);
   const nowMs = now.monotonicMs;
+  const own = endpoint === node.self.clientUrl ? probe : node.endpoints.get(node.self.clientUrl)?.last;
   let next: EndpointFacts;
   if (probe.kind === "answer") {
     const moved = before === undefined || probe.raftAppliedIndex > before.appliedIndex;
@@ -154,6 +155,7 @@ function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
       appliedIndex: probe.raftAppliedIndex,
       progressAtMs: moved ? nowMs : before.progressAtMs,
       ...currentAt(node, probe, before, nowMs),
+      ...(own?.kind === "answer" ? { ownRaftIndex: own.raftIndex } : {}),
     };
   } else {
     next = {

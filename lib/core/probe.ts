@@ -6,6 +6,8 @@ import type { Turn } from "./turn.ts";
 
 const quickMs = 500;
 const calmMs = 1_000;
+/** The other members, of one that has nothing to decide of them: for `e2d status`, which may be asked of any node. */
+const aloofMs = 5_000;
 /** An answer that never came is given up after this, and the endpoint is asked again. */
 const catalogueEveryMs = 10_000;
 /** Beside a cluster that serves, for people alone: others save, and retention removes. */
@@ -25,16 +27,15 @@ function askEndpoints(turn: Turn): void {
   const leading = running && leads(freshAnswer(node.endpoints.get(node.self.clientUrl), now.monotonicMs));
   // A plan may come to this node, and then it must know how the others are.
   const all = leading || node.plan !== undefined;
-  if (all || !serving) {
-    for (const peer of node.peers) {
-      const here = peer.state === "alive" || peer.state === "suspect";
-      const worth = peer.status === "running" || peer.facts?.data.kind === "held";
-      if (all || here && worth) targets.set(peer.clientUrl, serving ? calmMs : quickMs);
-    }
-    if (running && node.data.kind === "valid") {
-      for (const member of node.data.members) {
-        for (const url of member.clientUrls) if (!targets.has(url)) targets.set(url, serving ? calmMs : quickMs);
-      }
+  const othersMs = !serving ? quickMs : all ? calmMs : aloofMs;
+  for (const peer of node.peers) {
+    const here = peer.state === "alive" || peer.state === "suspect";
+    const worth = peer.status === "running" || peer.facts?.data.kind === "held";
+    if (all || here && worth) targets.set(peer.clientUrl, othersMs);
+  }
+  if (running && node.data.kind === "valid") {
+    for (const member of node.data.members) {
+      for (const url of member.clientUrls) if (!targets.has(url)) targets.set(url, othersMs);
     }
   }
   const due: string[] = [];
@@ -56,7 +57,8 @@ function askEndpoints(turn: Turn): void {
 function askCatalogue(turn: Turn): void {
   const { node, now } = turn;
   if (!node.settings.snapshots) return;
-  const everyMs = isCalm(node) ? catalogueCalmMs : catalogueEveryMs;
+  // A cluster's first snapshot is waited for: the operator looks whether it works.
+  const everyMs = isCalm(node) && node.store.look.kind !== "absent" ? catalogueCalmMs : catalogueEveryMs;
   const last = node.catalogueAskedMs;
   if (last !== undefined && now.monotonicMs - last < everyMs) return;
   node.catalogueAskedMs = now.monotonicMs;

@@ -153,6 +153,8 @@ export interface ValidData {
   readonly revision: number;
   readonly raftTerm: number;
   readonly raftIndex: number;
+  /** The oldest minor version of etcd that starts on it, "3.6"; undefined where nothing says so. */
+  readonly etcdAtLeast?: string;
 }
 
 export type GossipState = "alive" | "suspect" | "dead" | "left";
@@ -289,6 +291,8 @@ export interface EndpointFacts {
    * none, when it had applied what the own, leading member had. Undefined: not since this node watches it.
    */
   readonly currentAtMs?: number;
+  /** The own member's raft index as it was known when this came: the lag is counted from it. Undefined: not known. */
+  readonly ownRaftIndex?: number;
 }
 
 export type Catalogue =

@@ -39,7 +39,7 @@ export interface MemberReport {
   readonly name: string;
   readonly peerUrls: readonly string[];
   readonly role: "leader" | "voter" | "learner" | "unstarted";
-  /** Undefined while nothing was heard of it: only the node beside the leader asks all of them. */
+  /** Undefined while nothing was heard of it. */
   readonly reachable?: boolean;
   readonly version?: string;
   readonly dbSizeBytes?: number;
@@ -62,13 +62,13 @@ export interface StatusSources {
 }
 
 const dayMs = 86_400_000;
-/** The node beside the leader asks every member each second; what another node heard while it started says nothing. */
+/** Every member is asked at least each five seconds (core/probe.ts); of an older answer nothing is said. */
 const heardLatelyMs = 15_000;
 
 export function statusReport({ node, certificates, nowWallMs, nowMs }: StatusSources): StatusReport {
   const own = answerAt(node, node.self.clientUrl);
   const members = (own?.members.length ? own.members : node.data.kind === "valid" ? node.data.members : [])
-    .map((member) => memberReport(member, { node, own, nowMs }));
+    .map((member) => memberReport(member, { node, own, nowMs })).sort(byName);
   const reasons = reasonsOf(node, own, certificates);
   return {
     name: node.self.name,
@@ -96,6 +96,9 @@ export function statusReport({ node, certificates, nowWallMs, nowMs }: StatusSou
     ...(node.plan === undefined ? {} : { plan: { id: node.plan.id, text: node.plan.text } }),
   };
 }
+
+/** Ids are by chance; names are how people look for a member. */
+export const byName = (a: MemberReport, b: MemberReport) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 
 const iso = (ms: number) => new Date(ms).toISOString();
 
@@ -137,7 +140,7 @@ function memberReport(
   const peer = node.peers.find(({ name }) => name === member.name) ??
     node.peers.find(({ peerUrl }) => member.peerUrls.includes(peerUrl));
   return {
-    ...memberFacts(member, answer, { leaderId: own?.leaderId, raftIndex: own?.raftIndex }),
+    ...memberFacts(member, answer, { leaderId: own?.leaderId, raftIndex: facts?.ownRaftIndex }),
     ...(facts === undefined ? {} : { reachable: answer !== undefined }),
     ...(currentAtMs === undefined || facts === undefined ? {} : { dataAgeMs: Math.max(0, nowMs - currentAtMs) }),
     alarms: answer?.alarms ?? [],

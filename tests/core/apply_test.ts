@@ -1,7 +1,8 @@
 import { createNode, type Node, step } from "../../lib/core/node.ts";
+import type { Event } from "../../lib/core/event.ts";
 import type { EtcdProbe, Settings } from "../../lib/core/view.ts";
 import { assertEquals } from "../support/assert.ts";
-import { answer, member } from "./facts.ts";
+import { answer, data, member } from "./facts.ts";
 
 const members = ["a", "b"].map((name) => member(name));
 const at = (monotonicMs: number) => ({ monotonicMs, wallMs: 1_000_000 + monotonicMs });
@@ -39,4 +40,22 @@ Deno.test("a look into the store while this node serves is for people: what is f
   const why = { kind: "unreadable", code: "x", why: "no route" } as const;
   const after = step(serving, { kind: "catalogue", catalogue: why }, at(2)).node;
   assertEquals([after.store.look.kind, after.store.newest], ["unreadable", newest]);
+});
+
+Deno.test("any node knows the members: one that does not lead asks the others, too, each five seconds", () => {
+  const asked = (leaderId: string) => {
+    const [a, b] = members.map(({ clientUrls }) => clientUrls[0]!) as [string, string];
+    let node = nodeA({ phase: "serving", data: data("a", members), etcd: { kind: "ready", sinceMs: 0 } });
+    let times = 0;
+    for (let ms = 100; ms <= 10_000; ms += 100) {
+      const own: Event = { kind: "probed", endpoint: a, probe: answer("a", members, { leaderId }) };
+      for (const event of [own, { kind: "timer" } as const]) {
+        const { node: next, effects } = step(node, event, at(ms));
+        node = next;
+        times += effects.filter((effect) => effect.kind === "probe" && effect.endpoints.includes(b)).length;
+      }
+    }
+    return times;
+  };
+  assertEquals([asked("id-a"), asked("id-b")], [10, 2]);
 });
