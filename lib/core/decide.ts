@@ -6,7 +6,9 @@ import { accompany, recover, standDown } from "./accompany.ts";
 import { beginCommit, carryCommit, found, withoutProposal } from "./carry_founding.ts";
 import { decideFounding } from "./commit.ts";
 import type { InitialMember } from "./effect.ts";
+import { oldestMinor } from "./etcd_version.ts";
 import { askWorld } from "./probe.ts";
+import { answerOf } from "./quorum.ts";
 import { decideJoin } from "./replace.ts";
 import { serve } from "./serve.ts";
 import { decideStart, lineageToJoin, settleMs } from "./start.ts";
@@ -97,9 +99,16 @@ function gather(turn: Turn): void {
       return;
     case "restart":
       withoutProposal(turn);
-      if (!turn.ask("local", { kind: "startEtcd", start: { state: "restart", othersServe: outcome.othersServe } })) {
-        return;
-      }
+      if (
+        !turn.ask("local", {
+          kind: "startEtcd",
+          start: {
+            state: "restart",
+            othersServe: outcome.othersServe,
+            atLeast: node.data.kind === "valid" ? node.data.etcdAtLeast : undefined,
+          },
+        })
+      ) return;
       turn.status(goWaitsForUs(turn) ? "pending" : "unknown");
       turn.enter("restarting", outcome.reason);
       return;
@@ -153,8 +162,10 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
       const others: InitialMember[] = cluster.answer.members
         .filter((member) => member.id !== step.member.id && member.name !== "")
         .flatMap((member) => member.peerUrls.map((peerUrl) => ({ name: member.name, peerUrl })));
+      // etcd refuses to join a cluster of a newer version, which is that of the oldest of its members.
+      const atLeast = oldestMinor(cluster.answer.members.flatMap((member) => answerOf(member, view)?.version ?? []));
       const initialCluster = [...others, { name: node.self.name, peerUrl: node.self.peerUrl }];
-      turn.ask("local", { kind: "startEtcd", start: { state: "existing", initialCluster } });
+      turn.ask("local", { kind: "startEtcd", start: { state: "existing", initialCluster, atLeast } });
       return;
     }
     default:

@@ -114,16 +114,21 @@ export type Effect =
   | { readonly kind: "exit"; readonly code: number; readonly reason: Reason };
 
 /** How etcd is to be started. */
+/** `atLeast`: the oldest minor version of etcd, "3.7", that this data or this cluster takes. */
 export type EtcdStart =
   /**
    * The data-dir says all that is needed. `othersServe`: the cluster answers without this member, so its data can be
    * compared with theirs before it serves.
    */
-  | { readonly state: "restart"; readonly othersServe: boolean }
+  | { readonly state: "restart"; readonly othersServe: boolean; readonly atLeast?: string | undefined }
   /** A founding member: `--initial-cluster-state new`. */
   | { readonly state: "new"; readonly initialCluster: readonly InitialMember[]; readonly token: string }
   /** An added learner: `--initial-cluster-state existing`. */
-  | { readonly state: "existing"; readonly initialCluster: readonly InitialMember[] };
+  | {
+    readonly state: "existing";
+    readonly initialCluster: readonly InitialMember[];
+    readonly atLeast?: string | undefined;
+  };
 
 export interface InitialMember {
   readonly name: string;

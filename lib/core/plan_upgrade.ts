@@ -3,22 +3,11 @@
  * over and its member comes last. One minor version at a time, and never along a path that is known to be bad. The way
  * back is the same, after etcd has been told to make its data the older version's.
  */
+import { parseVersion } from "./etcd_version.ts";
 import type { Operation } from "./plan.ts";
 import type { PlanOutcome } from "./plan_scale.ts";
 import { answerOf, changeInProgress, isHealthy } from "./quorum.ts";
 import type { EtcdAnswer, View } from "./view.ts";
-
-interface Version {
-  readonly major: number;
-  readonly minor: number;
-  readonly patch: number;
-}
-
-function parseVersion(text: string): Version | undefined {
-  const match = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(text);
-  if (match === null) return undefined;
-  return { major: Number(match[1]), minor: Number(match[2]), patch: Number(match[3] ?? 0) };
-}
 
 /**
  * Members of 3.5 before 3.5.26 may carry removed members over into 3.6, where they come back to life

@@ -10,9 +10,8 @@
 import { describeError, isE2dError } from "../errors.ts";
 import type { FileReader, Files } from "../ports.ts";
 import type { EtcdMemberInfo } from "./client_status.ts";
-import { type DatabaseFacts, memberOf, readDatabase } from "./data_dir_database.ts";
+import { type DatabaseFacts, memberOf, oldestEtcdFor, readDatabase } from "./data_dir_database.ts";
 import { readWal, type WalFacts } from "./wal.ts";
-import { compareVersions, parseVersion } from "./version.ts";
 
 export type DataDirFacts =
   | { readonly kind: "absent" }
@@ -37,8 +36,8 @@ export interface ValidDataDir {
   readonly raftIndex: number;
   /** Ids of members that were removed, as far as this one has heard of it; it may be among them. */
   readonly removedIds: readonly string[];
-  readonly clusterVersion?: string;
-  readonly storageVersion?: string;
+  /** The oldest minor version of etcd that starts on it, "3.6"; undefined where nothing says so. */
+  readonly etcdAtLeast?: string;
 }
 
 export interface DataDirPorts {
@@ -46,26 +45,17 @@ export interface DataDirPorts {
   readonly reader: FileReader;
 }
 
-export interface InspectOptions {
-  /** The etcd that is to run on it, "3.6.14": data of a newer format is `unreadable` then, as that etcd would refuse it. */
-  readonly etcdVersion?: string;
-}
-
 /** Throws nothing. Reads a few pages of the database, and the newest log file: some milliseconds, whatever the size. */
-export async function inspectDataDir(
-  path: string,
-  ports: DataDirPorts,
-  options: InspectOptions = {},
-): Promise<DataDirFacts> {
+export async function inspectDataDir(path: string, ports: DataDirPorts): Promise<DataDirFacts> {
   try {
-    return await inspect(path, ports, options);
+    return await inspect(path, ports);
   } catch (error) {
     if (isE2dError(error, "data_damaged")) return { kind: "damaged", what: error.message };
     return { kind: "unreadable", why: describeError(error) };
   }
 }
 
-async function inspect(path: string, ports: DataDirPorts, options: InspectOptions): Promise<DataDirFacts> {
+async function inspect(path: string, ports: DataDirPorts): Promise<DataDirFacts> {
   const { files } = ports;
   const info = await files.info(path);
   if (info === undefined) return { kind: "absent" };
@@ -82,7 +72,7 @@ async function inspect(path: string, ports: DataDirPorts, options: InspectOption
     };
   }
   if (await isHollow(`${path}/member`, files)) return { kind: "empty" };
-  return await inspectMember(path, ports, options);
+  return await inspectMember(path, ports);
 }
 
 const quote = (name: string) => `"${name}"`;
@@ -99,11 +89,7 @@ async function isHollow(path: string, files: DataDirPorts["files"], depth = 0): 
   return true;
 }
 
-async function inspectMember(
-  path: string,
-  { files, reader }: DataDirPorts,
-  { etcdVersion }: InspectOptions,
-): Promise<DataDirFacts> {
+async function inspectMember(path: string, { files, reader }: DataDirPorts): Promise<DataDirFacts> {
   const database = "member/snap/db";
   // A missing log may as well be a missing disk: the links are looked at before the contents.
   for (const folder of ["member", "member/snap", "member/wal"]) {
@@ -124,8 +110,6 @@ async function inspectMember(
     return { kind: "damaged", what: "there is no log in member/wal" };
   }
   if (facts === undefined) return { kind: "damaged", what: `there is no ${database}` };
-  const newer = etcdVersion === undefined ? undefined : newerThan(facts, etcdVersion);
-  if (newer !== undefined) return { kind: "unreadable", why: newer };
   return valid(log, facts);
 }
 
@@ -140,7 +124,7 @@ function valid(log: WalFacts, facts: DatabaseFacts): ValidDataDir {
   const outdated = !facts.members.some(isOwn) && !facts.removedIds.includes(log.memberId) && logged.some(isOwn);
   const members = facts.members.length === 0 || outdated ? logged : facts.members;
   const own = members.find(isOwn);
-  const { clusterVersion, storageVersion } = facts;
+  const etcdAtLeast = oldestEtcdFor(facts);
   return {
     kind: "valid",
     name: own?.name ?? "",
@@ -152,8 +136,7 @@ function valid(log: WalFacts, facts: DatabaseFacts): ValidDataDir {
     raftTerm: Math.max(facts.raftTerm, log.raftTerm),
     raftIndex: facts.raftIndex,
     removedIds: facts.removedIds,
-    ...(clusterVersion !== undefined && { clusterVersion }),
-    ...(storageVersion !== undefined && { storageVersion }),
+    ...(etcdAtLeast !== undefined && { etcdAtLeast }),
   };
 }
 
@@ -165,24 +148,4 @@ function membersOf({ confChanges, commitIndex }: WalFacts): EtcdMemberInfo[] {
     else if (context.length > 0) members.set(memberId, memberOf(memberId, context));
   }
   return [...members.values()];
-}
-
-/** One sentence when this etcd is too old for the data. Patch releases share their format. */
-function newerThan({ clusterVersion, storageVersion, downgradeTo }: DatabaseFacts, etcdVersion: string) {
-  const binary = minorOf(etcdVersion);
-  const isNewer = (version: string | undefined) => {
-    const minor = version === undefined ? undefined : minorOf(version);
-    return minor !== undefined && binary !== undefined && compareVersions(minor, binary) > 0;
-  };
-  if (isNewer(storageVersion)) return `its format is that of etcd ${storageVersion}, newer than etcd ${etcdVersion}`;
-  // While a downgrade is under way the cluster's version comes down last.
-  if (isNewer(clusterVersion) && (downgradeTo === undefined || isNewer(downgradeTo))) {
-    return `its cluster runs as etcd ${clusterVersion}, newer than etcd ${etcdVersion}`;
-  }
-  return undefined;
-}
-
-function minorOf(text: string) {
-  const version = parseVersion(text);
-  return version && { ...version, patch: 0, preRelease: "" };
 }

@@ -5,6 +5,7 @@
 import type { FileReader, OpenFile } from "../ports.ts";
 import { type BoltBucket, type BoltEntry, BoltTree, damage, readBoltMeta } from "./bolt.ts";
 import type { EtcdMemberInfo } from "./client_status.ts";
+import { isBefore } from "./version.ts";
 
 export interface DatabaseFacts {
   /** The newest revision that was committed to the file; 1 for a store that never had a key. */
@@ -23,6 +24,27 @@ export interface DatabaseFacts {
   /** The version that a downgrade under way leads to. */
   readonly downgradeTo?: string;
 }
+
+/**
+ * The oldest minor version of etcd that starts on this data, "3.6"; undefined where the data names none. etcd refuses a
+ * newer format (server/storage/schema) and a cluster of a newer version (server/etcdserver/api/membership). While a
+ * downgrade is under way the cluster's version comes down last.
+ */
+export function oldestEtcdFor(
+  { clusterVersion, storageVersion, downgradeTo }: Pick<
+    DatabaseFacts,
+    "clusterVersion" | "storageVersion" | "downgradeTo"
+  >,
+): string | undefined {
+  const cluster = downgradeTo !== undefined && clusterVersion !== undefined
+    ? [clusterVersion, downgradeTo].sort(byMinor)[0]
+    : clusterVersion;
+  const newest = [cluster, storageVersion].filter((version) => version !== undefined).sort(byMinor).at(-1);
+  return newest === undefined ? undefined : minorOf(newest);
+}
+
+const minorOf = (version: string) => version.split(".").slice(0, 2).join(".");
+const byMinor = (a: string, b: string) => a === b ? 0 : isBefore(a, minorOf(b)) ? -1 : 1;
 
 /**
  * A database that is being written to gives its pages new contents two transactions later: then what was read may belong

@@ -9,7 +9,7 @@ export interface EtcdExit {
   readonly code: number;
   readonly signal: string | undefined;
   readonly cause: ExitCause;
-  /** Its last lines, oldest first. */
+  /** Its last lines but for stack frames, oldest first. */
   readonly tail: readonly string[];
 }
 
@@ -30,6 +30,8 @@ export interface EtcdProcessPorts {
 }
 
 const tailLines = 30;
+/** Frames of Go's stack traces: they follow the words that say why, and would push those out. */
+const frame = /^\t|^goroutine \d+ \[|^created by |^\S+\(.*\)$/;
 const lineMaxChars = 16_384;
 /** A child that the process left behind may hold the pipe open: the last words are waited for this long. */
 const lastWordsMs = 500;
@@ -44,7 +46,7 @@ export async function startEtcdProcess(
   const tail: string[] = [];
   const note = (line: string) => {
     if (line.trim() === "") return;
-    tail.push(line.slice(0, 2_000));
+    if (!frame.test(line)) tail.push(line.slice(0, 2_000));
     if (tail.length > tailLines) tail.shift();
     const { level, message, fields } = parseLogLine(line);
     log[level](message, fields);

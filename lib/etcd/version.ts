@@ -38,6 +38,19 @@ export function compareVersions(a: EtcdVersion, b: EtcdVersion): number {
   return a.preRelease < b.preRelease ? -1 : 1;
 }
 
+/** True when this version, "3.6.14", is older than any of that minor version, "3.7". */
+export function isBefore(version: string, minor: string): boolean {
+  const [one, other] = [parseVersion(version), parseVersion(`${minor}.0`)];
+  return one !== undefined && other !== undefined && compareVersions({ ...one, preRelease: "" }, other) < 0;
+}
+
+/** "3.7" of "3.6.14"; undefined where e2d manages none that is newer. */
+export function minorAfter(version: string): string | undefined {
+  const one = parseVersion(version);
+  if (one === undefined || !isSupported({ ...one, minor: one.minor + 1 })) return undefined;
+  return `${one.major}.${one.minor + 1}`;
+}
+
 /** True from 3.4.0 to the last 3.7. */
 export function isSupported({ major, minor }: EtcdVersion): boolean {
   return major === oldestMinor.major && minor >= oldestMinor.minor && minor <= newestMinor.minor;

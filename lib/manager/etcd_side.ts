@@ -10,6 +10,7 @@ import { etcdArgs, type EtcdSettings } from "../etcd/args.ts";
 import { exitHint } from "../etcd/exit_cause.ts";
 import { type EtcdExit, type EtcdProcess, startEtcdProcess } from "../etcd/process.ts";
 import type { EtcdPrograms } from "../etcd/provider.ts";
+import { isBefore, minorAfter } from "../etcd/version.ts";
 import type { Hold } from "./hold.ts";
 
 export interface EtcdSideOptions {
@@ -17,8 +18,10 @@ export interface EtcdSideOptions {
   readonly log: Logger;
   readonly processes: Processes;
   readonly hold: Hold;
-  /** The etcd to run now. */
+  /** The etcd to run, unless data or cluster are of a newer minor version. */
   readonly programs: EtcdPrograms;
+  /** The newest etcd of a minor version, "3.7". */
+  readonly provide: (minor: string) => Promise<EtcdPrograms>;
   /** All but the version. */
   readonly settings: Omit<EtcdSettings, "version">;
   /** True when the own etcd answers and knows a leader. Bounded in time by its maker; never throws. */
@@ -57,9 +60,29 @@ export class EtcdSide {
     return this.#lastExit;
   }
 
+  /**
+   * The etcd to run from now on is of this minor version or a newer one: after an upgrade `--etcd-version` may still name
+   * the former. Throws what `provide` throws.
+   */
+  async requireAtLeast(minor: string | undefined): Promise<void> {
+    const { version } = this.#programs;
+    if (minor === undefined || !isBefore(version, minor)) return;
+    this.#programs = await this.#options.provide(minor);
+    this.#options.log.warn("the cluster is newer than the etcd that was asked for, which could not serve it", {
+      asked: version,
+      runs: this.#programs.version,
+    });
+  }
+
   /** Resolves when the process runs, which says nothing of its health. Throws E2dError `process_start`. */
   async start(start: EtcdStart): Promise<void> {
     if (this.#process !== undefined) return;
+    if (start.state !== "new") await this.requireAtLeast(start.atLeast);
+    // What is in etcd's log alone, nothing but an etcd reads: right after an upgrade the database does not say it yet.
+    if (this.#lastExit?.cause === "version_too_old") {
+      await this.requireAtLeast(minorAfter(this.#programs.version));
+      this.#lastExit = undefined;
+    }
     const { clock, log, processes, hold, settings } = this.#options;
     const args = etcdArgs({ ...settings, version: this.#programs.version }, start);
     log.info("starting etcd", { version: this.#programs.version, state: start.state, program: this.#programs.etcd });

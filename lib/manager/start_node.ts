@@ -184,6 +184,7 @@ async function live(
     processes: system.processes,
     hold,
     programs: prepared.programs,
+    provide: (minor) => system.provideEtcd({ minor }),
     settings: {
       name: identity.name,
       dataDir,
@@ -433,7 +434,10 @@ async function openSnapshotSide(
     host: addresses.peer.host,
     dataDir,
     client,
-    programs: () => etcd.programs,
+    programs: async (atLeast) => {
+      await etcd.requireAtLeast(atLeast);
+      return etcd.programs;
+    },
     withoutEtcd: (work) => etcd.without(work),
     origin,
   }, system);

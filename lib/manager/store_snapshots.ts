@@ -11,6 +11,7 @@ import type { Catalogue, Founding } from "../core/view.ts";
 import type { EtcdClient } from "../etcd/client.ts";
 import { copyForExport } from "../etcd/copy_data_dir.ts";
 import { inspectDataDir } from "../etcd/data_dir.ts";
+import { oldestEtcdFor, readDatabase } from "../etcd/data_dir_database.ts";
 import type { EtcdPrograms } from "../etcd/provider.ts";
 import { restoreSnapshot } from "../etcd/restore.ts";
 import { exportFromCopy } from "../etcd/survivor.ts";
@@ -59,7 +60,8 @@ export interface StoreSnapshotOptions {
   readonly host: string;
   readonly dataDir: string;
   readonly client: EtcdClient;
-  readonly programs: () => EtcdPrograms;
+  /** Of this minor version or a newer one. */
+  readonly programs: (atLeast?: string) => Promise<EtcdPrograms>;
   /** Stops the own etcd for as long as `work` takes, and starts it again if it ran. */
   readonly withoutEtcd: <T>(work: () => Promise<T>) => Promise<T>;
   /** How this node came to its data. */
@@ -147,7 +149,13 @@ export class StoreSnapshots implements SnapshotSide {
     const { self, dataDir, programs } = this.#options;
     const { files, staging, log, clock } = this.#ports;
     const done = `${this.#work}/${founding.lineage.token}.done`;
-    if (await files.info(done) !== undefined && (await inspectDataDir(dataDir, this.#ports)).kind === "valid") return;
+    if (await files.info(done) !== undefined) {
+      const made = await inspectDataDir(dataDir, this.#ports);
+      if (made.kind === "valid") {
+        await programs(made.etcdAtLeast);
+        return;
+      }
+    }
     const snapshotPath = this.#preparedPath(founding);
     const info = await files.info(snapshotPath);
     if (info === undefined) {
@@ -155,10 +163,12 @@ export class StoreSnapshots implements SnapshotSide {
         hint: "it is fetched again",
       });
     }
+    const held = await readDatabase(snapshotPath, this.#ports.reader);
+    const chosen = await programs(held && oldestEtcdFor(held));
     const startedMs = clock.monotonicMs();
     const { data, revisionBumped } = await restoreSnapshot(
       {
-        programs: programs(),
+        programs: chosen,
         snapshotPath,
         dataDir,
         name: self.name,
@@ -205,7 +215,7 @@ export class StoreSnapshots implements SnapshotSide {
     await withoutEtcd(() => copyForExport(dataDir, copyDir, this.#ports, this.#closing.signal));
     await staging.remove(socketDir);
     await files.makeDirectory(socketDir, { mode: 0o700 });
-    const { etcd, version } = programs();
+    const { etcd, version } = await programs();
     const exported = await exportFromCopy(
       { etcd, version, copyDir, name: self.name, socketDir },
       this.#ports,

@@ -1,0 +1,115 @@
+/** A plan whose acting node loses its power at each of its steps is finished by whoever leads next, while clients write. */
+import { assert, assertEquals } from "../support/assert.ts";
+import { eventually, temporaryDirectory } from "../support/fixtures.ts";
+import { etcdDir } from "../support/parts.ts";
+import { Cluster, names } from "./cluster.ts";
+import { e2d, type LogEntry } from "./node_process.ts";
+import { Writers } from "./writers.ts";
+
+const cancelled = { sanitizeResources: false };
+
+/**
+ * Asks for a plan at "a" and kills the node that first decides each kind of step, at once, until no node has a plan any
+ * more. The nodes are started again as a service manager does it. Resolves with the steps, in their order.
+ */
+async function carriedOut(
+  cluster: Cluster,
+  command: readonly string[],
+  done: () => Promise<boolean>,
+): Promise<string[]> {
+  const steps: string[] = [];
+  // What was logged before this plan.
+  const read = new Map([...cluster.nodes.values()].map((node) => [node, node.log.length]));
+  const ask = async () => {
+    const { code, stderr } = await e2d([...command, "--data-dir", cluster.dataDir("a")]);
+    assert(code === 0 || /not done yet|already|runs 3|Cannot reach/.test(stderr), stderr);
+  };
+  await eventually(`"${command.join(" ")}" on its way`, () => ask().then(() => true));
+  await eventually(`"${command.join(" ")}" done`, async () => {
+    for (const [name, node] of cluster.nodes) {
+      const fresh = node.log.slice(read.get(node) ?? 0);
+      read.set(node, node.log.length);
+      const step = fresh.map(stepOf).find((step) => step !== undefined && !steps.includes(step));
+      if (step === undefined) continue;
+      steps.push(step);
+      await cluster.kill(name);
+      cluster.startNode(name);
+      // What dies before it is written was never accepted: its operator asks again.
+      if (step === "plan") await eventually("accepted again", () => ask().then(() => true));
+    }
+    return await done();
+  }, { everyMs: 10 });
+  return steps;
+}
+
+const kinds = ["plan", "resize", "add", "promote", "remove", "moveLeader", "upgrade", "plan done"];
+const stepOf = ({ message }: LogEntry) => kinds.find((kind) => message === `decided: ${kind}`);
+
+Deno.test(
+  "e2d scale, killed at each step, is finished by the next leader, while clients write",
+  cancelled,
+  async () => {
+    await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
+    await cluster.healthy();
+    await cluster.members(["a", "b", "c"]);
+    for (const name of ["d", "e"]) cluster.startNode(name);
+    for (const name of ["d", "e"]) await cluster.node(name).logged(({ reason }) => reason === "spare");
+    const writers = new Writers(cluster, ["a", "b", "c"]);
+    const members = async () => {
+      const node = cluster.node("b");
+      const list = await (await node.client()).memberList(node.clientUrl, { timeoutMs: 1_000 });
+      return list.map(({ name, isLearner }) => isLearner ? `${name} (learner)` : name).sort();
+    };
+    const stepsUp = await carriedOut(cluster, ["scale", "5"], async () => (await members()).join() === "a,b,c,d,e");
+    for (const step of ["plan", "resize", "add", "promote"]) assert(stepsUp.includes(step), stepsUp.join());
+    await cluster.healthy();
+    const stepsDown = await carriedOut(cluster, ["scale", "3"], async () => (await members()).length === 3);
+    for (const step of ["plan", "resize", "remove"]) assert(stepsDown.includes(step), stepsDown.join());
+    await writers.check(cluster, "b");
+  },
+);
+
+Deno.test(
+  "e2d upgrade, killed at each step, is finished by the next leader, while clients write",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    await Deno.mkdir(`${dir.path}/e2d/etcd`, { recursive: true });
+    for (const version of ["3.6.14", "3.7.3"] as const) {
+      await Deno.symlink(etcdDir(version), `${dir.path}/e2d/etcd/${version}`);
+    }
+    // A node that starts again has the version before the upgrade in its command line.
+    await using cluster = await Cluster.start({
+      size: 3,
+      healthCheckTimeout: "60s",
+      etcd: null,
+      args: ["--etcd-version=3.6.14"],
+      environment: { XDG_CACHE_HOME: dir.path },
+    });
+    await cluster.healthy();
+    const writers = new Writers(cluster, names.slice(0, 3));
+    const versions = () =>
+      Promise.all(
+        names.slice(0, 3).map(async (name) => {
+          const node = cluster.node(name);
+          return (await (await node.client()).status(node.clientUrl, { timeoutMs: 1_000 })).version;
+        }),
+      );
+    const steps = await carriedOut(
+      cluster,
+      ["upgrade", "--to=3.7"],
+      async () => (await versions()).every((version) => version === "3.7.3"),
+    );
+    for (const step of ["plan", "upgrade", "moveLeader"]) assert(steps.includes(step), steps.join());
+    await writers.check(cluster, "b");
+    await eventually("a cluster of 3.7", async () => {
+      const response = await fetch(`${cluster.node("a").clientUrl}/version`);
+      return (await response.json() as { etcdcluster: string }).etcdcluster.startsWith("3.7.");
+    });
+    // All of them at once, with the old version in their command lines still.
+    await Promise.all(names.slice(0, 3).map((name) => cluster.kill(name)));
+    for (const name of names.slice(0, 3)) cluster.startNode(name);
+    await cluster.healthy();
+    assertEquals(await versions(), ["3.7.3", "3.7.3", "3.7.3"]);
+  },
+);
