@@ -13,6 +13,9 @@ const command = executable === undefined
   ? [Deno.execPath(), "run", "--allow-all", "--no-check", "--quiet", `${root}main.ts`]
   : [executable];
 
+/** The words that e2d's command line begins with. */
+export const programOf = (): readonly string[] => command;
+
 /** Another XDG_CACHE_HOME is e2d's, not that of the Deno that runs it from the sources. */
 const denoDir = Deno.env.get("DENO_DIR") ??
   `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;

@@ -1,27 +1,38 @@
 /**
- * Transcripts in the docs: fenced blocks of ```console. A line that begins with `$ ` is a command, the lines after it are
- * what it prints, where `…` stands for anything on that line. Pure.
+ * Transcripts in the docs: fenced blocks of ```console. A line that begins with `$ `, or with the name of a machine and
+ * then `$ `, is a command; one that ends with a backslash goes on in the next. The lines after it are what it prints,
+ * where `…` stands for anything on that line, and a line of it alone for any lines. Ids, times, sizes and ages are
+ * examples. Pure.
  */
 
 export interface Step {
+  /** Before the `$`; empty where it does not matter. */
+  machine: string;
   command: string;
   output: string[];
   /** Counted from 1, of the command in its page. */
   line: number;
 }
 
+const prompt = /^([a-z]*)\$ (.*)$/;
+
 /** Throws where a block begins with anything but a command, or does not end: such a transcript would prove nothing. */
 export function transcriptOf(page: string): Step[] {
   const steps: Step[] = [];
-  let within = false, step: Step | undefined;
+  let within = false, step: Step | undefined, continued = false;
   for (const [at, text] of page.split("\n").entries()) {
+    const [, machine, command] = prompt.exec(text) ?? [];
     if (!within) {
       if (text === "```console") within = true;
     } else if (text === "```") {
-      within = false;
+      within = continued = false;
       step = undefined;
-    } else if (text.startsWith("$ ")) {
-      step = { command: text.slice(2), output: [], line: at + 1 };
+    } else if (continued && step !== undefined) {
+      continued = text.endsWith("\\");
+      step.command += `\n${text}`;
+    } else if (command !== undefined) {
+      step = { machine: machine!, command, output: [], line: at + 1 };
+      continued = command.endsWith("\\");
       steps.push(step);
     } else if (step !== undefined) {
       step.output.push(text);
@@ -33,16 +44,50 @@ export function transcriptOf(page: string): Step[] {
   return steps;
 }
 
+/** The first block of the page with nothing but variables of e2d: what its nodes are started with. */
+export function settingsOf(page: string): Record<string, string> {
+  for (const [, block] of page.matchAll(/^```sh\n(.*?)^```$/gms)) {
+    const pairs = block!.trimEnd().split("\n").map((line) => /^(E2D_[A-Z_]+)=(\S*)$/.exec(line));
+    if (pairs.every((pair) => pair !== null)) {
+      return Object.fromEntries(pairs.map(([, name, value]) => [name!, value!]));
+    }
+  }
+  throw new Error("read settings: the page has no block of variables alone");
+}
+
+/** What is another one each time: in the docs it is an example. The order of lines and the numbers that count are not. */
+const exampleless = (line: string) =>
+  line.replace(/\b(\d{4}-\d\d-\d\dT[\d:.]+|\d{8}T\d{6})Z/g, "TIME")
+    .replace(/\b\d\d:\d\d:\d\d\.\d{3}\b/g, "TIME")
+    .replace(/\b[0-9a-f]{8,}\b/g, "ID")
+    .replace(/\b[\d.]+ ([KMG]iB|B|bytes)\b/g, "SIZE")
+    .replace(/\b\d+ (s|min)\b/g, "AGE")
+    // Who leads is by chance.
+    .replace(/\b(voter|leader)\b/g, "ROLE")
+    .replace(/ {2,}/g, "  ");
+
 const matches = (expected: string, actual: string) =>
-  new RegExp(`^${expected.split("…").map(RegExp.escape).join(".*")}$`, "u").test(actual);
+  new RegExp(`^${exampleless(expected).split("…").map(RegExp.escape).join(".*")}$`, "u").test(exampleless(actual));
 
 /** What differs first between a step and what was printed; undefined where all is as written. */
 export function differenceOf({ output, command, line }: Step, printed: string): string | undefined {
   const actual = printed === "" ? [] : printed.replace(/\n$/, "").split("\n");
-  for (let at = 0; at < Math.max(output.length, actual.length); at++) {
-    const [wanted, got] = [output[at], actual[at]];
-    if (wanted !== undefined && got !== undefined && matches(wanted, got)) continue;
-    return `line ${line}, "${command}": expected ${JSON.stringify(wanted)}, printed ${JSON.stringify(got)}`;
+  let got = 0;
+  // Where the lines after a lone `…` may begin.
+  let free = false;
+  for (const wanted of output) {
+    if (wanted === "…") {
+      free = true;
+      continue;
+    }
+    const from = got;
+    while (free && got < actual.length && !matches(wanted, actual[got]!)) got++;
+    if (got >= actual.length || !matches(wanted, actual[got]!)) {
+      return `line ${line}, "${command}": expected ${JSON.stringify(wanted)}, printed ${JSON.stringify(actual[from])}`;
+    }
+    got++;
+    free = false;
   }
-  return undefined;
+  if (got === actual.length || free) return undefined;
+  return `line ${line}, "${command}": expected nothing more, printed ${JSON.stringify(actual[got])}`;
 }

@@ -1,0 +1,18 @@
+/** A new operator with nothing but the docs: what their transcripts tell is done, in their order, on real nodes. */
+import { temporaryDirectory } from "../support/fixtures.ts";
+import { Stage } from "../walks/stage.ts";
+import { settingsIn, stepsOf, walk } from "../walks/walk.ts";
+
+const sanitize = { sanitizeResources: false, sanitizeOps: false };
+
+Deno.test(
+  "a first cluster, and its end and return, go as docs/first-cluster.md and docs/lost-all.md tell",
+  sanitize,
+  async (t) => {
+    await using dir = await temporaryDirectory();
+    await using stage = await Stage.open(dir.path, ["one", "two", "three"], await settingsIn("first-cluster"));
+    for (const page of ["first-cluster", "lost-all"]) {
+      if (!await t.step(page, async () => walk(stage, await stepsOf(page)))) return;
+    }
+  },
+);
