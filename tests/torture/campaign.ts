@@ -57,7 +57,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       await pause(fault.durationMs);
       await field.lift(fault);
       const liftedMs = performance.now();
+      const liftedWallMs = Date.now();
       await field.whole(recoveryMaxMs);
+      if (fault.kind.startsWith("store-")) await field.saved(liftedWallMs, recoveryMaxMs);
       done.push({ fault, recoveryMs: performance.now() - liftedMs });
       say(`  whole after ${Math.round(done.at(-1)!.recoveryMs)} ms`);
     } catch (error) {

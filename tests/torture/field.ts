@@ -1,10 +1,11 @@
 /** A cluster of real processes, and all that can be done to it. As root each node has a network and a disk of its own. */
 import { assert } from "../support/assert.ts";
-import { freePorts, temporaryDirectory } from "../support/fixtures.ts";
+import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
 import { type EtcdVersion, part } from "../support/parts.ts";
 import { names } from "../e2e/cluster.ts";
 import { Machines } from "../e2e/namespaces.ts";
-import { freshHost, NodeProcess } from "../e2e/node_process.ts";
+import { freshHost, NodeProcess, runs } from "../e2e/node_process.ts";
+import { setProcessClock } from "./process_clock.ts";
 import { type Fault, type FaultKind, plainKinds, rootKinds } from "./schedule.ts";
 
 export interface FieldOptions {
@@ -28,8 +29,10 @@ export class Field implements AsyncDisposable {
   readonly #storePort = freePorts(1)[0]!;
   #store: Deno.ChildProcess | undefined;
   #slowness: ReturnType<typeof setInterval> | undefined;
-  /** How often a node's clock was stepped, for the report of a failure. */
-  readonly #stepMs: number[];
+  /** How far each node's clock is from that of the machine. */
+  readonly #offsetMs: number[];
+  /** The offset that each process has: one that has just started has none. */
+  readonly #clocks = new Map<number, number>();
 
   private constructor(
     folder: { path: string } & AsyncDisposable,
@@ -40,7 +43,7 @@ export class Field implements AsyncDisposable {
     this.#options = options;
     this.#machines = machines;
     this.hosts = Array.from({ length: options.nodes }, (_, at) => machines?.address(at) ?? freshHost());
-    this.#stepMs = this.hosts.map(() => 0);
+    this.#offsetMs = this.hosts.map(() => 0);
   }
 
   static async make(options: FieldOptions): Promise<Field> {
@@ -53,7 +56,6 @@ export class Field implements AsyncDisposable {
       for (let at = 0; at < options.nodes; at++) {
         await Deno.mkdir(field.#disk(at));
         if (machines !== undefined) await field.#mount(field.#disk(at));
-        await field.#setClock(at, 0);
         field.#start(at);
       }
       await field.whole(120_000);
@@ -106,7 +108,8 @@ export class Field implements AsyncDisposable {
       case "fill-disk":
         return await this.#fill(this.#disk(first));
       case "step-clock":
-        return await this.#setClock(first, this.#stepMs[first]! + stepMs);
+        this.#offsetMs[first]! += stepMs;
+        return await this.#setClocks();
       case "store-hangs":
         return this.#store!.kill("SIGSTOP");
       case "store-slow":
@@ -181,6 +184,7 @@ export class Field implements AsyncDisposable {
     const endMs = performance.now() + timeoutMs;
     for (;;) {
       this.#startEnded();
+      await this.#setClocks();
       try {
         const ids = await Promise.all(this.#nodes.map(async (node) => {
           const client = await node!.client();
@@ -199,6 +203,19 @@ export class Field implements AsyncDisposable {
     }
   }
 
+  /** Resolves when a snapshot lies in the store that was put there after `sinceMs`, wall time. */
+  async saved(sinceMs: number, timeoutMs: number): Promise<void> {
+    const history = `${this.path}/store/bucket/torture.history`;
+    await eventually("a snapshot in the store", async () => {
+      for await (const { name } of Deno.readDir(history)) {
+        if (name.endsWith(".manifest") && (await Deno.stat(`${history}/${name}`)).mtime!.getTime() > sinceMs) {
+          return true;
+        }
+      }
+      return false;
+    }, { timeoutMs });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (let at = 0; at < this.#nodes.length; at++) {
       await this.#signal(at, "SIGCONT", "etcd", "e2d").catch(() => {});
@@ -214,22 +231,13 @@ export class Field implements AsyncDisposable {
     return `${this.path}/disk-${names[at]}`;
   }
 
-  #clock(at: number): string {
-    return `${this.path}/clock-${names[at]}`;
-  }
-
   #start(at: number): void {
-    const [library, host] = [part("libfaketime-0.9.10", "libfaketime.so.1"), this.hosts[at]!];
     this.#nodes[at] = new NodeProcess({
-      host,
+      host: this.hosts[at]!,
       dataDir: `${this.#disk(at)}/data`,
       etcd: this.#options.etcd,
       ...(this.#machines === undefined ? {} : { inside: this.#machines.inside(at) }),
       environment: {
-        LD_PRELOAD: library,
-        FAKETIME_TIMESTAMP_FILE: this.#clock(at),
-        FAKETIME_NO_CACHE: "1",
-        FAKETIME_DONT_FAKE_MONOTONIC: "1",
         AWS_ACCESS_KEY_ID: s3.access,
         AWS_SECRET_ACCESS_KEY: s3.secret,
         AWS_REGION: "us-east-1",
@@ -277,11 +285,22 @@ export class Field implements AsyncDisposable {
     await this.#nodes[at]?.[Symbol.asyncDispose]();
   }
 
-  async #setClock(at: number, offsetMs: number): Promise<void> {
-    this.#stepMs[at] = offsetMs;
-    // Read at every look at the clock: never half a number.
-    await Deno.writeTextFile(`${this.#clock(at)}.new`, `${offsetMs < 0 ? "" : "+"}${offsetMs / 1_000}\n`);
-    await Deno.rename(`${this.#clock(at)}.new`, this.#clock(at));
+  /** A clock that was set stays so: processes that have started since then get it, too. */
+  async #setClocks(): Promise<void> {
+    for (const [at, node] of this.#nodes.entries()) {
+      const offsetMs = this.#offsetMs[at]!;
+      // One that has not said a word may still be the program before it, whose clock does not go with it.
+      if (offsetMs === 0 || node === undefined || node.ended || node.lines.length === 0) continue;
+      for (const pid of [node.pid, await node.etcdPid()]) {
+        if (!(pid > 0) || this.#clocks.get(pid) === offsetMs) continue;
+        try {
+          await setProcessClock(pid, offsetMs / 1_000);
+          this.#clocks.set(pid, offsetMs);
+        } catch (error) {
+          if (await runs(pid)) throw error;
+        }
+      }
+    }
   }
 
   async #mount(folder: string): Promise<void> {
