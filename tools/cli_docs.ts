@@ -2,7 +2,7 @@
 import type { Command } from "../lib/cli/command.ts";
 import { commands } from "../lib/cli/commands.ts";
 import { environmentName, type Flag } from "../lib/cli/flag.ts";
-import { flagForm } from "../lib/cli/help.ts";
+import { flagForm, planSummary, planUsage } from "../lib/cli/help.ts";
 
 const precedence = "A flag on the command line comes before its environment variable, that before the file of " +
   "--config, that before the default. An empty variable counts as not set.";
@@ -12,6 +12,7 @@ const usage = ({ path, operands, flags }: Command) =>
   `e2d ${path}${operands.map(({ name, required }) => required ? ` ${name}` : ` [${name}]`).join("")}${
     Object.keys(flags).length > 0 ? " [FLAGS]" : ""
   }`;
+const ownWords = (commands: readonly Command[]) => commands.filter(({ planOf }) => planOf === undefined);
 const form = (key: string, flag: Flag<unknown>) => flagForm(key, flag).trim();
 const variable = (key: string) => key === "help" ? "" : environmentName(key);
 const shownDefault = (flag: Flag<unknown>) => flag.default === "" ? "" : flag.default ?? "";
@@ -21,7 +22,7 @@ const sentence = (text: string) => `${text[0]!.toUpperCase()}${text.slice(1)}.`;
 export function cliMarkdown(commands: readonly Command[]): string {
   const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
   const code = (text: string) => text === "" ? "" : `\`${text.replaceAll("|", "\\|")}\``;
-  const parts = commands.map((command) =>
+  const parts = ownWords(commands).map((command) =>
     [
       `## e2d ${command.path}`,
       "",
@@ -54,6 +55,14 @@ export function cliMarkdown(commands: readonly Command[]): string {
     ...statuses.map(([status, meaning]) => `- ${status}: ${meaning}`),
     "",
     parts.join("\n"),
+    `## e2d ${planUsage}`,
+    "",
+    sentence(planSummary),
+    "",
+    `    e2d ${planUsage} [FLAGS]`,
+    "",
+    `Of: ${commands.flatMap(({ planOf }) => planOf === undefined ? [] : [`\`${planOf}\``]).join(", ")}.`,
+    "",
   ].join("\n");
 }
 
@@ -61,7 +70,7 @@ export function cliMarkdown(commands: readonly Command[]): string {
 export function cliManual(commands: readonly Command[]): string {
   // A line that begins with a dot or an apostrophe would be a request.
   const roff = (text: string) => text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^(?=[.'])/, "\\&");
-  const lines = commands.flatMap((command) => [
+  const lines = ownWords(commands).flatMap((command) => [
     `.SS "${roff(usage(command))}"`,
     roff(sentence(command.summary)),
     ...(command.details === undefined ? [] : [roff(command.details)]),
@@ -87,6 +96,8 @@ export function cliManual(commands: readonly Command[]): string {
     roff(precedence),
     ".SH COMMANDS",
     ...lines,
+    `.SS "e2d ${roff(planUsage)} [FLAGS]"`,
+    roff(sentence(planSummary)),
     ".SH EXIT STATUS",
     ...statuses.flatMap(([status, meaning]) => [".TP", `.B ${status}`, roff(meaning)]),
     "",

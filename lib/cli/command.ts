@@ -16,6 +16,8 @@ export interface Command {
   readonly summary: string;
   /** More, for its own help. */
   readonly details?: string;
+  /** The command whose `--dry-run` this is. */
+  readonly planOf?: string;
   readonly flags: FlagTable;
   readonly operands: readonly Operand[];
   /** Sentences on what single flags cannot know. */

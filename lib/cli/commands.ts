@@ -6,10 +6,13 @@ import { address, choice, type FlagValues, listOf, path, text, toggle, whole } f
 import { contradictions, credentialFlags, credentials, runFlags, toNodeConfig } from "./run_flags.ts";
 import { shells } from "./completion.ts";
 
+const dryRun = toggle("only say what would be done");
+
 const pkiMakeFlags = {
   keyType: choice(["rsa-2048", "ecdsa-p256"], "kind of the new key; the Go e2d reads RSA alone"),
   days: whole("DAYS", "length of the new life; default: five years", { min: 1, max: 36_500 }),
   force: toggle("replace what is there; the old files are kept beside the new ones"),
+  dryRun,
 } as const;
 
 const dirFlag = {
@@ -34,7 +37,7 @@ const clientTlsFlags = {
 const controlFlags = {
   ...globalFlags,
   dataDir: runFlags.dataDir,
-  dryRun: toggle("only say what would be done"),
+  dryRun,
   json: toggle("print JSON"),
 } as const;
 
@@ -87,14 +90,21 @@ async function clientPems(values: Parameters<typeof checkClientTlsPaths>[0]) {
   return { ca: ca ?? "", certificate: certificate ?? "", key: key ?? "" };
 }
 
-async function pkiPorts() {
-  const [{ systemFiles }, { systemClock }, { systemRandom }, { systemTerminal }] = await Promise.all([
-    import("../sys/files.ts"),
-    import("../sys/clock.ts"),
-    import("../sys/random.ts"),
-    import("./etcd.ts"),
-  ]);
-  return { files: systemFiles, clock: systemClock, random: systemRandom, terminal: systemTerminal };
+async function pkiPorts(dryRun = false) {
+  const [{ systemFiles }, { systemClock }, { systemRandom }, { systemStaging }, { systemTerminal }] = await Promise.all(
+    [
+      import("../sys/files.ts"),
+      import("../sys/clock.ts"),
+      import("../sys/random.ts"),
+      import("../sys/staging.ts"),
+      import("./etcd.ts"),
+    ],
+  );
+  const ports = { clock: systemClock, random: systemRandom, terminal: systemTerminal };
+  if (!dryRun) return { ...ports, files: systemFiles, remove: systemStaging.remove };
+  const { DryFiles } = await import("./dry_files.ts");
+  const files = new DryFiles(systemFiles);
+  return { ...ports, files, remove: (path: string) => files.remove(path) };
 }
 
 const logOf = async (values: { logFormat: "auto" | "text" | "json"; verbose: boolean }) => {
@@ -107,7 +117,7 @@ async function controlNode(request: Record<string, unknown>, values: FlagValues<
   return await control({ ...request, dryRun: values.dryRun }, values, systemTerminal);
 }
 
-export const commands: readonly Command[] = [
+const plain: readonly Command[] = [
   command({
     path: "run",
     summary: "run and look after one node of an etcd cluster",
@@ -124,7 +134,7 @@ export const commands: readonly Command[] = [
     flags: { ...globalFlags, ...caFlags, ...pkiMakeFlags },
     async run(values) {
       const { pkiInit } = await import("./pki.ts");
-      await pkiInit(values, await pkiPorts());
+      await pkiInit(values, await pkiPorts(values.dryRun));
       return 0;
     },
   }),
@@ -140,7 +150,7 @@ export const commands: readonly Command[] = [
     },
     async run(values) {
       const { pkiGencerts } = await import("./pki.ts");
-      await pkiGencerts(values, await pkiPorts());
+      await pkiGencerts(values, await pkiPorts(values.dryRun));
       return 0;
     },
   }),
@@ -154,10 +164,11 @@ export const commands: readonly Command[] = [
       rekey: toggle("with new keys, at any age"),
       force: toggle("at any age"),
       days: whole("DAYS", "length of the new lives; default: as they have it", { min: 1, max: 36_500 }),
+      dryRun,
     },
     async run(values) {
       const { pkiRenew } = await import("./pki.ts");
-      return await pkiRenew(values, await pkiPorts());
+      return await pkiRenew(values, await pkiPorts(values.dryRun));
     },
   }),
   command({
@@ -189,6 +200,7 @@ export const commands: readonly Command[] = [
       endpoints: listOf("URLS", "client URLs of members, separated by commas", (url) => url),
       keyType: pkiMakeFlags.keyType,
       days: pkiMakeFlags.days,
+      dryRun,
     },
     operands: [{
       name: "PHASE",
@@ -197,14 +209,12 @@ export const commands: readonly Command[] = [
       choices: ["status", "prepare", "trust", "reissue", "drop"],
     }],
     async run(values, [phase]) {
-      const [{ listEtcdMembers, pkiRollover }, { systemStaging }, { systemTlsProbe }] = await Promise.all([
+      const [{ listEtcdMembers, pkiRollover }, { systemTlsProbe }] = await Promise.all([
         import("./pki_rollover.ts"),
-        import("../sys/staging.ts"),
         import("../sys/tls_probe.ts"),
       ]);
       return await pkiRollover(phase as Parameters<typeof pkiRollover>[0], values, {
-        ...await pkiPorts(),
-        remove: systemStaging.remove,
+        ...await pkiPorts(values.dryRun),
         probe: systemTlsProbe,
         listMembers: listEtcdMembers,
       });
@@ -223,6 +233,7 @@ export const commands: readonly Command[] = [
       snapshotEncryption: runFlags.snapshotEncryption,
       snapshotCompression: runFlags.snapshotCompression,
       snapshotFormat: runFlags.snapshotFormat,
+      dryRun,
     },
     operands: [urlOperand],
     async run(values, [url]) {
@@ -285,6 +296,7 @@ export const commands: readonly Command[] = [
       }),
       skipHashCheck: toggle("for files without etcd's own sum: those of the Go e2d"),
       etcdDir: runFlags.etcdDir,
+      dryRun: toggle("only read and prove the snapshot, and say what would be made of it"),
     },
     operands: [urlOperand],
     async run(values, [url]) {
@@ -313,10 +325,12 @@ export const commands: readonly Command[] = [
       ...globalFlags,
       version: text("VERSION", "which one; default: the newest with a pinned sum"),
       to: text("DIR", "folder to install to; default: the cache", { path: true }),
+      dryRun,
     },
     async run(values) {
       const { etcdInstall } = await import("./etcd.ts");
-      await etcdInstall({ version: values.version, to: values.to }, await logOf(values));
+      const { version, to, dryRun } = values;
+      await etcdInstall({ version, to, dryRun }, await logOf(values));
       return 0;
     },
   }),
@@ -422,3 +436,19 @@ export const commands: readonly Command[] = [
     run: () => Promise.reject(new Error("main.ts answers this itself")),
   }),
 ];
+
+/** `e2d plan scale 5` is `e2d scale 5 --dry-run`, of every command that has it. */
+const plans = plain.filter(({ flags }) => "dryRun" in flags).map((each): Command => {
+  const { dryRun: _, ...flags } = each.flags;
+  const { path, run } = each;
+  return {
+    ...each,
+    path: `plan ${path}`,
+    details: `Only says what would be done: it is "e2d ${path} --dry-run".`,
+    planOf: path,
+    flags,
+    run: (values, operands) => run({ ...values, dryRun: true }, operands),
+  };
+});
+
+export const commands: readonly Command[] = [...plain, ...plans];

@@ -56,27 +56,37 @@ const asksForHelp = (args: readonly string[]) => {
   return args.slice(0, end < 0 ? args.length : end).some((arg) => arg === "--help" || arg === "-h");
 };
 
-/** The longest path that the first words spell; flags may stand between them. */
+const longestPath = Math.max(...commands.map(({ path }) => path.split(" ").length));
+
+/** The longest path that the first words spell. */
+function spelledBy(words: readonly string[]): Command | undefined {
+  for (let count = longestPath; count > 0; count--) {
+    const path = words.slice(0, count).join(" ");
+    const command = commands.find((each) => each.path === path);
+    if (command !== undefined) return command;
+  }
+  return undefined;
+}
+
+/** Flags may stand between the words of the command. */
 function findCommand(args: readonly string[]): { command: Command | undefined; rest: readonly string[] } {
   const words: number[] = [];
   for (const [at, arg] of args.entries()) {
     if (!arg.startsWith("-")) words.push(at);
     else if (!/^(-v|--verbose|-h|--help)(=|$)/.test(arg)) break;
   }
-  for (let count = Math.min(2, words.length); count > 0; count--) {
-    const taken = words.slice(0, count);
-    const path = taken.map((at) => args[at]).join(" ");
-    const command = commands.find((each) => each.path === path);
-    if (command !== undefined) return { command, rest: args.filter((_, at) => !taken.includes(at)) };
-  }
-  return { command: undefined, rest: args };
+  const command = spelledBy(words.map((at) => args[at]!));
+  if (command === undefined) return { command, rest: args };
+  const taken = words.slice(0, command.path.split(" ").length);
+  return { command, rest: args.filter((_, at) => !taken.includes(at)) };
 }
 
 function noCommand(args: readonly string[], rest: readonly string[], ports: DispatchPorts): number {
   const words = args.filter((arg) => !arg.startsWith("-"));
-  const [first, second] = words[0] === "help" ? words.slice(1) : words;
+  const named = words[0] === "help" ? words.slice(1) : words;
+  const [first, second] = named;
   const asked = asksForHelp(rest) || words[0] === "help";
-  const spelled = commands.find(({ path }) => path === [first, second].join(" ") || path === first);
+  const spelled = spelledBy(named);
   if (asked && spelled !== undefined) {
     ports.out(commandHelp(spelled));
     return 0;

@@ -1,6 +1,14 @@
 /** `e2d etcd install` and `e2d etcd list`: what they do once their flags are read. */
 import type { Logger } from "../ports.ts";
-import { findEtcd, findEtcdOfMinor, installEtcd, type ListedEtcd, listEtcd } from "../etcd/provider.ts";
+import {
+  findEtcd,
+  findEtcdOfMinor,
+  installEtcd,
+  type InstallPlan,
+  type ListedEtcd,
+  listEtcd,
+  planInstall,
+} from "../etcd/provider.ts";
 import type { EtcdPrograms, EtcdRequest, ProviderPorts } from "../etcd/provider.ts";
 import { defaultVersion } from "../etcd/version.ts";
 import { systemEtcdRequest, systemProviderPorts } from "./etcd_provider.ts";
@@ -67,6 +75,7 @@ export interface EtcdInstallOptions {
   version?: string | undefined;
   /** A folder to install to, as `<to>/<version>`, instead of this user's cache. */
   to?: string | undefined;
+  dryRun?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -75,9 +84,16 @@ export async function etcdInstall(options: EtcdInstallOptions, log: Logger, term
   const request = await systemEtcdRequest({ version, signal });
   if (to !== undefined) request.cacheDir = to.startsWith("/") ? to : `${Deno.cwd()}/${to}`;
   const ports = systemProviderPorts(log);
+  if (options.dryRun) return terminal.out(planText(await planInstall(request, ports)));
   const found = await withProgress(request, terminal, (request) => installEtcd(request, ports));
   const folder = found.etcd.slice(0, found.etcd.lastIndexOf("/"));
   terminal.out(`etcd ${found.version} is ${found.source === "download" ? "now" : "already"} in ${folder}\n`);
+}
+
+function planText({ version, folder, url }: InstallPlan): string {
+  return url === undefined
+    ? `etcd ${version} is already in ${folder}\n`
+    : `would download ${url} and put etcd ${version} in ${folder}\n`;
 }
 
 export interface EtcdListOptions {

@@ -4,15 +4,23 @@ import { environmentName, type Flag, flagName } from "./flag.ts";
 
 const intro = "e2d deploys and manages highly available etcd clusters.";
 
+export const planUsage = "plan COMMAND";
+export const planSummary = "say what another command would do, without doing it: its --dry-run";
+
 export function overview(commands: readonly Command[]): string {
-  const width = Math.max(...commands.map(({ path }) => path.length));
+  // One row stands for the plans of all commands.
+  const rows = [
+    ...commands.filter(({ planOf }) => planOf === undefined).map(({ path, summary }) => [path, summary] as const),
+    [planUsage, planSummary] as const,
+  ];
+  const width = Math.max(...rows.map(([path]) => path.length));
   return [
     intro,
     "",
     "Usage: e2d COMMAND [FLAGS]",
     "",
     "Commands:",
-    ...commands.map(({ path, summary }) => `  ${path.padEnd(width)}  ${summary}`),
+    ...rows.map(([path, summary]) => `  ${path.padEnd(width)}  ${summary}`),
     "",
     'Flags of a command: "e2d COMMAND --help". Each can be set by a variable, too: --data-dir is E2D_DATA_DIR.',
     "",

@@ -23,9 +23,11 @@ export interface MakeFlags {
   /** Length of the life of what is made. Default: five years. */
   days?: number | undefined;
   force?: boolean | undefined;
+  dryRun?: boolean | undefined;
 }
 
 export interface PkiCommandPorts {
+  /** With `--dry-run` one that only seems to write (DryFiles). */
   files: Files;
   clock: Clock;
   random: Pick<Random, "bytes">;
@@ -42,7 +44,7 @@ export function caPaths(flags: CaFlags): { caCert: string; caKey: string } {
 
 /** `e2d pki init`. Throws as initAuthority does. */
 export async function pkiInit(flags: CaFlags & MakeFlags, ports: PkiCommandPorts): Promise<void> {
-  report(await initAuthority(ports, { ...caPaths(flags), ...makeOptions(flags) }), ports.terminal);
+  report(await initAuthority(ports, { ...caPaths(flags), ...makeOptions(flags) }), flags, ports.terminal);
   if (flags.force) {
     ports.terminal.err("Snapshots sealed with the old CA key open only with that key: keep it.\n");
   }
@@ -66,6 +68,7 @@ export async function pkiGencerts(
   const outputDir = flags.outputDir || ".";
   report(
     await generateCertificates(ports, { ...caPaths(flags), outputDir, hosts, ...makeOptions(flags) }),
+    flags,
     ports.terminal,
   );
 }
@@ -79,6 +82,7 @@ export interface RenewFlags extends CaFlags {
   rekey?: boolean | undefined;
   /** Length of the new lives. Default: as each certificate has it. */
   days?: number | undefined;
+  dryRun?: boolean | undefined;
 }
 
 /** `e2d pki renew`. Resolves with the exit code: 1 when a pair could not be renewed. */
@@ -100,7 +104,12 @@ export async function pkiRenew(flags: RenewFlags, ports: PkiCommandPorts): Promi
   });
   for (const { path, notAfterMs } of round.certificates.filter(({ role }) => role !== "ca")) {
     const renewed = round.renewed.some((one) => one.path === path);
-    terminal.out(`${path} ${renewed ? "is renewed: it" : "is young enough: it"} ends on ${isoTime(notAfterMs)}\n`);
+    const state = !renewed
+      ? "is young enough: it ends"
+      : flags.dryRun
+      ? "would be renewed, to end"
+      : "is renewed: it ends";
+    terminal.out(`${path} ${state} on ${isoTime(notAfterMs)}\n`);
   }
   for (const { error } of round.failures) terminal.err(`${describeError(error)}\n`);
   const authority = round.certificates.find(({ role }) => role === "ca");
@@ -159,9 +168,13 @@ function makeOptions({ keyType, days, force }: MakeFlags) {
   };
 }
 
-function report({ written, keptAside }: Written, terminal: PkiCommandPorts["terminal"]): void {
-  for (const path of written) terminal.out(`wrote ${path}\n`);
-  for (const path of keptAside) terminal.out(`kept the old file as ${path}\n`);
+function report(
+  { written, keptAside }: Written,
+  { dryRun }: MakeFlags,
+  terminal: PkiCommandPorts["terminal"],
+): void {
+  for (const path of written) terminal.out(`${dryRun ? "would write" : "wrote"} ${path}\n`);
+  for (const path of keptAside) terminal.out(`${dryRun ? "would keep" : "kept"} the old file as ${path}\n`);
 }
 
 function thisMachine(): { hostName: string; addresses: string[] } {

@@ -29,6 +29,7 @@ export interface RolloverFlags extends CaFlags {
   endpoints?: readonly string[] | undefined;
   keyType?: NewKeyKind | undefined;
   days?: number | undefined;
+  dryRun?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -74,7 +75,8 @@ export async function pkiRollover(step: RolloverStepName, flags: RolloverFlags, 
     default:
       step satisfies never;
   }
-  if (step === "drop") {
+  if (flags.dryRun) ports.terminal.out("Nothing is written. It would be so:\n");
+  else if (step === "drop") {
     ports.terminal.out("The old authority is dropped here. Restart e2d on one member after the other.\n");
   }
   await printStatus(await readRollover(ports, options), flags, options, ports);

@@ -4,7 +4,7 @@ import { E2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
 import { openEtcd } from "../etcd/client.ts";
 import { type Rehearsal, type RehearsalRequest, rehearseRestore } from "../etcd/rehearse.ts";
-import { restoreSnapshot } from "../etcd/restore.ts";
+import { requireFreeTarget, restoreSnapshot } from "../etcd/restore.ts";
 import type { CredentialConfig } from "../manager/node_config.ts";
 import { workPath } from "../manager/place.ts";
 import { listSnapshots, newestSnapshot, pruneSnapshots, type SnapshotPlace } from "../snapshot/catalogue.ts";
@@ -207,6 +207,7 @@ export interface SaveFlags extends SnapshotFlags {
   readonly snapshotEncryption: boolean;
   readonly snapshotCompression: Compression;
   readonly snapshotFormat: "auto" | "v2" | "go-v1";
+  readonly dryRun: boolean;
 }
 
 /** Writes one snapshot to exactly this URL; never over something. */
@@ -231,9 +232,15 @@ export async function save(flags: SaveFlags, terminal: Terminal, log: Logger): P
   try {
     const endpoint = flags.endpoints[0]!;
     const status = await client.status(endpoint);
+    const format = flags.snapshotFormat === "auto" ? "v2" : flags.snapshotFormat;
+    if (flags.dryRun) {
+      const plan = { key: at.key, revision: status.revision, plainBytes: status.dbSizeBytes, format };
+      const what = `revision ${plan.revision} to "${at.key}" in ${at.store.name}: ${plan.plainBytes} bytes of database`;
+      terminal.out(flags.json ? `${JSON.stringify(plan, null, 2)}\n` : `would save ${what}, as ${format}\n`);
+      return 0;
+    }
     const { stream, totalBytes } = await client.snapshot(endpoint);
     const { stream: checked } = checkEtcdSum(stream);
-    const format = flags.snapshotFormat === "auto" ? "v2" : flags.snapshotFormat;
     const wrapped = wrapSnapshot(checked, {
       facts: {
         clusterId: status.clusterId,
@@ -277,28 +284,41 @@ export interface RestoreFlags extends SnapshotFlags {
   readonly token: string;
   readonly skipHashCheck: boolean;
   readonly etcdDir?: string | undefined;
+  readonly dryRun: boolean;
 }
 
 export async function restore(flags: RestoreFlags, terminal: Terminal, log: Logger): Promise<number> {
   const at = await place(flags, log);
   const { key, manifest } = await choose(at, flags.snapshot);
   const dataDir = absolutePath(flags.dataDir);
-  const programs = await provideEtcd({ etcdDir: flags.etcdDir }, log);
+  await requireFreeTarget(dataDir, { files: systemFiles, reader: systemFileReader });
+  const programs = flags.dryRun ? undefined : await provideEtcd({ etcdDir: flags.etcdDir }, log);
   const { size, stream } = await open(at, key);
   const path = `${workPath(dataDir)}/${flags.token}.db`;
-  await systemFiles.makeDirectory(workPath(dataDir), { mode: 0o700 });
+  if (!flags.dryRun) await systemFiles.makeDirectory(workPath(dataDir), { mode: 0o700 });
   const keys = await keysOf(flags);
   const proven = await withBar(
-    "fetch",
+    flags.dryRun ? "verify" : "fetch",
     manifest?.plainBytes ?? size,
     terminal,
-    (onProgress) => proveSnapshot(stream, keys, { path, staging: systemStaging }, onProgress),
+    (onProgress) =>
+      proveSnapshot(stream, keys, flags.dryRun ? undefined : { path, staging: systemStaging }, onProgress),
   );
   if (proven.etcdSum.kind === "none" && !flags.skipHashCheck) {
-    await systemStaging.remove(path);
+    if (!flags.dryRun) await systemStaging.remove(path);
     throw new E2dError("snapshot_no_sum", `Cannot prove "${key}" whole: it has no sum of etcd's at its end`, {
       hint: "the Go e2d writes them so: pass --skip-hash-check to restore it all the same",
     });
+  }
+  if (programs === undefined) {
+    const plan = { dataDir, key, plainBytes: proven.plainBytes, ...(manifest && { revision: manifest.revision }) };
+    const from = manifest === undefined ? "" : `, revision ${manifest.revision}`;
+    terminal.out(
+      flags.json
+        ? `${JSON.stringify(plan, null, 2)}\n`
+        : `would restore "${key}" to "${dataDir}": good, ${proven.plainBytes} bytes of database${from}\n`,
+    );
+    return 0;
   }
   const members = flags.initialCluster === "" ? `${flags.name}=${flags.peerUrl}` : flags.initialCluster;
   try {

@@ -6,9 +6,10 @@
 import { E2dError } from "../errors.ts";
 import type { Files, Logger, Staging } from "../ports.ts";
 import { type CacheEntry, listCache, lookUp } from "./cache.ts";
-import type { DownloadPorts } from "./download.ts";
+import { type DownloadPorts, shownUrl } from "./download.ts";
 import { type EmbeddedEtcd, installEmbedded, installRelease, type InstallRequest } from "./install.ts";
 import { programVersion } from "./program.ts";
+import { release } from "./release.ts";
 import type { Processes } from "../ports.ts";
 import { pinnedVersions } from "./pinned_sums.ts";
 import {
@@ -79,6 +80,23 @@ export async function installEtcd(request: EtcdRequest, ports: ProviderPorts): P
   const present = await usable(cacheDir, version, ports);
   if (present !== undefined) return programsOf(present, "cache");
   return programsOf(await installRelease({ ...request, version, cacheDir }, ports), "download");
+}
+
+/** What `installEtcd` would do. */
+export interface InstallPlan {
+  readonly version: string;
+  readonly folder: string;
+  /** Undefined: it is there. */
+  readonly url: string | undefined;
+}
+
+/** Throws as `installEtcd` does before it downloads; touches nothing. */
+export async function planInstall(request: EtcdRequest, ports: ProviderPorts): Promise<InstallPlan> {
+  const version = parseSupportedVersion(request.version ?? defaultVersion);
+  const cacheDir = cacheDirOf(request);
+  const present = await usable(cacheDir, version, ports, { repair: false });
+  const { url } = release(version, request.platform, request.mirror);
+  return { version, folder: `${cacheDir}/${version}`, url: present === undefined ? shownUrl(url) : undefined };
 }
 
 /** One etcd of `e2d etcd list`. */

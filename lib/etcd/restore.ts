@@ -65,12 +65,7 @@ export async function restoreSnapshot(
       hint: "they come with the releases of etcd; point --etcd-dir to a folder that has them",
     });
   }
-  const before = await inspectDataDir(dataDir, ports);
-  if (before.kind !== "absent" && before.kind !== "empty") {
-    throw new E2dError("restore_target_used", `Cannot restore to "${dataDir}": there is data (${before.kind})`, {
-      hint: "move it aside first",
-    });
-  }
+  await requireFreeTarget(dataDir, ports);
   const work = `${dataDir}/${workName}`;
   await ports.staging.remove(work);
   await ports.files.makeDirectory(dataDir, { mode: 0o700 });
@@ -96,6 +91,18 @@ export async function restoreSnapshot(
   } finally {
     await ports.staging.remove(work);
   }
+}
+
+/** Nothing is restored over data. Throws E2dError `restore_target_used`. */
+export async function requireFreeTarget(
+  dataDir: string,
+  ports: Pick<RestorePorts, "files" | "reader">,
+): Promise<void> {
+  const { kind } = await inspectDataDir(dataDir, ports);
+  if (kind === "absent" || kind === "empty") return;
+  throw new E2dError("restore_target_used", `Cannot restore to "${dataDir}": there is data (${kind})`, {
+    hint: "move it aside first",
+  });
 }
 
 /** Folders that etcd made and put nothing into: even those are not removed. */

@@ -53,11 +53,12 @@ Deno.test("dispatch() quotes no line of a broken configuration file, which may h
 /** The help of every command, by the name of its file; with E2D_WRITE_GOLDEN=1 the test writes the files. */
 async function helpTexts(): Promise<Map<string, string>> {
   const texts = new Map([["e2d.txt", (await called(["--help"])).out]]);
-  for (const { path } of commands) {
+  for (const { path, planOf } of commands) {
     const { status, out } = await called([...path.split(" "), "--help"]);
     assertEquals(status, 0, path);
     assertEquals((await called(["help", ...path.split(" ")])).out, out);
-    texts.set(`${path.replaceAll(" ", "-")}.txt`, out);
+    // A plan's help is that of its command, which has a file.
+    if (planOf === undefined) texts.set(`${path.replaceAll(" ", "-")}.txt`, out);
   }
   return texts;
 }
@@ -75,4 +76,22 @@ Deno.test("dispatch() prints the help that tests/cli/golden holds, for every com
   }
   const files = (await Array.fromAsync(Deno.readDir(folder), ({ name }) => name)).sort();
   assertEquals(files, [...texts.keys()].sort());
+});
+
+Deno.test("every command that changes something has --dry-run, and plan before it means the same", async () => {
+  const changing = commands.filter(({ flags }) => "dryRun" in flags);
+  const reading = ["run", "pki inspect", "snapshot list", "snapshot verify", "snapshot inspect", "etcd list", "status"];
+  const others = commands.filter(({ planOf, flags }) => planOf === undefined && !("dryRun" in flags));
+  assertEquals(others.map(({ path }) => path), [...reading, "why", "completion", "version"]);
+  for (const { path, flags } of changing) {
+    const plan = commands.find(({ planOf }) => planOf === path);
+    assertEquals(plan?.path, `plan ${path}`);
+    const { dryRun: _, ...rest } = flags;
+    assertEquals(plan?.flags, rest);
+  }
+  // Neither lets itself be talked out of it.
+  assertEquals((await called(["plan", "pause", "--dry-run=false"])).status, 2);
+  assert((await called(["plan", "restore", "approve"])).err.includes("PLAN is missing"));
+  assert((await called(["plan"])).err.includes('"e2d plan" needs a command'));
+  assert((await called(["plan", "--help"])).out.includes("plan scale"));
 });

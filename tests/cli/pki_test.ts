@@ -1,6 +1,7 @@
 import type { TlsProbe } from "../../lib/ports.ts";
 import { pkiGencerts, pkiInit, pkiInspect, pkiRenew } from "../../lib/cli/pki.ts";
 import { pkiRollover, type RolloverPorts, type RolloverStepName } from "../../lib/cli/pki_rollover.ts";
+import { DryFiles } from "../../lib/cli/dry_files.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { dayMs, testPorts } from "../pki/support.ts";
 
@@ -126,4 +127,29 @@ Deno.test("pkiRollover() begins no phase that a member is not ready for, and cha
   answer = { kind: "unreachable", detail: "no route" };
   const silent = await assertE2dError("pki_rollover_blocked", () => step("drop"));
   assert(silent.message.includes("gave no answer (no route)"), silent.message);
+});
+
+Deno.test("--dry-run of the pki commands says what they would do, meets their errors, and leaves the disk alone", async () => {
+  const { ports, files, clock, said } = commandPorts();
+  await pkiInit({ keyType }, ports);
+  await pkiGencerts({ keyType, days: 90 }, ports, machine);
+  const before = structuredClone(files.files);
+  /** What a command says on a disk of its own kind. */
+  const tried = async (run: (dry: RolloverPorts) => Promise<unknown>) => {
+    const dry = new DryFiles(files);
+    said.out = "";
+    await run({ ...ports, files: dry, remove: (path) => dry.remove(path) });
+    assertEquals(files.files, before);
+    return said.out;
+  };
+  const dryRun = true;
+  await assertE2dError("pki_file_exists", () => tried((dry) => pkiInit({ keyType, dryRun }, dry)));
+  const forced = await tried((dry) => pkiInit({ keyType, force: true, dryRun }, dry));
+  assert(forced.includes("would write ca.key") && forced.includes("would keep the old file as ca.key.old-"), forced);
+  const made = await tried((dry) => pkiGencerts({ keyType, outputDir: "/new", dryRun }, dry, machine));
+  assertEquals(made.split("\n").filter((line) => line.startsWith("would write /new/")).length, 6);
+  clock.nowMs += 70 * dayMs;
+  assert((await tried((dry) => pkiRenew({ dryRun }, dry))).includes("server.crt would be renewed, to end on 2027-"));
+  assert((await tried((dry) => pkiRollover("prepare", { keyType, dryRun }, dry))).includes("This machine: prepared"));
+  assert((await tried((dry) => pkiRollover("status", {}, dry))).includes("No rollover is under way"));
 });

@@ -8,6 +8,8 @@ import { e2d, freshHost, NodeProcess } from "./node_process.ts";
 
 const cancelled = { sanitizeResources: false };
 
+const namesIn = async (path: string) => (await Array.fromAsync(Deno.readDir(path), ({ name }) => name)).sort();
+
 const saved = (node: NodeProcess, revision = 0) =>
   node.logged((entry) => entry.message === "saved a snapshot" && Number(entry.revision) >= revision);
 
@@ -99,6 +101,10 @@ Deno.test("e2d snapshot save and restore by hand, sealed, and never over somethi
   await node.healthy();
   await (await node.client()).put("kept", "yes");
   const save = ["snapshot", "save", url, `--endpoints=${node.clientUrl}`, "--snapshot-encryption", key];
+  const before = await namesIn(dir.path);
+  const planned = await e2d(["plan", ...save]);
+  assert(planned.code === 0 && planned.stdout.startsWith("would save revision "), planned.stdout + planned.stderr);
+  assertEquals(await namesIn(dir.path), before);
   assertEquals((await e2d(save)).code, 0);
   const again = await e2d(save);
   assertEquals(again.code, 1);
@@ -108,6 +114,9 @@ Deno.test("e2d snapshot save and restore by hand, sealed, and never over somethi
   const { keys, hash } = JSON.parse(deep.stdout).restored;
   assert(keys >= 1 && hash.compared, deep.stdout);
   const restore = ["snapshot", "restore", url, key, `--data-dir=${dir.path}/restored`, `--etcd-dir=${etcdDir()}`];
+  const proven = await e2d([...restore, "--dry-run"]);
+  assert(proven.code === 0 && proven.stdout.startsWith("would restore "), proven.stdout + proven.stderr);
+  assert(!(await namesIn(dir.path)).includes("restored"));
   const restored = await e2d(restore);
   assertEquals(restored.code, 0, restored.stderr);
   const over = await e2d(restore);
