@@ -113,8 +113,7 @@ export type Effect =
   /** Leave gossip (a clean stop) and end the process: 0 after `stop`, not 0 otherwise. */
   | { readonly kind: "exit"; readonly code: number; readonly reason: Reason };
 
-/** How etcd is to be started. */
-/** `atLeast`: the oldest minor version of etcd, "3.7", that this data or this cluster takes. */
+/** How etcd is to be started. `atLeast`: the oldest minor version of etcd, "3.7", that this data or this cluster takes. */
 export type EtcdStart =
   /**
    * The data-dir says all that is needed. `othersServe`: the cluster answers without this member, so its data can be

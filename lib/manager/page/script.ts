@@ -1,6 +1,6 @@
 /**
- * The script of the page: the functions of view.ts, plot.ts, draw.ts and units.ts as this program itself has them, and `startPage`,
- * which asks the node and shows what it says. No build step stands between source and browser.
+ * The script of the page: the functions of view.ts, plot.ts, draw.ts and units.ts as this program itself has them, and
+ * `startPage`, which asks the node and shows what it says. No build step stands between source and browser.
  */
 import type { StatusReport } from "../status_report.ts";
 import type { StatusSample } from "../status_history.ts";

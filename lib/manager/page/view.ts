@@ -1,6 +1,7 @@
 /**
  * What the page shows, made from what the node tells: plain values in, plain values out. These functions are sent to the
- * browser as they stand here (script.ts), so each uses nothing but its arguments and the other functions of this folder and of units.ts.
+ * browser as they stand here (script.ts), so each uses nothing but its arguments and the other functions of this folder
+ * and of units.ts.
  */
 import type { journalReport, MemberReport, StatusReport } from "../status_report.ts";
 import type { StatusSample } from "../status_history.ts";
