@@ -40,6 +40,11 @@ export class Machines implements AsyncDisposable {
     return ["ip", "netns", "exec", this.#name(at)];
   }
 
+  /** The file that is that machine's network namespace. */
+  namespace(at: number): string {
+    return `/run/netns/${this.#name(at)}`;
+  }
+
   /** The address under which every machine reaches the one between them. */
   get router(): string {
     return `${subnet}.0.2`;

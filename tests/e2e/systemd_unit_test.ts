@@ -2,23 +2,22 @@
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, temporaryDirectory } from "../support/fixtures.ts";
 import { etcdDir } from "../support/parts.ts";
-import { SystemdMachine } from "../support/systemd_machine.ts";
+import { installUnit, SystemdMachine } from "../support/systemd_machine.ts";
 import { programShown } from "./node_process.ts";
 
-const deploy = (name: string) => Deno.readTextFile(new URL(`../../deploy/systemd/${name}`, import.meta.url));
 const etcdctl = "/opt/etcd/etcdctl --endpoints=127.0.0.1:2379";
 
 /** As docs/systemd.md tells it, for a cluster of one. */
 async function installed(folder: string, settings: Record<string, string> = {}): Promise<SystemdMachine> {
   const { shown, script } = programShown();
-  const machine = await SystemdMachine.boot(`${folder}/machine`, new Map([...shown, ["/opt/etcd", etcdDir()]]));
+  const machine = await SystemdMachine.boot(`${folder}/machine`, {
+    shown: new Map([...shown, ["/opt/etcd", etcdDir()]]),
+  });
   await machine.write("/usr/local/bin/e2d", script, 0o755);
-  await machine.write("/etc/sysusers.d/e2d.conf", await deploy("e2d-sysusers.conf"));
-  await machine.write("/etc/systemd/system/e2d.service", await deploy("e2d.service"));
   const variables = { E2D_HOST: "127.0.0.1", E2D_ETCD_DIR: "/opt/etcd", ...settings };
   const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`).join("");
   await machine.write("/etc/e2d/e2d.env", lines, 0o600);
-  await machine.text("systemd-sysusers && systemctl daemon-reload");
+  await installUnit(machine);
   return machine;
 }
 

@@ -1,6 +1,6 @@
 /**
  * A machine under a real systemd: its PID 1 in namespaces of its own, its disk this machine's root below a layer in memory
- * that is gone afterwards. Its network is a loopback interface and nothing else. Needs root.
+ * that is gone afterwards. Needs root.
  */
 import { eventually } from "./fixtures.ts";
 import { part } from "./parts.ts";
@@ -15,6 +15,15 @@ async function must(program: string, ...args: string[]): Promise<void> {
   if (code !== 0) throw new Error(`${program} ${args.join(" ")}: ${text}`);
 }
 
+export interface SystemdMachineOptions {
+  /** What of this machine it sees, by the path there. */
+  readonly shown?: ReadonlyMap<string, string>;
+  /** The same for what it may write to. */
+  readonly shared?: ReadonlyMap<string, string>;
+  /** The file of its network namespace; default: one with a loopback interface and nothing else. */
+  readonly namespace?: string;
+}
+
 export class SystemdMachine implements AsyncDisposable {
   /** Its root directory, to put files in. */
   readonly root: string;
@@ -27,11 +36,11 @@ export class SystemdMachine implements AsyncDisposable {
     this.root = `${layer}/root`;
   }
 
-  /** `shown`: what of this machine it sees, by the path there. Resolves when its systemd has started. */
-  static async boot(layer: string, shown: ReadonlyMap<string, string> = new Map()): Promise<SystemdMachine> {
+  /** `layer`: a folder to be made. Resolves when its systemd has started. */
+  static async boot(layer: string, options: SystemdMachineOptions = {}): Promise<SystemdMachine> {
     const machine = new SystemdMachine(layer);
     try {
-      await machine.#boot(shown);
+      await machine.#boot(options);
     } catch (error) {
       await machine[Symbol.asyncDispose]();
       throw error;
@@ -72,7 +81,7 @@ export class SystemdMachine implements AsyncDisposable {
     await run("umount", ["--lazy", this.#layer]);
   }
 
-  async #boot(shown: ReadonlyMap<string, string>): Promise<void> {
+  async #boot({ shown = new Map(), shared = new Map(), namespace }: SystemdMachineOptions): Promise<void> {
     await Deno.mkdir(this.#layer);
     await must("mount", "-t", "tmpfs", "tmpfs", this.#layer);
     for (const folder of ["upper", "work", "root"]) await Deno.mkdir(`${this.#layer}/${folder}`);
@@ -81,8 +90,10 @@ export class SystemdMachine implements AsyncDisposable {
     this.#nspawn = new Deno.Command(part("systemd-nspawn-252", "systemd-nspawn"), {
       args: [
         ...["--quiet", `--directory=${this.root}`, "--boot", `--machine=e2d-test-${Deno.pid}`],
-        ...["--private-network", "--register=no", "--keep-unit", "--link-journal=no", "--console=pipe"],
+        ...["--register=no", "--keep-unit", "--link-journal=no", "--console=pipe"],
+        namespace === undefined ? "--private-network" : `--network-namespace-path=${namespace}`,
         ...[...shown].map(([path, here]) => `--bind-ro=${here}:${path}`),
+        ...[...shared].map(([path, here]) => `--bind=${here}:${path}`),
         "systemd.unit=basic.target",
       ],
       stdin: "null",
@@ -101,4 +112,12 @@ export class SystemdMachine implements AsyncDisposable {
       return /^(running|degraded)$/.test(text);
     });
   }
+}
+
+/** The unit and its user, as docs/systemd.md has them installed. */
+export async function installUnit(machine: SystemdMachine): Promise<void> {
+  const read = (name: string) => Deno.readTextFile(new URL(`../../deploy/systemd/${name}`, import.meta.url));
+  await machine.write("/etc/sysusers.d/e2d.conf", await read("e2d-sysusers.conf"));
+  await machine.write("/etc/systemd/system/e2d.service", await read("e2d.service"));
+  await machine.text("systemd-sysusers && systemctl daemon-reload");
 }

@@ -1,62 +1,75 @@
 /**
- * What the docs' machines are on this one: each is an address of the loopback interface and a folder for its /etc and
- * /var, and what a service manager does to e2d is done to a process.
+ * The docs' machines: each under a systemd of its own, with a disk and a network of its own, e2d's unit installed, and a
+ * store that they all reach. What the docs type is typed there; their addresses alone are others.
  */
-import type { EtcdClient } from "../../lib/etcd/client.ts";
-import { GoNode } from "../e2e/go_node.ts";
-import { freshHost, NodeProcess, programOf } from "../e2e/node_process.ts";
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
+import { encodeClusterRecord, encodeClusterTable } from "../../lib/gossip/cluster_record.ts";
+import { systemClock } from "../../lib/sys/clock.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { Machines } from "../e2e/namespaces.ts";
+import { programShown } from "../e2e/node_process.ts";
 import { eventually } from "../support/fixtures.ts";
-import { etcdDir } from "../support/parts.ts";
+import { etcdDir, part } from "../support/parts.ts";
+import { installUnit, SystemdMachine } from "../support/systemd_machine.ts";
+import { originalScript, originalUnit } from "./original.ts";
 import type { Step } from "./transcript.ts";
 
 const defaultEtcd = "3.6.14";
+const pki = "/etc/e2d/pki";
+const s3 = { access: "access", secret: "canary-walks", port: 7070 };
 
-interface Service extends AsyncDisposable {
+class StagedMachine {
   readonly clientUrl: string;
-  client(): Promise<EtcdClient>;
-  /** The exit code. */
-  stop(): Promise<number>;
-}
+  #client: Promise<EtcdClient> | undefined;
 
-interface Machine {
-  readonly name: string;
-  readonly host: string;
-  /** Its file system, in so far as the docs touch it. */
-  readonly root: string;
-  service?: Service | undefined;
-  /** The Go original is what its service starts. */
-  original: boolean;
+  constructor(readonly name: string, readonly host: string, readonly system: SystemdMachine) {
+    this.clientUrl = `https://${host}:2379`;
+  }
+
+  read(path: string): Promise<string> {
+    return Deno.readTextFile(`${this.system.root}${path}`);
+  }
+
+  client(): Promise<EtcdClient> {
+    this.#client ??= this.#open();
+    return this.#client;
+  }
+
+  async #open(): Promise<EtcdClient> {
+    const [ca, certificate, key] = await Promise.all(
+      ["ca.crt", "client.crt", "client.key"].map((name) => this.read(`${pki}/${name}`)),
+    );
+    await enableGrpcTls();
+    const tls = { ca: ca!, certificate: certificate!, key: key! };
+    return await openEtcd({ endpoints: [this.clientUrl], tls, clock: systemClock, callTimeoutMs: 30_000 });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    (await this.#client?.catch(() => undefined))?.close();
+    await this.system[Symbol.asyncDispose]();
+  }
 }
 
 export class Stage implements AsyncDisposable {
   readonly #path: string;
-  readonly #machines: readonly Machine[];
+  readonly #network: Machines;
+  readonly #machines: StagedMachine[] = [];
+  #store: Deno.ChildProcess | undefined;
 
-  private constructor(path: string, machines: readonly Machine[]) {
+  private constructor(path: string, network: Machines) {
     this.#path = path;
-    this.#machines = machines;
+    this.#network = network;
   }
 
   /** The machines of the docs, 10.0.0.1 and up, with their /etc/e2d/e2d.env. */
   static async open(path: string, names: readonly string[], settings: Record<string, string>): Promise<Stage> {
-    const machines = names.map((name) => ({ name, host: freshHost(), root: `${path}/${name}`, original: false }));
-    const stage = new Stage(path, machines);
-    const text = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join("");
-    for (const machine of machines) {
-      await Deno.mkdir(`${machine.root}/etc/e2d`, { recursive: true });
-      await Deno.mkdir(`${machine.root}/var/lib/e2d`, { recursive: true });
-      await Deno.writeTextFile(`${machine.root}/etc/e2d/e2d.env`, stage.#here(machine, text));
+    const stage = new Stage(path, await Machines.make(names.length));
+    try {
+      await stage.#open(names, settings);
+    } catch (error) {
+      await stage[Symbol.asyncDispose]();
+      throw error;
     }
-    // The folder in which ca.crt and ca.key are carried from machine to machine, and caches that are filled already.
-    for (const folder of ["home", "bucket/my-cluster", "bin", "cache/e2d/etcd"]) {
-      await Deno.mkdir(`${path}/${folder}`, { recursive: true });
-    }
-    for (const version of ["3.5.33", defaultEtcd, "3.7.3"] as const) {
-      await Deno.symlink(etcdDir(version), `${path}/cache/e2d/etcd/${version}`);
-    }
-    await Deno.symlink(`${etcdDir(defaultEtcd)}/etcdctl`, `${path}/bin/etcdctl`);
-    const e2d = programOf().map((word) => `'${word}'`).join(" ");
-    await Deno.writeTextFile(`${path}/bin/e2d`, `#!/bin/sh\nexec ${e2d} "$@"\n`, { mode: 0o755 });
     return stage;
   }
 
@@ -64,114 +77,121 @@ export class Stage implements AsyncDisposable {
     return this.#machines.map(({ name }) => name);
   }
 
-  /** What runs there now, or ran there last. */
-  node(name: string): Service {
-    return this.#named(name).service!;
-  }
-
-  /** A cluster of the Go original, founded; its certificates must be there. */
-  async startOriginal(): Promise<void> {
-    for (const machine of this.#machines) {
-      machine.original = true;
-      await this.#start(machine);
-    }
-    const nodes = this.#machines.map(({ service }) => service as GoNode);
-    await eventually("a cluster of Go nodes", async () => {
-      for (const node of nodes) await (await node.client()).ready(node.clientUrl, { timeoutMs: 1_000 });
-      return true;
-    });
-    await Promise.all(nodes.map((node) => node.running()));
-    await nodes[0]!.writeRecord(nodes.length);
-  }
-
-  /** What a step prints on each machine that it is for, in the docs' names. */
-  async perform({ machine, command }: Step): Promise<{ code: number; printed: string }[]> {
-    const on = machine === "all" ? this.#machines : [this.#named(machine || this.#machines[0]!.name)];
-    return await Promise.all(on.map((each) => this.#onMachine(each, command)));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#machines.map(({ service }) => service?.[Symbol.asyncDispose]()));
-  }
-
-  #named(name: string): Machine {
+  node(name: string): StagedMachine {
     const machine = this.#machines.find((each) => each.name === name);
     if (machine === undefined) throw new Error(`the stage has no machine "${name}"`);
     return machine;
   }
 
-  /** The docs' names and what they are here. */
-  #names({ root }: Machine): [string, string][] {
-    return [
-      ["/etc/e2d", `${root}/etc/e2d`],
-      ["/var/lib/e2d", `${root}/var/lib/e2d`],
-      ["s3://my-bucket", `file://${this.#path}/bucket`],
-      ...this.#machines.map(({ host }, at): [string, string] => [`10.0.0.${at + 1}`, host]),
-    ];
+  /** A cluster of the Go original, founded; its certificates must be there. */
+  async startOriginal(): Promise<void> {
+    const founders = new Map(this.#machines.map(({ name, host }) => [name, host]));
+    for (const machine of this.#machines) {
+      const { name, host, system } = machine;
+      const caKey = await machine.read(`${pki}/ca.key`);
+      const script = originalScript({ name, host, founders, dataDir: "/var/lib/e2d/etcd", pki, caKey });
+      await system.write("/usr/local/bin/e2d", script, 0o755);
+      await system.write("/etc/systemd/system/e2d.service", originalUnit);
+      await system.text("mkdir -p /var/lib/e2d && systemctl daemon-reload && systemctl start e2d");
+    }
+    for (const machine of this.#machines) {
+      await eventually(`a Go node on ${machine.name}`, async () => {
+        await (await machine.client()).ready(machine.clientUrl, { timeoutMs: 1_000 });
+        const said = await machine.system.text("journalctl --unit=e2d --output=cat --no-pager");
+        return said.split("\n").some((line) => line.includes('"own-status"') && line.includes('"status":2'));
+      });
+    }
+    // What each node writes once its etcd is ready.
+    const client = await this.#machines[0]!.client();
+    const record = { id: 1, createdMs: systemClock.wallMs(), requiredSize: this.#machines.length };
+    await client.put("/_e2d/Cluster/_table", encodeClusterTable());
+    await client.put("/_e2d/Cluster/1", encodeClusterRecord(record));
   }
 
-  #here(machine: Machine, text: string): string {
-    return this.#names(machine).reduce((all, [docs, real]) => all.replaceAll(docs, real), text);
+  /** What a step prints on each machine that it is for, in the docs' names. */
+  async perform({ machine, command }: Step): Promise<{ code: number; printed: string }[]> {
+    const on = machine === "all" ? this.#machines : [machine === "" ? this.#machines[0]! : this.node(machine)];
+    return await Promise.all(on.map((each) => this.#onMachine(each, command)));
   }
 
-  async #onMachine(machine: Machine, command: string): Promise<{ code: number; printed: string }> {
-    if (/^systemctl (start|enable --now) e2d$/.test(command)) {
-      await this.#start(machine);
-      return { code: 0, printed: "" };
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#machines.map((machine) => machine[Symbol.asyncDispose]()));
+    this.#store?.kill("SIGKILL");
+    await this.#store?.status;
+    await this.#network[Symbol.asyncDispose]();
+  }
+
+  async #open(names: readonly string[], settings: Record<string, string>): Promise<void> {
+    // The folder in which ca.crt and ca.key are carried from machine to machine, and what is in the store.
+    for (const folder of ["carried", "store/my-bucket"]) {
+      await Deno.mkdir(`${this.#path}/${folder}`, { recursive: true });
     }
-    if (command === "systemctl stop e2d") {
-      const code = await machine.service!.stop();
-      return { code, printed: "" };
+    const versions = ["3.5.33", defaultEtcd, "3.7.3"] as const;
+    const { shown, script } = programShown();
+    const seen = new Map([
+      ...shown,
+      ...versions.map((version): [string, string] => [`/opt/cache/e2d/etcd/${version}`, etcdDir(version)]),
+    ]);
+    this.#startStore();
+    await Promise.all(names.map(async (name, at) => {
+      const system = await SystemdMachine.boot(`${this.#path}/${name}`, {
+        shown: seen,
+        shared: new Map([["/srv/carried", `${this.#path}/carried`]]),
+        namespace: this.#network.namespace(at),
+      });
+      this.#machines[at] = new StagedMachine(name, this.#network.address(at), system);
+      await system.write("/usr/local/bin/e2d", script, 0o755);
+      await system.text(`ln -s /opt/cache/e2d/etcd/${defaultEtcd}/etcdctl /usr/local/bin/etcdctl`);
+      await installUnit(system);
+    }));
+    const text = (all: Record<string, string>) =>
+      Object.entries(all).map(([name, value]) => `${name}=${value}\n`).join("");
+    for (const { name, system } of this.#machines) {
+      const here = { ...this.#environment, E2D_NAME: name, E2D_ETCD_VERSION: defaultEtcd };
+      await system.write("/etc/e2d/e2d.env", this.#here(text({ ...settings, ...here })), 0o600);
     }
+  }
+
+  /** What is not of the docs: where the store is, who may use it, and that no walk waits for a quarter of an hour. */
+  get #environment(): Record<string, string> {
+    return {
+      AWS_ACCESS_KEY_ID: s3.access,
+      AWS_SECRET_ACCESS_KEY: s3.secret,
+      AWS_REGION: "us-east-1",
+      E2D_S3_ENDPOINT: `http://${this.#network.router}:${s3.port}`,
+      E2D_SNAPSHOT_INTERVAL: "1s",
+      E2D_HEALTH_CHECK_TIMEOUT: "60s",
+      XDG_CACHE_HOME: "/opt/cache",
+    };
+  }
+
+  /** The docs' addresses and what they are here. */
+  get #addresses(): [string, string][] {
+    return this.#machines.map(({ host }, at) => [`10.0.0.${at + 1}`, host]);
+  }
+
+  #here(text: string): string {
+    return this.#addresses.reduce((all, [docs, real]) => all.replaceAll(docs, real), text);
+  }
+
+  async #onMachine({ system }: StagedMachine, command: string): Promise<{ code: number; printed: string }> {
     if (command.startsWith("./install.sh ")) {
-      // tests/e2e/install_test.ts runs it; here its program is there already.
-      machine.original = false;
+      // tests/e2e/install_test.ts runs it; here what it would put there is this e2d.
+      await system.write("/usr/local/bin/e2d", programShown().script, 0o755);
       return { code: 0, printed: "" };
     }
-    const { code, stdout } = await new Deno.Command("sh", {
-      args: ["-c", `exec 2>&1\n${this.#here(machine, command)}`],
-      cwd: `${this.#path}/home`,
-      env: {
-        PATH: `${this.#path}/bin:${Deno.env.get("PATH")}`,
-        // Found out on a machine of one's own.
-        E2D_HOST: machine.host,
-        E2D_HOSTS: machine.host,
-        E2D_STATUS_ADDR: `${machine.host}:7981`,
-      },
-      stdin: "null",
-      signal: AbortSignal.timeout(120_000),
-    }).output();
-    const printed = new TextDecoder().decode(stdout);
-    return { code, printed: this.#names(machine).reduce((all, [docs, real]) => all.replaceAll(real, docs), printed) };
+    const variables = Object.entries(this.#environment).map(([name, value]) => `${name}='${value}'`).join(" ");
+    const { code, text } = await system.sh(`exec 2>&1\nexport ${variables}\ncd /srv/carried\n${this.#here(command)}`);
+    return { code, printed: this.#addresses.reduce((all, [docs, real]) => all.replaceAll(real, docs), text) };
   }
 
-  async #start(machine: Machine): Promise<void> {
-    const { name, host, root, original } = machine;
-    await machine.service?.[Symbol.asyncDispose]();
-    // As the unit's StateDirectory= does.
-    await Deno.mkdir(`${root}/var/lib/e2d`, { recursive: true });
-    const dataDir = `${root}/var/lib/e2d/etcd`;
-    const pki = `${root}/etc/e2d/pki`;
-    const read = (file: string) => Deno.readTextFile(`${pki}/${file}`);
-    const tls = { ca: await read("ca.crt"), certificate: await read("client.crt"), key: await read("client.key") };
-    if (original) {
-      const founders = new Map(this.#machines.map(({ name, host }) => [name, host]));
-      machine.service = new GoNode({ name, host, founders, dataDir, pki, tls });
-      return;
-    }
-    const lines = (await Deno.readTextFile(`${root}/etc/e2d/e2d.env`)).trimEnd().split("\n");
-    machine.service = new NodeProcess({
-      host,
-      dataDir,
-      etcd: null,
-      tls,
-      // The name is the machine's own. No walk waits for a quarter of an hour.
-      args: [`--name=${name}`, `--status-addr=${host}:7981`, "--snapshot-interval=1s", "--health-check-timeout=60s"],
-      environment: {
-        E2D_ETCD_VERSION: defaultEtcd,
-        ...Object.fromEntries(lines.map((line) => [line.split("=")[0]!, line.slice(line.indexOf("=") + 1)])),
-        XDG_CACHE_HOME: `${this.#path}/cache`,
-      },
-    });
+  #startStore(): void {
+    const [program, ...args] = [
+      ...this.#network.insideRouter(),
+      part("versitygw-1.8.0", "versitygw"),
+      ...["--port", `${this.#network.router}:${s3.port}`, "--access", s3.access, "--secret", s3.secret],
+      ...["--region", "us-east-1", "--quiet", "posix", `${this.#path}/store`],
+    ];
+    this.#store = new Deno.Command(program!, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
   }
 }
