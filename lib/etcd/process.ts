@@ -19,7 +19,7 @@ export interface EtcdProcess {
   readonly exited: Promise<EtcdExit>;
   /** SIGTERM, and SIGKILL when it does not end in `timeoutMs`. Resolves when it has ended. */
   stop(timeoutMs: number): Promise<EtcdExit>;
-  /** SIGKILL now: for an operator who asks a second time. */
+  /** SIGKILL now: for an operator who asks a second time, and where nothing is to be kept. */
   hurry(): void;
 }
 

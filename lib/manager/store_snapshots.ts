@@ -4,7 +4,7 @@
  * into a data-dir) is in `<data-dir>.e2d.work`, readable for this user alone, and goes when it has served.
  */
 import { createHash } from "node:crypto";
-import { E2dError } from "../errors.ts";
+import { describeError, E2dError } from "../errors.ts";
 import type { Clock, FileReader, Files, Http, Logger, Processes, Random, Staging } from "../ports.ts";
 import type { Effect } from "../core/effect.ts";
 import type { Catalogue, Founding } from "../core/view.ts";
@@ -24,6 +24,7 @@ import {
   type SnapshotPlace,
 } from "../snapshot/catalogue.ts";
 import { checkEtcdSum } from "../snapshot/etcd_sum.ts";
+import { untilServed } from "../snapshot/offer.ts";
 import type { SnapshotKeys } from "../snapshot/open.ts";
 import { proveSnapshot } from "../snapshot/proven_file.ts";
 import type { SnapshotFacts } from "../snapshot/v2.ts";
@@ -74,11 +75,14 @@ export class StoreSnapshots implements SnapshotSide {
   readonly #closing = new AbortController();
   /** ISO 8601; undefined when a process before this one fetched the source, or it is a survivor's. */
   #sourceTakenAt: string | undefined;
-  #offer: { digest: string; hash: string; revision: number; url: string; close: () => Promise<void> } | undefined;
+  #offer: { digest: string; hash: string; revision: number; url: string; withdraw: () => Promise<void> } | undefined;
+  readonly #swept: Promise<void>;
 
   constructor(options: StoreSnapshotOptions, ports: SnapshotPorts) {
     this.#options = options;
     this.#ports = ports;
+    // What a process before this one offered nobody can fetch any more: its address went with it.
+    this.#swept = this.#remove(this.#offerPath, `${this.#offerPath}.part`, this.#copyDir, this.#socketDir);
   }
 
   async readCatalogue(): Promise<Exclude<Catalogue, { kind: "unknown" }>> {
@@ -117,6 +121,7 @@ export class StoreSnapshots implements SnapshotSide {
         takenAt,
         format: format === "v2" ? "v2" : sealed ? "go-v1" : "plain",
         compression: format === "v2" || !sealed ? compression : "none",
+        sealed,
       },
       plain: async () => ({ bytes: totalBytes, sha256: (await checked.done).sha256 }),
       nowWallMs: () => clock.wallMs(),
@@ -147,7 +152,7 @@ export class StoreSnapshots implements SnapshotSide {
 
   async restoreData(founding: Founding): Promise<void> {
     const { self, dataDir, programs } = this.#options;
-    const { files, staging, log, clock } = this.#ports;
+    const { files, log, clock } = this.#ports;
     const done = `${this.#work}/${founding.lineage.token}.done`;
     if (await files.info(done) !== undefined) {
       const made = await inspectDataDir(dataDir, this.#ports);
@@ -182,7 +187,9 @@ export class StoreSnapshots implements SnapshotSide {
       this.#closing.signal,
     );
     await files.writeAtomic(done, "", { mode: 0o600 });
-    await staging.remove(snapshotPath);
+    // What was fetched for other foundings, too: with this one carried out they are void.
+    const fetched = (await files.list(this.#work) ?? []).filter((name) => /^[0-9a-f]+\.db(\.part)?$/.test(name));
+    await this.#remove(...fetched.map((name) => `${this.#work}/${name}`));
     const { source } = founding;
     log.warn("restored", {
       source: source.kind,
@@ -201,35 +208,22 @@ export class StoreSnapshots implements SnapshotSide {
   }
 
   async exportSurvivor(founding: Founding): Promise<{ hash: string; revision: number; url: string }> {
-    const { dataDir, self, programs, withoutEtcd, host } = this.#options;
+    const { host } = this.#options;
     const { files, staging, log, random, clock } = this.#ports;
     if (this.#offer?.digest === founding.digest) {
       const { hash, revision, url } = this.#offer;
       return { hash, revision, url };
     }
-    await this.#offer?.close();
-    const copyDir = `${this.#work}/copy`;
-    const path = `${this.#work}/offer.db`;
-    const socketDir = `${this.#work}/sockets`;
-    await files.makeDirectory(this.#work, { mode: 0o700 });
-    await withoutEtcd(() => copyForExport(dataDir, copyDir, this.#ports, this.#closing.signal));
-    await staging.remove(socketDir);
-    await files.makeDirectory(socketDir, { mode: 0o700 });
-    const { etcd, version } = await programs();
-    const exported = await exportFromCopy(
-      { etcd, version, copyDir, name: self.name, socketDir },
-      this.#ports,
-      async ({ stream, revision }) => ({ hash: await this.#keepProven(stream, path), revision }),
-      this.#closing.signal,
-    );
-    await staging.remove(copyDir);
+    await this.#offer?.withdraw();
+    await this.#swept;
+    const { version, ...exported } = await this.#export();
     const secretPath = `/${random.bytes(24).toHex()}`;
     const server = this.#ports.serveHttp({ host, port: 0 }, async (request) => {
       // Whoever gossips with this node knows the path; nobody else does.
       if (new URL(request.url).pathname !== secretPath) return new Response(null, { status: 404 });
-      const stream = await staging.read(path);
+      const stream = await staging.read(this.#offerPath);
       if (stream === undefined) return new Response(null, { status: 410 });
-      const info = await files.info(path);
+      const info = await files.info(this.#offerPath);
       const facts: SnapshotFacts = {
         clusterId: "",
         lineage: founding.lineage,
@@ -242,18 +236,87 @@ export class StoreSnapshots implements SnapshotSide {
       return new Response(this.#wrap(stream, { facts, format: "v2", compression: "none", sealed }));
     });
     const url = `http://${host.includes(":") ? `[${host}]` : host}:${server.local.port}${secretPath}`;
-    this.#offer = { digest: founding.digest, ...exported, url, close: () => server.close() };
+    const withdraw = this.#whileNeeded(() => server.close());
+    this.#offer = { digest: founding.digest, ...exported, url, withdraw };
     log.warn("offering this node's own data to the other founders", { revision: exported.revision });
     return { ...exported, url };
   }
 
+  /** Leaves the own data, with all that its log has, at the path of the offer. */
+  async #export(): Promise<{ hash: string; revision: number; version: string }> {
+    const { dataDir, self, programs, withoutEtcd } = this.#options;
+    const { files, staging } = this.#ports;
+    const { signal } = this.#closing;
+    const [copyDir, socketDir] = [this.#copyDir, this.#socketDir];
+    await files.makeDirectory(this.#work, { mode: 0o700 });
+    try {
+      await withoutEtcd(() => copyForExport(dataDir, copyDir, this.#ports, signal));
+      await staging.remove(socketDir);
+      await files.makeDirectory(socketDir, { mode: 0o700 });
+      const { etcd, version } = await programs();
+      return await exportFromCopy(
+        { etcd, version, copyDir, name: self.name, socketDir },
+        this.#ports,
+        async ({ stream, revision }) => ({ hash: await this.#keepProven(stream, this.#offerPath), revision, version }),
+        signal,
+      );
+    } finally {
+      await this.#remove(copyDir, socketDir);
+    }
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#offer?.close();
+    await this.#offer?.withdraw();
+    await this.#swept;
+  }
+
+  /** Ends the offer when nobody needs it any more; by what is returned, before that. */
+  #whileNeeded(closeServer: () => Promise<void>): () => Promise<void> {
+    const { client, self } = this.#options;
+    const { clock, log } = this.#ports;
+    const over = new AbortController();
+    const serves = () => client.ready(self.clientUrl, { timeoutMs: 1_000 }).then(() => true, () => false);
+    const gone = untilServed(serves, clock, over.signal)
+      .then(() => log.info("the cluster serves: this node's own data is offered no more"), () => {})
+      .then(async () => {
+        this.#offer = undefined;
+        await closeServer();
+        await this.#remove(this.#offerPath);
+      });
+    return () => {
+      over.abort();
+      return gone;
+    };
+  }
+
+  /** Never rejects: what stays is in nobody's way, but it is plain. */
+  async #remove(...paths: string[]): Promise<void> {
+    const { staging, log } = this.#ports;
+    for (const path of paths) {
+      await staging.remove(path).catch((error) =>
+        log.warn("cannot remove what has served: it holds the cluster's keys in the clear", {
+          path,
+          error: describeError(error),
+        })
+      );
+    }
   }
 
   get #work(): string {
     return workPath(this.#options.dataDir);
+  }
+
+  get #copyDir(): string {
+    return `${this.#work}/copy`;
+  }
+
+  get #socketDir(): string {
+    return `${this.#work}/sockets`;
+  }
+
+  get #offerPath(): string {
+    return `${this.#work}/offer.db`;
   }
 
   #preparedPath(founding: Founding): string {

@@ -209,8 +209,12 @@ export async function pruneSnapshots(
   const removed: Manifest[] = [];
   for (const id of new Set(all.map(({ lineage }) => lineage.id))) {
     if (lineageId !== undefined && id !== lineageId) continue;
-    const entries = all.filter(({ lineage }) => lineage.id === id)
-      .map((manifest) => ({ key: manifest.key, takenAtMs: Date.parse(manifest.takenAt), manifest }));
+    const entries = all.filter(({ lineage }) => lineage.id === id).map((manifest) => ({
+      key: manifest.key,
+      takenAtMs: Date.parse(manifest.takenAt),
+      epoch: manifest.lineage.epoch,
+      manifest,
+    }));
     removed.push(...planRetention(entries, keep, nowMs).map(({ manifest }) => manifest));
   }
   if (dryRun) return removed;

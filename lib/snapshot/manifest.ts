@@ -18,6 +18,8 @@ export interface Manifest {
   readonly lineage: { readonly id: string; readonly epoch: number; readonly token: string };
   readonly format: "v2" | "go-v1" | "plain";
   readonly compression: Compression;
+  /** Undefined in manifests from before this was written down. */
+  readonly sealed?: boolean;
   readonly etcdVersion: string;
   /** ISO 8601. */
   readonly takenAt: string;
@@ -53,7 +55,8 @@ export function decodeManifest(key: string, bytes: Uint8Array): Manifest {
     counts.every((count) => Number.isSafeInteger(count) && count! >= 0) &&
     sums.every((sum) => typeof sum === "string" && /^[0-9a-f]{64}$/.test(sum)) &&
     times.every((time) => typeof time === "string" && !Number.isNaN(Date.parse(time))) &&
-    ["v2", "go-v1", "plain"].includes(value.format!) && ["none", "gzip", "zstd"].includes(value.compression!);
+    ["v2", "go-v1", "plain"].includes(value.format!) && ["none", "gzip", "zstd"].includes(value.compression!) &&
+    ["boolean", "undefined"].includes(typeof value.sealed);
   if (!fits) throw refuse("a field is missing or makes no sense");
   return value as Manifest;
 }

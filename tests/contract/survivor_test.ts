@@ -1,21 +1,26 @@
 /** What a survivor still knows, got from a copy of its data, and made into a new cluster: with real etcds of every release. */
 import { E2dError } from "../../lib/errors.ts";
-import { openEtcd } from "../../lib/etcd/client.ts";
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
 import { inspectDataDir } from "../../lib/etcd/data_dir.ts";
 import { defaultRevisionBump, type RestoreRequest, restoreSnapshot } from "../../lib/etcd/restore.ts";
 import { checkSnapshotFile } from "../../lib/etcd/snapshot_file.ts";
 import { copyForExport } from "../../lib/etcd/copy_data_dir.ts";
 import { exportFromCopy } from "../../lib/etcd/survivor.ts";
-import type { Logger } from "../../lib/ports.ts";
+import type { Founding } from "../../lib/core/view.ts";
+import { type StoreSnapshotOptions, StoreSnapshots } from "../../lib/manager/store_snapshots.ts";
+import type { Clock, Logger } from "../../lib/ports.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemFileReader } from "../../lib/sys/file_reader.ts";
 import { systemFiles } from "../../lib/sys/files.ts";
 import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { serveHttp } from "../../lib/sys/http_server.ts";
 import { systemProcesses } from "../../lib/sys/process.ts";
+import { systemRandom } from "../../lib/sys/random.ts";
 import { systemStaging } from "../../lib/sys/staging.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { eventually, temporaryDirectory } from "../support/fixtures.ts";
 import { etcdDir, type EtcdVersion, etcdVersions } from "../support/parts.ts";
+import { TestLog } from "../support/test_log.ts";
 import { PlainCluster, type PlainMember } from "./plain_cluster.ts";
 
 // grpc-js closes its HTTP/2 sessions some time after the client.
@@ -160,6 +165,110 @@ Deno.test(
       reason,
     ) => reason.name);
     assertEquals(early, "TimeoutError");
+  },
+);
+
+Deno.test(
+  "exportFromCopy() does not wait for a connection that was given up half made, as etcd does",
+  sanitize,
+  async () => {
+    await enableGrpcTls();
+    await using directory = await temporaryDirectory();
+    const at = (path: string) => `${directory.path}/${path}`;
+    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
+    const member = cluster.members[0]!;
+    await cluster.stop(member);
+    await Deno.mkdir(at("s"), { mode: 0o700 });
+    await copyForExport(member.dataDir, at("copy"), ports);
+    const request = {
+      etcd: `${etcdDir()}/etcd`,
+      version: "3.6.14",
+      copyDir: at("copy"),
+      name: "n0",
+      socketDir: at("s"),
+    };
+    const told = new TestLog();
+    const connection = await exportFromCopy(request, { ...ports, log: told }, async ({ stream }) => {
+      await stream.pipeTo(new WritableStream());
+      const half = await Deno.connect({ transport: "unix", path: `${at("s")}/c` });
+      await half.write(new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+      return half;
+    });
+    connection.close();
+    const asked = told.lines.filter(({ message }) => /^received signal|^etcd does not stop/.test(message));
+    assertEquals(asked, []);
+  },
+);
+
+Deno.test(
+  "StoreSnapshots.exportSurvivor() leaves nothing plain behind when the cluster serves, and takes nothing before",
+  sanitize,
+  async () => {
+    await enableGrpcTls();
+    await using directory = await temporaryDirectory();
+    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
+    const { dataDir } = cluster.members[0]!;
+    await cluster.stop(cluster.members[0]!);
+    let [serving, looks, skippedMs] = [false, 0, 0];
+    // The time between two looks passes at once.
+    const clock: Clock = {
+      wallMs: systemClock.wallMs,
+      monotonicMs: () => systemClock.monotonicMs() + skippedMs,
+      sleep(ms, signal) {
+        if (ms !== 5_000) return systemClock.sleep(ms, signal);
+        skippedMs += ms;
+        return systemClock.sleep(10, signal);
+      },
+    };
+    const open = () =>
+      new StoreSnapshots({
+        place: undefined,
+        config: {} as StoreSnapshotOptions["config"],
+        keys: () => ({ recipients: [] }),
+        self: { name: "n0", peerUrl: "http://127.0.0.1:1", clientUrl: "http://127.0.0.1:1" },
+        host: "127.0.0.1",
+        dataDir,
+        client: {
+          ready: () => (looks++, serving ? Promise.resolve() : Promise.reject(new Error("no leader"))),
+        } as Partial<EtcdClient> as EtcdClient,
+        programs: () => Promise.resolve({ etcd: `${etcdDir()}/etcd`, version: "3.6.14", source: "etcd-dir" }),
+        withoutEtcd: (work) => work(),
+        origin: () => undefined,
+      }, { ...ports, clock, random: systemRandom, http: fetch, serveHttp });
+    const founding: Founding = {
+      digest: "f1",
+      founders: [],
+      lineage: { id: "l", epoch: 2, token: "t" },
+      source: { kind: "survivor", name: "n0", revision: 1 },
+    };
+    const work = `${dataDir}.e2d.work`;
+    const left = async () => await systemFiles.list(work);
+
+    const first = open();
+    const { url } = await first.exportSurvivor(founding);
+    assertEquals(await left(), ["offer.db"]);
+    await eventually("many looks", () => Promise.resolve(looks > 30 || undefined));
+    const offered = await fetch(url);
+    assertEquals(offered.status, 200);
+    await offered.body!.pipeTo(new WritableStream());
+    assertEquals(await left(), ["offer.db"]);
+    serving = true;
+    await eventually("nothing is left", async () => (await left())!.length === 0 || undefined);
+    await eventually("nothing is offered", () => fetch(url).then(() => undefined, () => true));
+
+    serving = false;
+    await first.exportSurvivor({ ...founding, digest: "f2" });
+    assertEquals(await left(), ["offer.db"]);
+    await first.close();
+    assertEquals(await left(), []);
+
+    // Of a process that was killed.
+    await Deno.mkdir(`${work}/copy`);
+    for (const name of ["offer.db", "offer.db.part", "copy/db", "f3.db"]) {
+      await Deno.writeTextFile(`${work}/${name}`, "");
+    }
+    await open().close();
+    assertEquals(await left(), ["f3.db"]);
   },
 );
 

@@ -109,6 +109,18 @@ Deno.test("pruneSnapshots() cut off at any operation never takes the newest, and
   assertEquals((await listSnapshots({ store, key })).length, 4);
 });
 
+Deno.test("pruneSnapshots() leaves whoever restored the wrong thing the newest of the life before", async () => {
+  const store = await storeWith(1, 5, 10);
+  const place = { store, key };
+  // As after a restore: revisions are moved on, and the new life saves in the same hour.
+  for (const at of [20, 25, 50, 55]) {
+    await publishSnapshot(place, publication(at, { epoch: 1 }));
+    await pruneSnapshots(place, { keep: { hourly: 24, daily: 7 }, nowMs: at * minuteMs, lineageId: "l" });
+  }
+  const left = (await listSnapshots(place)).map(({ lineage, revision }) => [lineage.epoch, revision]);
+  assertEquals(left, [[1, 55], [1, 50], [0, 10]]);
+});
+
 Deno.test("publishSnapshot() never saves over another lineage, a newer epoch, or a file of unknown descent", async () => {
   const code = async (store: MemoryStore, life: Life) => {
     const objects = new Map(store.objects);
