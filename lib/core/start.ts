@@ -132,7 +132,11 @@ export function decideStart(view: View): StartOutcome {
     );
   }
   if (view.settings.gossip && view.gossipJoinedAtMs === undefined && view.settings.requiredSize > 1) {
-    return wait("nobody_answers", "no other node has answered by gossip yet");
+    const asked = view.settings.seeds.filter((seed) => seed !== view.self.gossipAddr).join(", ");
+    return wait(
+      "nobody_answers",
+      `no other node has answered by gossip yet${asked === "" ? "; no address of one is known" : `: asked ${asked}`}`,
+    );
   }
   return { kind: "found", reason: { code: "no_data_anywhere", text: "nobody who can be reached holds data" } };
 }
@@ -212,14 +216,6 @@ function decideRestart(view: View, data: ValidData, cluster: RunningCluster | un
       reason: { code: "removed_member", text: `the newer log of "${without.name}" does not list this member any more` },
     };
   }
-  if (view.etcd.kind === "exited" && view.etcd.cause === "member_removed") {
-    return {
-      kind: "moveAside",
-      label: "removed",
-      reason: { code: "removed_member", text: "its etcd was told by its peers that it is no member any more" },
-    };
-  }
-
   const pledged = view.record.pledges.at(-1);
   if (pledged !== undefined && pledged.token !== own.token) {
     return wait(
@@ -248,6 +244,18 @@ function decideRestart(view: View, data: ValidData, cluster: RunningCluster | un
     if (unasked !== undefined && view.nowMs - view.bootedAtMs < 2 * askPeersMs) {
       return wait("asking_peers", `asking the etcd beside "${unasked.name}" whether this member is still listed`);
     }
+  }
+  if (view.etcd.kind === "exited" && view.etcd.cause === "member_removed") {
+    // One peer's word ends an etcd, and one peer may have a false list. Only a quorum removes a member.
+    return {
+      kind: "restart",
+      othersServe: false,
+      reason: {
+        code: "removal_unproven",
+        text: "a peer told its etcd that it is no member any more, and no quorum says so: it tries again",
+        hint: "a peer that turns all others away has a false list of members: stop that one, and replace its data",
+      },
+    };
   }
   const others = data.members.filter((member) => !member.isLearner).length;
   return {

@@ -155,6 +155,8 @@ export interface ValidData {
   readonly raftIndex: number;
   /** The oldest minor version of etcd that starts on it, "3.6"; undefined where nothing says so. */
   readonly etcdAtLeast?: string;
+  /** Ids of members that it lists and calls removed at once; undefined: not looked at. */
+  readonly contradictory?: readonly string[];
 }
 
 export type GossipState = "alive" | "suspect" | "dead" | "left";

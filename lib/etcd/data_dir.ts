@@ -38,6 +38,13 @@ export interface ValidDataDir {
   readonly removedIds: readonly string[];
   /** The oldest minor version of etcd that starts on it, "3.6"; undefined where nothing says so. */
   readonly etcdAtLeast?: string;
+  /**
+   * Ids of members that the database lists and calls removed at once. Ids never come back, so one of the two is false.
+   * etcd 3.5.26 to the last 3.5 write it so from data of an etcd 3.4 that was killed before its first write was on the
+   * disk: they take each founder but the first for a leftover while they read the log again. 3.5 itself goes by another
+   * list; 3.6 believes this one and turns its own peers away.
+   */
+  readonly contradictory: readonly string[];
 }
 
 export interface DataDirPorts {
@@ -136,6 +143,7 @@ function valid(log: WalFacts, facts: DatabaseFacts): ValidDataDir {
     raftTerm: Math.max(facts.raftTerm, log.raftTerm),
     raftIndex: facts.raftIndex,
     removedIds: facts.removedIds,
+    contradictory: facts.members.map(({ id }) => id).filter((id) => facts.removedIds.includes(id)),
     ...(etcdAtLeast !== undefined && { etcdAtLeast }),
   };
 }

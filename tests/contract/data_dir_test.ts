@@ -198,3 +198,30 @@ for (const version of etcdVersions) {
     assertEquals((await inspectDataDir(link, ports)).kind, "unreadable");
   });
 }
+
+Deno.test(
+  "inspectDataDir() sees what etcd 3.5 makes of data of a 3.4 that was killed before its first write",
+  sanitize,
+  async () => {
+    await using directory = await temporaryDirectory();
+    await using cluster = await PlainCluster.start({ directory: directory.path, size: 3, version: "3.4.23" });
+    for (const member of cluster.members) {
+      await eventually("the members to be on the disk", async () => (await valid(member)).members.length === 3);
+    }
+    await Promise.all(cluster.members.map((member) => cluster.stop(member, "SIGKILL")));
+    for (const member of cluster.members) {
+      assertEquals([(await valid(member)).raftIndex, (await valid(member)).contradictory], [0, []]);
+      cluster.run(member, { state: "existing", version: "3.5.33" });
+    }
+    await Promise.all(cluster.members.map((member) => cluster.healthy(member)));
+    const ids = (await valid(cluster.members[0]!)).members.map(({ id }) => id);
+    for (const member of cluster.members) {
+      const found = await eventually("its list to be on the disk", async () => {
+        const data = await valid(member);
+        return data.contradictory.length > 0 && data;
+      });
+      // Its 3.5 serves with all three of them all the same.
+      assert(found.members.length === 3 && found.contradictory.every((id) => ids.includes(id)), JSON.stringify(found));
+    }
+  },
+);

@@ -43,8 +43,15 @@ export class PlainCluster implements AsyncDisposable {
     return member;
   }
 
-  run(member: PlainMember, { state, of = this.members }: { state: "new" | "existing"; of?: readonly PlainMember[] }) {
-    const etcd = new Deno.Command(`${etcdDir(this.version)}/etcd`, {
+  run(
+    member: PlainMember,
+    { state, of = this.members, version = this.version }: {
+      state: "new" | "existing";
+      of?: readonly PlainMember[];
+      version?: EtcdVersion;
+    },
+  ) {
+    const etcd = new Deno.Command(`${etcdDir(version)}/etcd`, {
       args: [
         `--name=${member.name}`,
         `--data-dir=${member.dataDir}`,

@@ -57,8 +57,17 @@ Deno.test("inspectDataDir() tells who the member is, whom it knows and how far i
     raftTerm: 3,
     raftIndex: 8,
     removedIds: ["abc"],
+    contradictory: [],
     etcdAtLeast: "3.6",
   });
+});
+
+Deno.test("inspectDataDir() names the members that the database lists and calls removed at once", async () => {
+  const members_removed = [["ff", "removed"], ["abc", "removed"]] as const;
+  const found = await inspect((disk) =>
+    disk.set(database, databaseImage({ buckets: { ...wholeDatabase.buckets, members_removed } }))
+  );
+  assertEquals(found.kind === "valid" && found.contradictory, ["ff"]);
 });
 
 Deno.test("inspectDataDir() takes the revision of a compaction when the keys before it are gone", async () => {
