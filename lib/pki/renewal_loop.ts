@@ -83,6 +83,8 @@ export async function renewRound(ports: PkiPorts, options: RenewalOptions): Prom
         }
       }
       state(pair.role, path, certificate);
+      // etcd reads it at every handshake: one that it cannot read any more turns everybody away.
+      await attempt(pair.role, pair.paths.key, () => readPemFile(ports.files, pair.paths.key, `${pair.role} key`));
     });
   }
   // In a rollover the longest-lived authority is the one to come: the old one's end is planned, not news.

@@ -68,13 +68,8 @@ export const rolloverPlan: readonly RolloverStep[] = [
     phase: "reissue",
     what:
       "e2d pki rollover reissue, on every member: its pairs and ca.key become the next authority's; etcd takes them " +
-      "up without a restart; the old key is kept as ca-old-….key",
+      "up without a restart, gossip and snapshots the next key within seconds; the old one is kept as ca-old-….key",
     isDone: reached("reissued"),
-  },
-  {
-    phase: "reissue",
-    what: "restart e2d on one member after the other: gossip sends under the next key and still accepts the old one",
-    isDone: operatorKnows,
   },
   {
     phase: "reissue",

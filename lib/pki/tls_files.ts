@@ -51,7 +51,7 @@ export async function checkTlsFiles(files: Files, set: TlsSet, expect: TlsExpect
 export function requireUsable(report: TlsReport): void {
   if (report.problems.length === 0) return;
   throw new E2dError("tls_unusable", `Cannot start with these certificates: ${report.problems.join("; ")}`, {
-    hint: "e2d pki inspect shows every certificate with what is wrong with it",
+    hint: "e2d pki inspect, as the user that e2d runs as, shows every certificate with what is wrong with it",
   });
 }
 

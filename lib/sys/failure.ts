@@ -5,6 +5,11 @@ export function failure(code: string, action: string, cause: unknown): E2dError 
   if (osError(cause, 28) || osError(cause, 122)) {
     return new E2dError("disk_full", `${action}: the disk is full`, { cause, hint: "make room, then run it again" });
   }
+  if (osError(cause, 13)) {
+    return new E2dError(code, `${action}: permission denied`, {
+      hint: "give it to the user that e2d runs as (chown), or let that user have it (chmod)",
+    });
+  }
   return new E2dError(code, `${action}: ${reasonOf(cause)}`, { cause });
 }
 

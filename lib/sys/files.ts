@@ -48,6 +48,7 @@ export const systemFiles: Files = {
   async writeAtomic(path, data, options) {
     const temporary = await writeTemporary(path, data, options?.mode);
     try {
+      await giveToOwner(temporary, path);
       await Deno.rename(temporary, path);
     } catch (error) {
       await removeQuietly(temporary);
@@ -59,6 +60,7 @@ export const systemFiles: Files = {
   async writeNew(path, data, options) {
     const temporary = await writeTemporary(path, data, options?.mode);
     try {
+      await giveToOwner(temporary, path);
       // Unlike a rename a link never takes the place of what is there.
       await Deno.link(temporary, path);
     } catch (error) {
@@ -125,6 +127,20 @@ async function writeTemporary(path: string, data: Uint8Array | string, mode = 0o
     throw failure("file_write", `Cannot write "${path}"`, error);
   }
   return temporary;
+}
+
+/**
+ * Root writes for others: a file that takes another one's place has its owner, a new one that of its folder. Else a key
+ * that an operator renews is one that e2d and etcd, which run as a user of their own, cannot read any more.
+ */
+async function giveToOwner(temporary: string, path: string): Promise<void> {
+  try {
+    const mine = await Deno.lstat(temporary);
+    const { uid, gid } = await Deno.stat(path).catch(() => Deno.stat(folderOf(path)));
+    if (uid !== mine.uid || gid !== mine.gid) await Deno.chown(temporary, uid, gid);
+  } catch {
+    // Nobody but root may give files away.
+  }
 }
 
 async function removeQuietly(path: string): Promise<void> {

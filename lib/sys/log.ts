@@ -7,6 +7,8 @@ export interface LogOptions {
   /** Debug lines, too. */
   verbose: boolean;
   colour: boolean;
+  /** Each line begins with its level as systemd's journal takes it from a stream (sd-daemon(3)). */
+  priorities?: boolean;
   wallMs: () => number;
   write: (line: string) => void;
 }
@@ -17,11 +19,15 @@ const depthMax = 6;
 const secretName =
   /(^|_)(secret|token|password|passphrase|authorization|cookie|credential|private)(_|$)|(^|_)(access|secret|api)_key$/;
 
+/** Of syslog(3): `journalctl --priority=warning` finds what a human must look at. */
+const journalPriorities: Record<LogLevel, number> = { debug: 7, info: 6, warn: 4, error: 3 };
+
 export function createLogger(options: LogOptions, fields: LogFields = {}): Logger {
   const line = (level: LogLevel) => (message: string, more: LogFields = {}) => {
     if (level === "debug" && !options.verbose) return;
     try {
-      options.write(format(options, level, message, { ...fields, ...more }));
+      const priority = options.priorities ? `<${journalPriorities[level]}>` : "";
+      options.write(priority + format(options, level, message, { ...fields, ...more }));
     } catch {
       // A log that cannot be written must not take the database's keeper down.
     }
@@ -44,12 +50,24 @@ export function systemLogger(format: "auto" | "text" | "json", verbose: boolean)
     format: chosen,
     verbose,
     colour: terminal && !Deno.env.get("NO_COLOR"),
+    priorities: writesToJournal(Deno.env.get("JOURNAL_STREAM")),
     wallMs: () => Date.now(),
     write(line) {
       const data = encoder.encode(line);
       for (let at = 0; at < data.length;) at += Deno.stderr.writeSync(data.subarray(at));
     },
   });
+}
+
+/** The variable names the journal's socket, by device and inode: standard error may have been led elsewhere since. */
+function writesToJournal(stream: string | undefined): boolean {
+  if (!stream) return false;
+  try {
+    const { dev, ino } = Deno.statSync("/proc/self/fd/2");
+    return stream === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
 }
 
 function format(options: LogOptions, level: LogLevel, message: string, fields: LogFields): string {
