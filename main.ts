@@ -15,7 +15,7 @@ async function main(args: string[]): Promise<number> {
   const [{ dispatch }, { systemFiles }, { systemTerminal }] = await Promise.all([
     import("./lib/cli/dispatch.ts"),
     import("./lib/sys/files.ts"),
-    import("./lib/cli/etcd.ts"),
+    import("./lib/cli/terminal.ts"),
   ]);
   return await dispatch(args, {
     environment: Deno.env.toObject(),

@@ -1,6 +1,7 @@
 /** Every command of e2d: its flags here, its work in a module that is loaded when it is called for. */
 import { type Command, command } from "./command.ts";
 import { checkClientTlsPaths } from "../pki/tls_set.ts";
+import { clientEndpoints, endpointProblems } from "./client_endpoints.ts";
 import { caFlags, configFlag, globalFlags } from "./common_flags.ts";
 import { address, choice, type FlagValues, listOf, path, text, toggle, whole } from "./flag.ts";
 import { contradictions, credentialFlags, credentials, runFlags, toNodeConfig } from "./run_flags.ts";
@@ -36,7 +37,10 @@ const clientTlsFlags = {
 
 const controlFlags = {
   ...globalFlags,
-  dataDir: runFlags.dataDir,
+  // Without a default, so that it is known whether somebody has named a node.
+  dataDir: text("DIR", "data-dir of the node; default: data, or /var/lib/e2d/etcd where no node runs on that", {
+    path: true,
+  }),
   dryRun,
   json: toggle("print JSON"),
 } as const;
@@ -74,7 +78,7 @@ function snapshotValues(values: FlagValues<typeof snapshotFlags>, url: string | 
 async function snapshotCommand(values: { logFormat: "auto" | "text" | "json"; verbose: boolean }) {
   const [commands, { systemTerminal }, log] = await Promise.all([
     import("./snapshot.ts"),
-    import("./etcd.ts"),
+    import("./terminal.ts"),
     logOf(values),
   ]);
   return { ...commands, terminal: systemTerminal, log };
@@ -97,7 +101,7 @@ async function pkiPorts(dryRun = false) {
       import("../sys/clock.ts"),
       import("../sys/random.ts"),
       import("../sys/staging.ts"),
-      import("./etcd.ts"),
+      import("./terminal.ts"),
     ],
   );
   const ports = { clock: systemClock, random: systemRandom, terminal: systemTerminal };
@@ -113,7 +117,7 @@ const logOf = async (values: { logFormat: "auto" | "text" | "json"; verbose: boo
 };
 
 async function controlNode(request: Record<string, unknown>, values: FlagValues<typeof controlFlags>): Promise<number> {
-  const [{ control }, { systemTerminal }] = await Promise.all([import("./control.ts"), import("./etcd.ts")]);
+  const [{ control }, { systemTerminal }] = await Promise.all([import("./control.ts"), import("./terminal.ts")]);
   return await control({ ...request, dryRun: values.dryRun }, values, systemTerminal);
 }
 
@@ -226,9 +230,11 @@ const plain: readonly Command[] = [
     details: "Writes to exactly the URL that is given, and never over something. Nodes keep a history by themselves.",
     flags: {
       ...snapshotFlags,
-      endpoints: listOf("URLS", "client URLs of members; the first is asked", (url) => url, {
-        default: "http://127.0.0.1:2379",
-      }),
+      endpoints: listOf(
+        "URLS",
+        "client URLs of members; the first is asked; default: http://127.0.0.1:2379, or https with certificates",
+        (url) => url,
+      ),
       ...clientTlsFlags,
       snapshotEncryption: runFlags.snapshotEncryption,
       snapshotCompression: runFlags.snapshotCompression,
@@ -236,9 +242,11 @@ const plain: readonly Command[] = [
       dryRun,
     },
     operands: [urlOperand],
+    check: (values) => endpointProblems(values.endpoints ?? [], values),
     async run(values, [url]) {
       const { save, terminal, log } = await snapshotCommand(values);
-      return await save({ ...snapshotValues(values, url), ...values, tls: await clientPems(values) }, terminal, log);
+      const cluster = { endpoints: clientEndpoints(values.endpoints, values), tls: await clientPems(values) };
+      return await save({ ...snapshotValues(values, url), ...values, ...cluster }, terminal, log);
     },
   }),
   command({
@@ -359,9 +367,11 @@ const plain: readonly Command[] = [
       ...clientTlsFlags,
       watch: toggle("show it again every two seconds"),
     },
+    // A node is asked by its --ca-cert alone.
+    check: (values) => values.endpoints === undefined ? [] : endpointProblems(values.endpoints, values),
     async run(values) {
       const { status } = await import("./status.ts");
-      const { systemTerminal } = await import("./etcd.ts");
+      const { systemTerminal } = await import("./terminal.ts");
       const tls = values.endpoints === undefined ? undefined : await clientPems(values);
       return await status({ ...values, tls }, systemTerminal);
     },
@@ -372,7 +382,7 @@ const plain: readonly Command[] = [
     flags: { ...globalFlags, ...statusFlags },
     async run(values) {
       const { why } = await import("./status.ts");
-      const { systemTerminal } = await import("./etcd.ts");
+      const { systemTerminal } = await import("./terminal.ts");
       return await why(values, systemTerminal);
     },
   }),
@@ -424,7 +434,7 @@ const plain: readonly Command[] = [
     operands: [{ name: "SHELL", help: "bash, zsh or fish", required: true, choices: shells }],
     async run(_values, [shell]) {
       const { completionScript } = await import("./completion.ts");
-      const { systemTerminal } = await import("./etcd.ts");
+      const { systemTerminal } = await import("./terminal.ts");
       systemTerminal.out(completionScript(shell as (typeof shells)[number], commands));
       return 0;
     },

@@ -2,9 +2,12 @@
 import { describeError, type E2dError, isE2dError } from "../errors.ts";
 import { type Command, usageError } from "./command.ts";
 import { commands } from "./commands.ts";
+import { environmentName } from "./flag.ts";
 import { commandHelp, groupHelp, overview } from "./help.ts";
 import { readFlags } from "./read_flags.ts";
+import { strayVariables } from "./stray_variables.ts";
 import { suggest } from "./suggest.ts";
+import { ReaderGone, readerGoneStatus } from "./terminal.ts";
 
 export interface DispatchPorts {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -14,11 +17,12 @@ export interface DispatchPorts {
   readonly err: (text: string) => void;
 }
 
-/** Exit statuses: 0 done, 1 failed, 2 called wrongly and nothing touched. */
+/** Exit statuses: 0 done, 1 failed, 2 called wrongly and nothing touched, 141 nobody reads what it says. */
 export async function dispatch(args: readonly string[], ports: DispatchPorts): Promise<number> {
   try {
     return await carryOut(args, ports);
   } catch (error) {
+    if (error instanceof ReaderGone) return readerGoneStatus;
     if (!isE2dError(error)) throw error;
     ports.err(errorText(error));
     return error.code === "usage" ? 2 : 1;
@@ -40,6 +44,7 @@ async function carryOut(args: readonly string[], ports: DispatchPorts): Promise<
     ports.out(commandHelp(command));
     return 0;
   }
+  for (const line of strayVariables(ports.environment, settings)) ports.err(`e2d: ${line}\n`);
   const config = (reading.values as { config?: string }).config;
   if (config !== undefined) {
     const values = await readConfig(config, ports);
@@ -50,6 +55,9 @@ async function carryOut(args: readonly string[], ports: DispatchPorts): Promise<
   if (problems.length > 0) throw usageError(problems, hint);
   return await command.run(reading.values as Record<string, unknown>, reading.operands);
 }
+
+/** Of every command: what one does not know may be set for another. */
+const settings = commands.flatMap(({ flags }) => Object.keys(flags).map(environmentName));
 
 const asksForHelp = (args: readonly string[]) => {
   const end = args.indexOf("--");

@@ -13,27 +13,7 @@ import type { EtcdPrograms, EtcdRequest, ProviderPorts } from "../etcd/provider.
 import { defaultVersion } from "../etcd/version.ts";
 import { systemEtcdRequest, systemProviderPorts } from "./etcd_provider.ts";
 import { ProgressBar } from "./progress.ts";
-
-/** Where a command writes: results to `out`, all else to `err`. */
-export interface Terminal {
-  out(text: string): void;
-  err(text: string): void;
-  /** Columns of the terminal behind `err`; undefined when it is none. */
-  columns: number | undefined;
-}
-
-export const systemTerminal: Terminal = {
-  out: (text) => writeAll(Deno.stdout, text),
-  err: (text) => writeAll(Deno.stderr, text),
-  get columns() {
-    return Deno.stderr.isTerminal() ? Deno.consoleSize().columns : undefined;
-  },
-};
-
-function writeAll(to: { writeSync(data: Uint8Array): number }, text: string): void {
-  const data = new TextEncoder().encode(text);
-  for (let at = 0; at < data.length;) at += to.writeSync(data.subarray(at));
-}
+import { systemTerminal, type Terminal } from "./terminal.ts";
 
 /** Shows how a download gets on while `work` runs, if there is one. */
 async function withProgress<T>(
@@ -119,7 +99,7 @@ async function wouldRun(
   listed: readonly ListedEtcd[],
   ports: ProviderPorts,
 ): Promise<ListedEtcd | undefined> {
-  // An embedded etcd comes before the cache; looking for it would unpack it.
+  // An embedded etcd comes before the folders; looking for it would unpack it.
   const first = listed.find(({ source }) => source === "etcd-dir" || source === "embedded");
   if (first !== undefined || listed.length === 0) return first;
   const { etcd } = await findEtcd(request, ports);

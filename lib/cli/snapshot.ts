@@ -24,9 +24,10 @@ import { enableGrpcTls } from "../sys/grpc_tls.ts";
 import { systemProcesses } from "../sys/process.ts";
 import { systemRandom } from "../sys/random.ts";
 import { systemStaging } from "../sys/staging.ts";
-import { provideEtcd, type Terminal } from "./etcd.ts";
+import { provideEtcd } from "./etcd.ts";
 import { ProgressBar } from "./progress.ts";
 import { absolutePath, openPlace, readRecipients } from "./snapshot_place.ts";
+import type { Terminal } from "./terminal.ts";
 
 export interface SnapshotFlags {
   /** The URL that was given as an operand, else `--snapshot-backup-url`. */
@@ -106,13 +107,20 @@ export async function list(flags: SnapshotFlags, terminal: Terminal, log: Logger
     terminal.out(`${at.key}: ${newest.info.size} bytes, of unknown descent (the Go e2d's, or put there by hand)\n`);
   }
   if (manifests.length === 0 && newest === undefined) terminal.out("there is no snapshot\n");
-  for (const { key, takenAt, revision, size, lineage, format, compression } of manifests) {
-    const form = compression === "none" ? format : `${format}+${compression}`;
+  for (const manifest of manifests) {
+    const { takenAt, revision, size, lineage, key } = manifest;
+    const name = key.split("/").at(-1);
     terminal.out(
-      `${takenAt}  revision ${revision}  ${size} bytes  ${form}  epoch ${lineage.epoch}  ${key.split("/").at(-1)}\n`,
+      `${takenAt}  revision ${revision}  ${size} bytes  ${formText(manifest)}  epoch ${lineage.epoch}  ${name}\n`,
     );
   }
   return 0;
+}
+
+/** `v2+gzip sealed`; old manifests do not say whether they are. */
+function formText({ format, compression, sealed }: Manifest): string {
+  const form = compression === "none" ? format : `${format}+${compression}`;
+  return sealed === undefined ? form : `${form} ${sealed ? "sealed" : "open"}`;
 }
 
 export async function verify(

@@ -3,11 +3,11 @@ import { E2dError } from "../errors.ts";
 import type { HostPort } from "../ports.ts";
 import type { journalReport, MemberReport, SnapshotReport, StatusReport } from "../manager/status_report.ts";
 import type { EtcdTls } from "../etcd/client_channel.ts";
-import { hostText } from "../manager/addresses.ts";
+import { hostText, isLoopback } from "../manager/addresses.ts";
 import { systemClock } from "../sys/clock.ts";
 import { bytesText, durationText } from "../units.ts";
-import type { Terminal } from "./etcd.ts";
 import type { EndpointsReport } from "./status_endpoints.ts";
+import type { Terminal } from "./terminal.ts";
 
 export interface StatusFlags {
   readonly statusAddr: HostPort;
@@ -21,7 +21,7 @@ export interface StatusFlags {
 }
 
 const watchEveryMs = 2_000;
-const askTimeoutMs = 5_000;
+const askTimeoutMs = 10_000;
 
 /** Resolves with 0 when the node is ready, or with `endpoints` when the cluster is healthy; else 1. */
 export async function status(flags: StatusFlags, terminal: Terminal): Promise<number> {
@@ -54,10 +54,12 @@ export async function why(flags: StatusFlags, terminal: Terminal): Promise<numbe
 }
 
 async function ask<T>({ statusAddr, caCert }: StatusFlags, path: string): Promise<T> {
-  const url = `${caCert ? "https" : "http"}://${hostText(statusAddr)}${path}`;
+  // On the loopback a node answers in the clear, also one that has certificates.
+  const trusted = isLoopback(statusAddr.host) ? undefined : caCert;
+  const url = `${trusted ? "https" : "http"}://${hostText(statusAddr)}${path}`;
   let response: Response;
   try {
-    const client = caCert ? Deno.createHttpClient({ caCerts: [await Deno.readTextFile(caCert)] }) : undefined;
+    const client = trusted ? Deno.createHttpClient({ caCerts: [await Deno.readTextFile(trusted)] }) : undefined;
     response = await fetch(url, {
       signal: AbortSignal.timeout(askTimeoutMs),
       ...(client === undefined ? {} : { client }),
@@ -65,8 +67,8 @@ async function ask<T>({ statusAddr, caCert }: StatusFlags, path: string): Promis
   } catch (cause) {
     throw new E2dError("node_unreachable", `Cannot ask the node at ${hostText(statusAddr)}: it does not answer`, {
       cause,
-      hint:
-        "is e2d running there? --status-addr names another; with certificates away from this machine pass --ca-cert",
+      hint: "is e2d running there? It answers on 127.0.0.1 alone unless its own --status-addr says otherwise; here " +
+        "--status-addr names the node to ask; with certificates away from this machine pass --ca-cert",
     });
   }
   if (!response.ok) {
@@ -118,18 +120,19 @@ export function endpointsText({ clusterId, healthy, quorum, members, reasons }: 
 
 function memberTable(members: readonly MemberReport[]): string[] {
   const leaderIndex = members.find(({ role }) => role === "leader")?.raftIndex;
-  const head = ["NAME", "ID", "ROLE", "VERSION", "DB", "IN USE", "LAG", "DATA AGE", "GOSSIP", "ALARMS"];
+  const head = ["NAME", "ADDRESS", "ID", "ROLE", "VERSION", "DB", "IN USE", "LAG", "DATA AGE", "GOSSIP", "ALARMS"];
   return table(head, members.map((member) => memberRow(member, leaderIndex)));
 }
 
 function memberRow(member: MemberReport, leaderIndex: number | undefined): string[] {
-  const { name, id, role, reachable, version, dbSizeBytes, dbInUseBytes, raftLag, dataAgeMs, gossip, alarms } = member;
+  const { name, peerUrls, id, role, reachable, version, dbSizeBytes, dbInUseBytes, raftLag, dataAgeMs } = member;
   // A voter that lags is told by its lag; of a learner one wants to know how long it will take.
   const progress = role === "learner" && raftLag !== undefined && leaderIndex
     ? ` ${Math.max(0, Math.floor(100 * (1 - raftLag / leaderIndex)))} %`
     : "";
   return [
     name || "(unstarted)",
+    peerHost(peerUrls),
     id,
     role + progress + (reachable === false ? ", silent" : ""),
     version ?? "",
@@ -137,9 +140,14 @@ function memberRow(member: MemberReport, leaderIndex: number | undefined): strin
     dbInUseBytes === undefined ? "" : bytesText(dbInUseBytes),
     raftLag === undefined ? "" : String(raftLag),
     dataAgeMs === undefined ? "" : durationText(dataAgeMs),
-    gossip ?? "",
-    alarms.join(","),
+    member.gossip ?? "",
+    member.alarms.join(","),
   ];
+}
+
+/** Names may say nothing to people; the machine's address does. Empty when there is none. */
+function peerHost([url = ""]: readonly string[]): string {
+  return URL.canParse(url) ? new URL(url).hostname.replace(/^\[|\]$/g, "") : "";
 }
 
 function snapshotsLine(

@@ -1,5 +1,7 @@
 /** The word that was probably meant, for "did you mean"; undefined when none is near. */
 export function suggest(word: string, known: readonly string[]): string | undefined {
+  // No number is nearer to what was meant than another.
+  if (/^\d+$/.test(word)) return undefined;
   let best: { word: string; distance: number } | undefined;
   for (const each of known) {
     const distance = editDistance(word.toLowerCase(), each.toLowerCase());

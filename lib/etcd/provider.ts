@@ -21,7 +21,8 @@ import {
   supportedRange,
 } from "./version.ts";
 
-export type EtcdSource = "etcd-dir" | "embedded" | "cache" | "path" | "download";
+/** `cache` is this user's, `installed` the folder that install.sh fills for all. */
+export type EtcdSource = "etcd-dir" | "embedded" | "cache" | "installed" | "path" | "download";
 
 /** Absolute paths of programs of one version, and how they were found. */
 export interface EtcdPrograms {
@@ -67,7 +68,7 @@ export async function findEtcd(request: EtcdRequest, ports: ProviderPorts): Prom
     return programsOf(entry, "embedded");
   }
   const cached = await fromCache(wanted, request, ports);
-  if (cached !== undefined) return programsOf(cached, "cache");
+  if (cached !== undefined) return programsOf(cached, cached.source);
   const onPath = await fromPath(wanted, request, ports);
   if (onPath !== undefined) return onPath;
   return await installEtcd({ ...request, version: wanted ?? defaultVersion }, ports);
@@ -118,7 +119,7 @@ export async function listEtcd(request: EtcdRequest, ports: ProviderPorts): Prom
   const { embedded } = request;
   if (embedded !== undefined) found.push({ version: embedded.version, folder: embedded.folder, source: "embedded" });
   for (const entry of await allCached(request, ports)) {
-    found.push({ version: entry.version, folder: entry.folder, source: "cache", from: entry.from });
+    found.push({ version: entry.version, folder: entry.folder, source: entry.source, from: entry.from });
   }
   for await (const { version, folder } of onPath(request, ports)) found.push({ version, folder, source: "path" });
   return found;
@@ -159,11 +160,18 @@ async function fromFolder(
   return programsOf({ ...found.entry, version }, "etcd-dir");
 }
 
-const rootsOf = ({ cacheDir, sharedDir }: EtcdRequest) => [cacheDir, sharedDir].filter((root) => root !== undefined);
+type SourcedEntry = CacheEntry & { source: "cache" | "installed" };
 
-async function allCached(request: EtcdRequest, ports: ProviderPorts): Promise<CacheEntry[]> {
-  const found: CacheEntry[] = [];
-  for (const root of rootsOf(request)) found.push(...await listCache(root, ports.files));
+const rootsOf = ({ cacheDir, sharedDir }: EtcdRequest) => [
+  ...(cacheDir === undefined ? [] : [{ root: cacheDir, source: "cache" as const }]),
+  ...(sharedDir === undefined ? [] : [{ root: sharedDir, source: "installed" as const }]),
+];
+
+async function allCached(request: EtcdRequest, ports: ProviderPorts): Promise<SourcedEntry[]> {
+  const found: SourcedEntry[] = [];
+  for (const { root, source } of rootsOf(request)) {
+    for (const entry of await listCache(root, ports.files)) found.push({ ...entry, source });
+  }
   return found;
 }
 
@@ -172,10 +180,10 @@ async function fromCache(
   wanted: string | undefined,
   request: EtcdRequest,
   ports: ProviderPorts,
-): Promise<CacheEntry | undefined> {
-  for (const root of rootsOf(request)) {
-    const entry = await usable(root, wanted ?? defaultVersion, ports, { repair: root === request.cacheDir });
-    if (entry !== undefined) return entry;
+): Promise<SourcedEntry | undefined> {
+  for (const { root, source } of rootsOf(request)) {
+    const entry = await usable(root, wanted ?? defaultVersion, ports, { repair: source === "cache" });
+    if (entry !== undefined) return { ...entry, source };
   }
   return wanted === undefined ? (await allCached(request, ports))[0] : undefined;
 }

@@ -54,15 +54,19 @@ async function answer(connection: Deno.UnixConn, handler: (request: unknown) => 
   }
 }
 
-/** Throws E2dError `control_unreachable` when nobody listens there. */
+/** Throws E2dError `control_unreachable` when nobody listens there, or this user may not ask. */
 export async function askControl(path: string, request: unknown): Promise<unknown> {
   let connection: Deno.UnixConn;
   try {
     connection = await Deno.connect({ transport: "unix", path });
   } catch (cause) {
-    throw new E2dError("control_unreachable", `Cannot ask the node at "${path}": nobody listens there`, {
+    const forbidden = cause instanceof Deno.errors.PermissionDenied;
+    const state = forbidden ? "this user may not" : "nobody listens there";
+    throw new E2dError("control_unreachable", `Cannot ask the node at "${path}": ${state}`, {
       cause,
-      hint: "run this on the node's machine as its user, with the --data-dir it runs on",
+      hint: forbidden
+        ? "run this as the user of the node, or as root"
+        : "run this on the node's machine as its user, with the --data-dir it runs on",
     });
   }
   try {

@@ -24,6 +24,29 @@ Deno.test("dispatch() refuses an unknown command with status 2 and the one that 
   assertEquals((await called([])).status, 2);
 });
 
+Deno.test("dispatch() suggests no other number of members", async () => {
+  const { status, err } = await called(["scale", "4"]);
+  assertEquals([status, err.includes('N "4": allowed: 1, 3, 5, 7'), err.includes("did you mean")], [2, true, false]);
+});
+
+Deno.test("dispatch() warns in one line of a misspelt variable, whatever else is wrong, and not in a help", async () => {
+  const environment = { E2D_SNAPSHOT_ENCRYPTON: "true", E2D_SERVICE_HOST: "10.0.0.1", E2D_PORT_2379_TCP: "tcp://x" };
+  const warning = "e2d: E2D_SNAPSHOT_ENCRYPTON is no setting of e2d: did you mean E2D_SNAPSHOT_ENCRYPTION?\n";
+  const { err } = await called(["run", "-n", "2"], {}, environment);
+  assert(err.startsWith(`${warning}e2d: -n "2"`), err);
+  assertEquals((await called(["run", "--help"], {}, environment)).err, "");
+});
+
+Deno.test("dispatch() refuses client URLs that do not fit the certificates, with status 2", async () => {
+  const tls = ["--ca-cert=ca.crt", "--client-cert=client.crt", "--client-key=client.key"];
+  for (const command of [["snapshot", "save", "file:///s"], ["status"]]) {
+    const secure = await called([...command, "--endpoints=http://10.0.0.1:2379", ...tls]);
+    assert(secure.status === 2 && secure.err.includes("certificates are given"), secure.err);
+    const plain = await called([...command, "--endpoints=https://10.0.0.1:2379"]);
+    assert(plain.status === 2 && plain.err.includes("https needs --ca-cert"), plain.err);
+  }
+});
+
 Deno.test("dispatch() shows all wrong settings of e2d run at once, with status 2", async () => {
   const { status, err } = await called(
     ["run", "-n", "2", "--restore=maybe", "--name-of-node", "x", "--config", "f"],

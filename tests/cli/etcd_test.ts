@@ -4,13 +4,15 @@ import { listText } from "../../lib/cli/etcd.ts";
 
 Deno.test("listText() lines up what there is and marks what run takes", () => {
   const cached: ListedEtcd = { version: "3.6.14", folder: "/cache/3.6.14", source: "cache" };
+  const installed: ListedEtcd = { version: "3.5.33", folder: "/usr/local/lib/e2d/etcd/3.5.33", source: "installed" };
   const path: ListedEtcd = { version: "3.4.23", folder: "/usr/bin", source: "path" };
   assertEquals(
-    listText([cached, path], cached),
+    listText([cached, installed, path], cached),
     [
-      "   VERSION  SOURCE  FOLDER",
-      "*  3.6.14   cache   /cache/3.6.14",
-      "   3.4.23   path    /usr/bin",
+      "   VERSION  SOURCE     FOLDER",
+      "*  3.6.14   cache      /cache/3.6.14",
+      "   3.5.33   installed  /usr/local/lib/e2d/etcd/3.5.33",
+      "   3.4.23   path       /usr/bin",
       "",
     ].join("\n"),
   );

@@ -5,7 +5,7 @@ import { assert, assertEquals } from "../support/assert.ts";
 const leader: MemberReport = {
   id: "1a",
   name: "a",
-  peerUrls: [],
+  peerUrls: ["https://10.0.0.1:2380"],
   role: "leader",
   reachable: true,
   version: "3.6.14",
@@ -24,11 +24,20 @@ Deno.test("endpointsText() gives a verdict, what is wrong, and a row for each me
   assertEquals(textOf([leader]).split("\n").slice(0, 4), [
     "cluster c1: healthy",
     "",
-    "NAME  ID  ROLE    VERSION  DB     IN USE  LAG  DATA AGE  GOSSIP  ALARMS",
-    "a     1a  leader  3.6.14   2 MiB  1 MiB   0",
+    "NAME  ADDRESS   ID  ROLE    VERSION  DB     IN USE  LAG  DATA AGE  GOSSIP  ALARMS",
+    "a     10.0.0.1  1a  leader  3.6.14   2 MiB  1 MiB   0",
   ]);
   assert(textOf([leader], ['"b" does not answer']).startsWith('cluster c1: works, but needs a look\n  "b" does not'));
   assert(textOf([leader], ["no member serves"], false).startsWith("cluster c1: no quorum\n  no member serves"));
+});
+
+Deno.test("endpointsText() tells each member by the host of its peer URL, where it has one", () => {
+  const addressOf = (...peerUrls: string[]) => /^a {2,}(\S*?) +1a /m.exec(textOf([{ ...leader, peerUrls }]))?.[1];
+  assertEquals(addressOf("http://10.0.0.1:2380", "http://10.0.0.2:2380"), "10.0.0.1");
+  assertEquals(addressOf("https://etcd-0.example:2380"), "etcd-0.example");
+  assertEquals(addressOf("https://[fd00::1]:2380"), "fd00::1");
+  assertEquals(addressOf(), "");
+  assertEquals(addressOf("unusable"), "");
 });
 
 Deno.test("endpointsText() tells how far a learner has come, where the leader is known", () => {

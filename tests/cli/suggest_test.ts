@@ -1,6 +1,10 @@
 import { assertEquals } from "../support/assert.ts";
 import { suggest } from "../../lib/cli/suggest.ts";
 
+Deno.test("suggest() has nothing to say about numbers", () => {
+  assertEquals(suggest("4", ["1", "3", "5", "7"]), undefined);
+});
+
 Deno.test("suggest() names the word that is near, by letters or by its beginning, and no other", () => {
   const known = ["run", "status", "snapshot", "data-dir", "required-cluster-size"];
   for (

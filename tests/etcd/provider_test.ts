@@ -132,11 +132,11 @@ Deno.test("findEtcd() looks into the executable, the user's cache, the shared fo
   world.disk.put("/bin/etcd", etcd("3.4.23"));
   assertEquals(await find(), ["path", "3.4.23", "/bin/etcd"]);
   world.disk.put(`${shared}/3.5.33/etcd`, etcd("3.5.33"));
-  assertEquals(await find(), ["cache", "3.5.33", `${shared}/3.5.33/etcd`]);
+  assertEquals(await find(), ["installed", "3.5.33", `${shared}/3.5.33/etcd`]);
   world.disk.put(`${cache}/3.7.3/etcd`, etcd("3.7.3"));
   assertEquals(await find(), ["cache", "3.7.3", `${cache}/3.7.3/etcd`]);
   world.disk.put(`${shared}/3.6.14/etcd`, etcd("3.6.14"));
-  assertEquals(await find(), ["cache", "3.6.14", `${shared}/3.6.14/etcd`]);
+  assertEquals(await find(), ["installed", "3.6.14", `${shared}/3.6.14/etcd`]);
   assertEquals(await find({ version: "3.7.3" }), ["cache", "3.7.3", `${cache}/3.7.3/etcd`]);
   assertEquals(await find({ version: "v3.4.23" }), ["path", "3.4.23", "/bin/etcd"]);
   world.disk.put("/inside/etcd.gz", await packed(etcd("3.6.13")));
@@ -153,8 +153,8 @@ Deno.test("findEtcd() looks into the executable, the user's cache, the shared fo
   assertEquals((await listEtcd({ ...world.request, embedded }, world.ports)).map((e) => `${e.source} ${e.version}`), [
     "embedded 3.6.13",
     "cache 3.7.3",
-    "cache 3.6.14",
-    "cache 3.5.33",
+    "installed 3.6.14",
+    "installed 3.5.33",
     "path 3.4.23",
   ]);
 });
