@@ -1,9 +1,9 @@
 /** Events into facts: what came in is noted, nothing is decided. */
 import type { AnsweredEffect } from "./effect.ts";
 import type { DoneValue, Event } from "./event.ts";
-import { isCalm, type Node, nonceOf } from "./node.ts";
+import { type Draft, isCalm, type Node, nonceOf } from "./node.ts";
 import { retryAfterMs, type Turn } from "./turn.ts";
-import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "./view.ts";
+import type { EndpointFacts, EtcdAnswer, EtcdProbe, Settings, Source } from "./view.ts";
 
 /** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
 const endpointsMax = 64;
@@ -69,6 +69,7 @@ export function apply(turn: Turn, event: Event): void {
       node.plan = event.plan;
       return;
     case "settings":
+      tellOperator(turn, event.settings);
       // The size is the cluster's own once it has a record; settings change it only before.
       node.settings = node.recordChecked
         ? { ...event.settings, requiredSize: node.settings.requiredSize }
@@ -96,6 +97,18 @@ export function apply(turn: Turn, event: Event): void {
       return;
     default:
       return event satisfies never;
+  }
+}
+
+/** What an operator did is part of the diary. */
+function tellOperator(turn: Turn, { paused, approved }: Settings): void {
+  const before = turn.node.settings;
+  if (paused !== before.paused) {
+    const text = paused ? "automatic action is paused" : "automatic action goes on";
+    turn.notice("warn", paused ? "paused" : "resumed", { code: "asked_by_operator", text });
+  }
+  for (const plan of approved.filter((each) => !before.approved.includes(each))) {
+    turn.notice("warn", "approved", { code: "asked_by_operator", text: `restore plan ${plan} is approved` });
   }
 }
 
@@ -301,8 +314,10 @@ function take(turn: Turn, id: number): AnsweredEffect | undefined {
 
 function answered(turn: Turn, id: number, value: DoneValue): void {
   const { node, now } = turn;
+  const slot = [...node.deeds].find(([, effect]) => effect.id === id)?.[0];
   const effect = take(turn, id);
-  if (effect === undefined) return;
+  if (effect === undefined || slot === undefined) return;
+  if (node.failing.has(slot)) node.failing = new Map([...node.failing].filter(([each]) => each !== slot));
   switch (effect.kind) {
     case "writeRecord":
       node.record = effect.record;
@@ -333,8 +348,14 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
         node.progress = { ...node.progress, offer: { hash, revision, url } };
       }
       return;
-    case "restoreData":
-      node.restored = effect.founding.digest;
+    case "restoreData": {
+      const { digest, source } = effect.founding;
+      node.restored = digest;
+      turn.notice("warn", "restored", { code: "restored", text: restoredText(node, source) });
+      return;
+    }
+    case "provideEtcd":
+      node.provided = effect.atLeast;
       return;
     case "memberAdd":
       if (value.kind === "memberAdded") node.added = value.memberId;
@@ -355,8 +376,11 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
       turn.rest("cluster", downgradeRestMs);
       askAgain(turn);
       return;
-    case "changeRecord":
     case "upgradeEtcd":
+      turn.notice("info", "upgraded", { code: "plan_goes_on", text: `this member runs etcd ${effect.to} now` });
+      askAgain(turn);
+      return;
+    case "changeRecord":
     case "defragment":
       askAgain(turn);
       return;
@@ -406,6 +430,16 @@ function answered(turn: Turn, id: number, value: DoneValue): void {
   }
 }
 
+/** After a restore everybody asks what is missing. */
+function restoredText({ catalogue }: Draft, source: Source): string {
+  if (source.kind === "empty") return "the data-dir was made anew";
+  const what = source.kind === "survivor" ? `the data of "${source.name}"` : "a snapshot";
+  const takenAt = source.kind === "snapshot" && catalogue.kind === "newest" && catalogue.hash === source.hash
+    ? ` of ${new Date(catalogue.takenAtWallMs).toISOString().slice(0, 19)}Z`
+    : "";
+  return `the data-dir was made from ${what}${takenAt}, revision ${source.revision}: what was written later is not in it`;
+}
+
 function checkSize(turn: Turn, size: number, formerSizes: readonly number[]): void {
   const { node } = turn;
   const own = node.settings.requiredSize;
@@ -442,6 +476,7 @@ function failed(turn: Turn, id: number, code: string, message: string): void {
   const slot = [...node.deeds].find(([, effect]) => effect.id === id)?.[0];
   const effect = take(turn, id);
   if (effect === undefined || slot === undefined) return;
+  node.failing = new Map(node.failing).set(slot, { kind: effect.kind, text: message, atMs: now.monotonicMs });
   turn.notice("warn", `${effect.kind} failed`, { code, text: message });
   // A learner that is nearly there is asked about often: waiting costs the cluster its third vote.
   turn.rest(slot, effect.kind === "memberPromote" ? retryAfterMs / 4 : retryAfterMs);
@@ -457,6 +492,8 @@ function failed(turn: Turn, id: number, code: string, message: string): void {
       return;
     case "prepareSource":
     case "exportSurvivor":
+    case "provideEtcd":
+      // What has to be fetched from elsewhere is not there a second later.
       turn.rest(slot, 10 * retryAfterMs);
       return;
     case "takeSnapshot":

@@ -31,6 +31,9 @@ export function carryPlan(turn: Turn, own: EtcdAnswer): boolean {
   return true;
 }
 
+const nameOf = (memberId: string, { members }: EtcdAnswer) =>
+  members.find(({ id, name }) => id === memberId && name !== "")?.name ?? memberId;
+
 function planViewOf(turn: Turn, own: EtcdAnswer): PlanView {
   const { node } = turn;
   return {
@@ -159,7 +162,10 @@ function carry(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): void {
       return;
     case "upgrade":
       if (next.memberId === own.memberId) return upgradeSelf(turn, own, plan);
-      turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for member ${next.memberId} to run ${next.to}` });
+      turn.waitFor({
+        code: "plan_waits",
+        text: `"${plan.text}" waits for "${nameOf(next.memberId, own)}" to run ${next.to}; e2d why there tells more`,
+      });
       return;
     case "defragment": {
       const member = own.members.find(({ id }) => id === next.memberId);

@@ -130,10 +130,15 @@ function approvalMissing(view: View, founding: Founding): Reason | undefined {
   const plan = founding.digest.slice(0, 16);
   const approvals = [settings.approved, ...view.peers.map((peer) => peer.facts?.approved ?? [])];
   if (approvals.some((approved) => approved.includes(plan))) return undefined;
+  const { source } = founding;
+  const takenAt = source.kind === "snapshot" && catalogue.kind === "newest"
+    ? ` of ${new Date(catalogue.takenAtWallMs).toISOString().slice(0, 19)}Z`
+    : "";
+  const from = source.kind === "survivor" ? `survivor "${source.name}"` : `${source.kind}${takenAt}`;
   return {
     code: settings.restore === "never" ? "restore_never" : tooOld ? "snapshot_too_old" : "restore_asks",
-    text: `restore plan ${plan}: ${founding.source.kind} at revision ${
-      founding.source.kind === "empty" ? 0 : founding.source.revision
+    text: `restore plan ${plan}: ${from} at revision ${
+      source.kind === "empty" ? 0 : source.revision
     }, waiting for approval`,
     hint: `run "e2d restore approve ${plan}"`,
   };

@@ -9,7 +9,7 @@ import type { InitialMember } from "./effect.ts";
 import { oldestMinor } from "./etcd_version.ts";
 import { askWorld } from "./probe.ts";
 import { answerOf } from "./quorum.ts";
-import { decideJoin } from "./replace.ts";
+import { decideJoin, type JoinStep } from "./replace.ts";
 import { serve } from "./serve.ts";
 import { decideStart, lineageToJoin, settleMs } from "./start.ts";
 import { paused, type Turn } from "./turn.ts";
@@ -134,19 +134,19 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
   turn.status("unknown");
   turn.enter("joining", reason, { cluster: cluster.answer.clusterId });
   const step = decideJoin(view, cluster.answer, node.added);
+  // etcd refuses to join a cluster of a newer version, which is that of the oldest of its members.
+  const atLeast = oldestMinor(cluster.answer.members.flatMap((member) => answerOf(member, view)?.version ?? []));
   switch (step.kind) {
     case "wait":
       return turn.waitFor(step.reason);
-    case "removeFormerSelf": {
-      const deed = { kind: "memberRemove", via: cluster.via, memberId: step.member.id } as const;
-      if (turn.ask("cluster", deed)) turn.decide("removeFormerSelf", step.reason, { member: step.member.id });
-      return;
-    }
+    case "removeFormerSelf":
     case "add":
-      if (turn.ask("cluster", { kind: "memberAdd", via: cluster.via, peerUrl: node.self.peerUrl })) {
-        turn.decide("add", step.reason);
+      // A place that its holder cannot fill costs the cluster more than an empty one.
+      if (atLeast !== undefined && node.provided !== atLeast) {
+        turn.ask("local", { kind: "provideEtcd", atLeast });
+        return turn.waitFor({ code: "etcd_needed", text: `getting an etcd of ${atLeast} or newer before it joins` });
       }
-      return;
+      return changeMembers(turn, step, cluster.via);
     case "start": {
       if (node.deeds.has("cluster")) return;
       const lineage = lineageToJoin(cluster, view);
@@ -162,14 +162,30 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
       const others: InitialMember[] = cluster.answer.members
         .filter((member) => member.id !== step.member.id && member.name !== "")
         .flatMap((member) => member.peerUrls.map((peerUrl) => ({ name: member.name, peerUrl })));
-      // etcd refuses to join a cluster of a newer version, which is that of the oldest of its members.
-      const atLeast = oldestMinor(cluster.answer.members.flatMap((member) => answerOf(member, view)?.version ?? []));
       const initialCluster = [...others, { name: node.self.name, peerUrl: node.self.peerUrl }];
       turn.ask("local", { kind: "startEtcd", start: { state: "existing", initialCluster, atLeast } });
       return;
     }
     default:
       return step satisfies never;
+  }
+}
+
+/** The joiner does it itself, through any member with a quorum. */
+function changeMembers(
+  turn: Turn,
+  step: Extract<JoinStep, { kind: "removeFormerSelf" | "add" }>,
+  via: readonly string[],
+): void {
+  if (step.kind === "add") {
+    if (turn.ask("cluster", { kind: "memberAdd", via, peerUrl: turn.node.self.peerUrl })) {
+      turn.decide("add", step.reason);
+    }
+    return;
+  }
+  const { id } = step.member;
+  if (turn.ask("cluster", { kind: "memberRemove", via, memberId: id })) {
+    turn.decide("removeFormerSelf", step.reason, { member: id });
   }
 }
 

@@ -33,6 +33,8 @@ export type Effect =
    */
   | { readonly kind: "moveDataAside"; readonly id: number; readonly label: "removed" | "superseded" | "damaged" }
   | { readonly kind: "startEtcd"; readonly id: number; readonly start: EtcdStart }
+  /** Get and verify an etcd of this minor version, "3.7", or a newer one, to be run from now on. Starts nothing. */
+  | { readonly kind: "provideEtcd"; readonly id: number; readonly atLeast: string }
   /** SIGTERM, then SIGKILL after a while. Done when the process has ended. */
   | { readonly kind: "stopEtcd"; readonly id: number }
   /**

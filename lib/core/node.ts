@@ -34,6 +34,14 @@ import type {
 /** Deeds of one slot are done one after another; slots run side by side. */
 export type Slot = "local" | "cluster" | "source" | "backup" | "record" | "plan" | "care";
 
+export interface FailedDeed {
+  readonly kind: AnsweredEffect["kind"];
+  /** What the manager said. */
+  readonly text: string;
+  /** Monotonic. */
+  readonly atMs: number;
+}
+
 export interface Draft {
   self: Identity;
   settings: Settings;
@@ -72,6 +80,8 @@ export interface Draft {
   restored: string | undefined;
   /** Member id that this process was given when it added itself. */
   added: string | undefined;
+  /** The oldest minor version of etcd that is here for sure: whoever joins has it before the cluster is changed. */
+  provided: string | undefined;
   recordChecked: boolean;
   /** Restored clusters: the volatile keys of this epoch are cleared, the hashes compared. */
   cleared: boolean;
@@ -85,6 +95,8 @@ export interface Draft {
   /** Asked for by the operator at this node, not yet in etcd. */
   requested: Plan | undefined;
   deeds: ReadonlyMap<Slot, AnsweredEffect>;
+  /** What failed last in each slot, and has not succeeded since. */
+  failing: ReadonlyMap<Slot, FailedDeed>;
   rests: ReadonlyMap<Slot, number>;
   nextId: number;
   status: Status;
@@ -130,6 +142,7 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     progress: {},
     restored: undefined,
     added: undefined,
+    provided: undefined,
     recordChecked: false,
     cleared: false,
     compared: false,
@@ -140,6 +153,7 @@ export function createNode(self: Identity, settings: Settings, seed: string, now
     planReadMs: undefined,
     requested: undefined,
     deeds: new Map(),
+    failing: new Map(),
     rests: new Map(),
     nextId: 1,
     status: "unknown",

@@ -4,6 +4,7 @@
  * through any member with a quorum, because a Go node beside the leader would not do it.
  */
 import { answerOf, changeInProgress, goneForMs, peerOf, refusalToRemove, unreachableForMs } from "./quorum.ts";
+import { durationText } from "../units.ts";
 import type { EtcdAnswer, EtcdMember, Reason, View } from "./view.ts";
 
 export type ClusterDeed =
@@ -38,7 +39,9 @@ export function decideReplacement(view: View, own: EtcdAnswer): ClusterDeed {
     if (!due) {
       waiting ??= {
         code: "member_silent",
-        text: `"${member.name}" is gone by gossip; it is removed when etcd has not reached it for ${timeoutMs} ms`,
+        text: `"${member.name}" is gone by gossip; it is removed when etcd has not reached it for ${
+          durationText(timeoutMs)
+        }`,
       };
       continue;
     }
@@ -52,7 +55,7 @@ export function decideReplacement(view: View, own: EtcdAnswer): ClusterDeed {
       member,
       reason: {
         code: "member_dead",
-        text: `"${member.name}" is gone by gossip and by etcd for ${timeoutMs} ms or more`,
+        text: `"${member.name}" is gone by gossip and by etcd for ${durationText(timeoutMs)} or more`,
       },
     };
   }

@@ -7,7 +7,7 @@ import { decideReplacement, leads } from "./replace.ts";
 import { type CorruptDecision, decideCorrupt } from "./replace_corrupt.ts";
 import { carryPlan, offerPlan, upgradeSelf } from "./carry_plan.ts";
 import type { Turn } from "./turn.ts";
-import type { EtcdAnswer } from "./view.ts";
+import type { EtcdAnswer, Reason } from "./view.ts";
 
 const planEveryMs = 5_000;
 
@@ -25,16 +25,28 @@ function followPlan(turn: Turn, own: EtcdAnswer): void {
   else upgradeSelf(turn, own, turn.node.plan);
 }
 
+/** What happens by itself, and when, is what whoever is woken by this wants to know. */
+function noQuorum({ node, now }: Turn): Reason {
+  const reason = { code: "no_quorum", text: "the own etcd has no leader: its quorum cannot be reached" };
+  const { quorumLossTimeoutMs, gossip } = node.settings;
+  if (!gossip || node.leaderlessSinceMs === undefined) return reason;
+  if (quorumLossTimeoutMs === "never") {
+    return { ...reason, hint: "bring members back; nothing is recovered by itself (--quorum-loss-timeout never)" };
+  }
+  const atWallMs = now.wallMs + node.leaderlessSinceMs + quorumLossTimeoutMs - now.monotonicMs;
+  const at = new Date(atWallMs).toISOString().slice(11, 19);
+  return { ...reason, hint: `bring members back; if it stays so, recovery from what is left begins at ${at} UTC` };
+}
+
 export function serve(turn: Turn): void {
   const { node, now, view } = turn;
   const own = freshAnswer(node.endpoints.get(node.self.clientUrl), now.monotonicMs);
   if (own === undefined || !leads(own)) {
     if (own === undefined && turn.justVoided) return;
     if (own?.leaderId === undefined) {
-      turn.waitFor({ code: "no_quorum", text: "the own etcd has no leader: its quorum cannot be reached" }, "warn");
-      return;
+      return turn.waitFor(noQuorum(turn), "warn");
     }
-    if (node.waitingFor?.code === "no_quorum") node.waitingFor = undefined;
+    if (node.waitingFor?.code === "no_quorum") turn.waitNoMore();
     // Read while paused, too: the end of the pause is told in the same place.
     if (own.linearizable && node.settings.paused) readPlan(turn);
     else if (own.linearizable) followPlan(turn, own);
@@ -69,8 +81,7 @@ export function serve(turn: Turn): void {
     case "nothing":
       if (corrupt.kind === "wait") return turn.waitFor(corrupt.reason, "error");
       if (makeRoom(turn, own) || carryPlan(turn, own)) return;
-      node.waitingFor = undefined;
-      return;
+      return turn.waitNoMore();
     default:
       return deed satisfies never;
   }

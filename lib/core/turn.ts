@@ -118,6 +118,14 @@ export class Turn {
     this.#tell({ level, what: "waits", outcome: "wait", reason, facts: {} });
   }
 
+  /** What was waited for has come, or is not wanted any more. */
+  waitNoMore(): void {
+    const before = this.node.waitingFor;
+    if (before === undefined) return;
+    this.node.waitingFor = undefined;
+    this.notice("info", "goes on", { code: before.code, text: `no longer: ${before.text}` });
+  }
+
   decide(outcome: string, reason: Reason, facts: JournalEntry["facts"] = {}): void {
     this.node.waitingFor = undefined;
     this.#tell({ level: "info", what: "decided", outcome, reason, facts });

@@ -68,8 +68,8 @@ export class EtcdSide {
     const { version } = this.#programs;
     if (minor === undefined || !isBefore(version, minor)) return;
     this.#programs = await this.#options.provide(minor);
-    this.#options.log.warn("the cluster is newer than the etcd that was asked for, which could not serve it", {
-      asked: version,
+    this.#options.log.warn("the cluster is newer than the etcd that this node had, which could not serve it", {
+      had: version,
       runs: this.#programs.version,
     });
   }

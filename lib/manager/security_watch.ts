@@ -23,8 +23,9 @@ export async function watchOwnCertificates(
   { security, autoRenew, client }: { security: Security; autoRenew: boolean; client: EtcdClient },
   { files, clock, random, log }: WatchPorts,
   signal: AbortSignal,
-  onRound: (certificates: readonly CertificateState[]) => void,
+  onRound: (certificates: readonly CertificateState[], failures: readonly string[]) => void,
 ): Promise<void> {
+  let told: readonly string[] = [];
   const options = renewalOptions(security.set, autoRenew);
   if (options === undefined) return;
   const { watchCertificates } = await import("../pki/renewal_loop.ts");
@@ -33,13 +34,15 @@ export async function watchOwnCertificates(
       signal,
       everyMs: certificatesEveryMs,
       onRound: (round) => {
-        onRound(round.certificates);
+        const failures = round.failures.map(({ error }) => describeError(error));
+        onRound(round.certificates, failures);
         for (const { role, path, notAfterMs } of round.renewed) {
           log.info("renewed a certificate", { role, path, until: new Date(notAfterMs).toISOString() });
         }
-        for (const { role, path, error } of round.failures) {
-          log.error("a certificate cannot be renewed", { role, path, error: describeError(error) });
+        for (const error of failures) {
+          if (!told.includes(error)) log.error("a certificate or key cannot be read or renewed", { error });
         }
+        told = failures;
         for (const { role, path, warning } of round.certificates) {
           if (warning !== undefined) log.warn("a certificate is about to end", { role, path, ...warning });
         }

@@ -131,6 +131,9 @@ export class Shell {
       case "startEtcd":
         await etcd.start(effect.start);
         return nothing;
+      case "provideEtcd":
+        await etcd.requireAtLeast(effect.atLeast);
+        return nothing;
       case "stopEtcd":
         await etcd.stop();
         return nothing;

@@ -40,15 +40,16 @@ import type { NodeConfig } from "./node_config.ts";
 import { run } from "./run.ts";
 import type { KeysInUse } from "../pki/keys_in_use.ts";
 import type { CertificateState } from "../pki/renewal_loop.ts";
-import { clientTls, etcdTls, prepareSecurity, readPair, type Security } from "./security.ts";
+import { clientTls, etcdTls, prepareSecurity, type Security } from "./security.ts";
 import { watchOwnCertificates, watchOwnKeys } from "./security_watch.ts";
 import { discoveredSeeds, namedSeeds, type SeedSource } from "./seed_source.ts";
 import { type ServiceState, serviceState } from "./service_notices.ts";
 import { Shell } from "./shell.ts";
 import { noSnapshots, type SnapshotSide } from "./snapshot_side.ts";
-import { handleLocalStatus, type HandlerSources, handleStatus } from "./status_handler.ts";
 import { keepHistory, StatusHistory } from "./status_history.ts";
 import { statusReport } from "./status_report.ts";
+import { serveStatus, type StatusServer } from "./status_server.ts";
+import { falseMembers, requireTrueMembers } from "./true_members.ts";
 
 export interface System {
   readonly clock: Clock;
@@ -204,7 +205,8 @@ async function live(
   const approved: string[] = [];
   let control: { close(): void } | undefined;
   let certificates: readonly CertificateState[] = [];
-  let status: { close(): Promise<void> } | undefined;
+  let certificateFailures: readonly string[] = [];
+  let status: StatusServer | undefined;
   let snapshots: SnapshotSide = noSnapshots;
   let seeds: SeedSource | undefined;
   let gossip: GossipSide | undefined;
@@ -257,10 +259,13 @@ async function live(
       onPaused: (now) => {
         if (now === paused) return;
         paused = now;
-        log.warn(paused ? "automatic action is paused" : "automatic action goes on");
         deliver({ kind: "settings", settings: settings() });
       },
-      upgradeEtcd: async (minor) => await etcd.change(await system.provideEtcd({ minor })),
+      upgradeEtcd: async (minor) => {
+        const programs = await system.provideEtcd({ minor });
+        requireTrueMembers(await system.inspectDataDir(dataDir), programs.version);
+        await etcd.change(programs);
+      },
     }, events);
     onAbort(stopping.stop, () => deliver({ kind: "stop" }));
     onAbort(stopping.hurry, () => etcd.hurry());
@@ -269,7 +274,11 @@ async function live(
       { security, autoRenew, client },
       system,
       closing.signal,
-      (found) => certificates = found,
+      (found, failures) => {
+        certificates = found;
+        certificateFailures = failures;
+        void status?.renew();
+      },
     );
     void watchOwnKeys({ security, client }, system, closing.signal, (changed) => {
       keys = changed;
@@ -279,13 +288,14 @@ async function live(
       shell.node && statusReport({
         node: shell.node,
         certificates,
+        certificateFailures,
         nowWallMs: clock.wallMs(),
         nowMs: clock.monotonicMs(),
       });
     system.announce(() => serviceState(report(), { alone }));
     const history = new StatusHistory();
     void keepHistory(history, report, clock, closing.signal);
-    status = await serveStatus(config, security, system, {
+    status = await serveStatus(config.statusAddr, security, system, {
       report,
       history,
       journal,
@@ -330,7 +340,9 @@ async function live(
 }
 
 /** What etcd itself found broken is damaged, however well it looked from outside. */
-function asEtcdSaw(data: DataDir, { lastExit }: EtcdSide): DataDir {
+function asEtcdSaw(data: DataDir, { lastExit, programs }: EtcdSide): DataDir {
+  const what = falseMembers(data, programs.version);
+  if (what !== undefined) return { kind: "damaged", what: `${what}: etcd ${programs.version} would turn them away` };
   if (data.kind !== "valid" || lastExit?.cause !== "data_corrupt") return data;
   const words = lastExit.tail.findLast((line) => exitCause([line]) === "data_corrupt") ?? "";
   return { kind: "damaged", what: `etcd refuses it: ${words.slice(0, 300)}` };
@@ -444,24 +456,6 @@ async function openSnapshotSide(
 }
 
 /** A node without its status page is a node all the same: what goes wrong here is told, and no more. */
-async function serveStatus(
-  { statusAddr }: NodeConfig,
-  { set }: Security,
-  { serveHttp, files, log }: System,
-  sources: HandlerSources,
-): Promise<{ close(): Promise<void> } | undefined> {
-  if (statusAddr === undefined) return undefined;
-  try {
-    // Beyond this machine nobody reads it in the clear, where there are certificates.
-    const tls = set.kind === "mutual" && !isLoopback(statusAddr.host) ? await readPair(files, set.server) : undefined;
-    const handle = isLoopback(statusAddr.host) ? handleLocalStatus : handleStatus;
-    return serveHttp(statusAddr, (request) => handle(request, sources), tls);
-  } catch (error) {
-    log.warn("there is no status page", { error: describeError(error) });
-    return undefined;
-  }
-}
-
 function onAbort(signal: AbortSignal, act: () => void): void {
   if (signal.aborted) act();
   else signal.addEventListener("abort", act, { once: true });

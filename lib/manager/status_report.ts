@@ -1,5 +1,5 @@
 /** What a node tells of itself and its cluster, made from the core's state alone: plain JSON, no secrets in it. */
-import type { JournalEntry } from "../core/effect.ts";
+import type { AnsweredEffect, JournalEntry } from "../core/effect.ts";
 import type { Node } from "../core/node.ts";
 import type { EtcdAnswer, EtcdMember, Reason } from "../core/view.ts";
 import type { CertificateState } from "../pki/renewal_loop.ts";
@@ -56,6 +56,8 @@ export interface MemberReport {
 export interface StatusSources {
   readonly node: Node;
   readonly certificates: readonly CertificateState[];
+  /** What could not be read or renewed of them at the last look, in words. */
+  readonly certificateFailures: readonly string[];
   readonly nowWallMs: number;
   /** Clock.monotonicMs. */
   readonly nowMs: number;
@@ -65,11 +67,12 @@ const dayMs = 86_400_000;
 /** Every member is asked at least each five seconds (core/probe.ts); of an older answer nothing is said. */
 const heardLatelyMs = 15_000;
 
-export function statusReport({ node, certificates, nowWallMs, nowMs }: StatusSources): StatusReport {
+export function statusReport(sources: StatusSources): StatusReport {
+  const { node, certificates, nowWallMs, nowMs } = sources;
   const own = answerAt(node, node.self.clientUrl);
   const members = (own?.members.length ? own.members : node.data.kind === "valid" ? node.data.members : [])
     .map((member) => memberReport(member, { node, own, nowMs })).sort(byName);
-  const reasons = reasonsOf(node, own, certificates);
+  const reasons = reasonsOf(sources, own);
   return {
     name: node.self.name,
     phase: node.phase,
@@ -172,14 +175,52 @@ export function memberFacts(
 }
 
 /** Codes that make a serving node not ready. */
-const grave = new Set(["no_quorum", "alarm", "certificate_ends", "members_differ"]);
+const grave = new Set(["no_quorum", "alarm", "certificate_ends", "certificate_fails", "members_differ"]);
 
-function reasonsOf(node: Node, own: EtcdAnswer | undefined, certificates: readonly CertificateState[]): Reason[] {
+/** What failed is tried again within ten seconds; older news is none. */
+const failingMs = 30_000;
+
+/** What a deed is to an operator. */
+const deedText: Record<AnsweredEffect["kind"], string> = {
+  writeRecord: "writing the node's record",
+  moveDataAside: "moving the data-dir aside",
+  startEtcd: "starting etcd",
+  provideEtcd: "getting an etcd",
+  stopEtcd: "stopping etcd",
+  prepareSource: "fetching what the cluster is to start from",
+  exportSurvivor: "exporting this node's data",
+  restoreData: "restoring the data-dir",
+  memberAdd: "adding this node to the members",
+  memberRemove: "removing a member",
+  memberPromote: "promoting a learner",
+  memberUpdate: "telling the cluster this node's address",
+  moveLeader: "moving the lead",
+  checkRecord: "comparing -n with the cluster's record",
+  changeRecord: "changing the cluster's record",
+  upgradeEtcd: "changing etcd's version",
+  allowDowngrade: "asking etcd to go back a version",
+  defragment: "defragmenting a member",
+  makeRoom: "making room in the database",
+  hashMembers: "comparing the members",
+  disarmCorrupt: "disarming an alarm",
+  writePlan: "writing the plan",
+  clearVolatile: "clearing what belonged to the cluster before the restore",
+  compareHashes: "comparing the members",
+  takeSnapshot: "taking a snapshot",
+};
+
+function reasonsOf(
+  { node, certificates, certificateFailures, nowMs }: StatusSources,
+  own: EtcdAnswer | undefined,
+): Reason[] {
   const reasons: Reason[] = [];
   if (node.waitingFor !== undefined) reasons.push(node.waitingFor);
   if (node.phase !== "serving") reasons.push({ code: "not_serving", text: `this node is ${node.phase}` });
   for (const alarm of own?.alarms ?? []) {
     reasons.push({ code: "alarm", text: `etcd raises the alarm ${alarm}`, hint: alarmHint(alarm, node) });
+  }
+  for (const { kind, text, atMs } of node.failing.values()) {
+    if (nowMs - atMs < failingMs) reasons.push({ code: "failing", text: `${deedText[kind]} fails: ${text}` });
   }
   if (node.backup.diverged) {
     reasons.push({ code: "members_differ", text: "the members' data differ: no snapshot is taken" });
@@ -188,6 +229,7 @@ function reasonsOf(node: Node, own: EtcdAnswer | undefined, certificates: readon
     if (warning === undefined) continue;
     reasons.push({ code: "certificate_ends", text: `the ${role} certificate "${path}" is about to end or has ended` });
   }
+  for (const text of certificateFailures) reasons.push({ code: "certificate_fails", text });
   return reasons;
 }
 

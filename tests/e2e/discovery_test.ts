@@ -67,8 +67,8 @@ class Fleet implements AsyncDisposable {
       });
     } catch (error) {
       // The one that is missing knows best why.
-      for (const id of ids.slice(1)) console.error(`${id}:\n${this.nodes.get(id)?.lines.slice(-20).join("\n")}`);
-      throw error;
+      const others = ids.slice(1).map((id) => `${id}:\n${this.nodes.get(id)?.lines.slice(-20).join("\n")}`);
+      throw new Error(`${error}\n${others.join("\n")}`);
     }
   }
 

@@ -58,9 +58,10 @@ class Releases implements AsyncDisposable {
     return `http://127.0.0.1:${this.#server.addr.port}`;
   }
 
-  async publish(version: string): Promise<string> {
+  /** `etcdInstall`: what it does as `e2d etcd install --version $4 --to $6`. */
+  async publish(version: string, { etcdInstall = "exit 1" } = {}): Promise<string> {
     const name = `e2d-linux-${Deno.build.arch === "aarch64" ? "arm64" : "amd64"}`;
-    const executable = `#!/bin/sh\necho "e2d ${version}"\n`;
+    const executable = `#!/bin/sh\nif [ "$1 $2" = "etcd install" ]; then\n${etcdInstall}\nfi\necho "e2d ${version}"\n`;
     this.files.set(name, executable);
     this.files.set("SHA256SUMS", `${"0".repeat(64)}  e2d-other\n${await sum(executable)}  ${name}\n`);
     return name;
@@ -143,6 +144,86 @@ Deno.test("install.sh --help tells all options, and an unknown one changes nothi
   assertEquals(await Array.fromAsync(Deno.readDir(dir.path)), []);
 });
 
+/** Writes programs that know their version. */
+const etcdRelease = `mkdir -p "$6/$4" && cd "$6/$4"
+for program in etcd etcdctl etcdutl; do
+  printf '#!/bin/sh\\necho "%s Version: %s"\\n' "$program" "$4" > "$program" && chmod 755 "$program"
+done
+exit 0`;
+const etcdVersion = /^ETCD_VERSION=(.*)$/m.exec(script)![1]!;
+
+Deno.test("install.sh links etcdctl to the etcd that it installed, moves that link with it, and replaces nothing else", async () => {
+  await using dir = await temporaryDirectory();
+  await using releases = new Releases();
+  await releases.publish("1.0.0", { etcdInstall: etcdRelease });
+  const prefix = `${dir.path}/a 'p'`;
+  const link = `${prefix}/bin/etcdctl`;
+  const install = async (version: string) => {
+    const { code, stderr } = await run(["sh", "-s", "--", "--prefix", prefix], {
+      input: script.replace(/^ETCD_VERSION=.*$/m, `ETCD_VERSION=${version}`),
+      cwd: dir.path,
+      environment: { E2D_RELEASES: releases.url },
+    });
+    assertEquals(code, 0, stderr);
+    assert(stderr.endsWith(`done: e2d 1.0.0 is ${prefix}/bin/e2d\n`), stderr);
+  };
+  const etcds = `${prefix}/lib/e2d/etcd`;
+  for (let round = 0; round < 2; round++) {
+    await install("3.6.13");
+    assertEquals(await Deno.readLink(link), `${etcds}/3.6.13/etcdctl`);
+    assertEquals((await run([link], { cwd: "/" })).stdout, "etcdctl Version: 3.6.13\n");
+  }
+  // With an etcd that is there already, too.
+  await Deno.remove(link);
+  await install("3.6.13");
+  assertEquals(await Deno.readLink(link), `${etcds}/3.6.13/etcdctl`);
+  await Deno.remove(`${etcds}/3.6.13`, { recursive: true });
+  await install(etcdVersion);
+  assertEquals(await Deno.readLink(link), `${etcds}/${etcdVersion}/etcdctl`);
+  await Deno.remove(link);
+  await Deno.symlink("/nowhere/etcdctl", link);
+  await install(etcdVersion);
+  assertEquals(await Deno.readLink(link), "/nowhere/etcdctl");
+  await Deno.remove(link);
+  await Deno.writeTextFile(link, "mine");
+  await install(etcdVersion);
+  assertEquals(await Deno.readTextFile(link), "mine");
+});
+
+Deno.test("install.sh says in its last line that there is no etcd, and what to do; one that is put there is found", async () => {
+  await using dir = await temporaryDirectory();
+  await using releases = new Releases();
+  await releases.publish("1.0.0");
+  // The other two ways to an etcd fail as well.
+  await Deno.mkdir(`${dir.path}/tools`);
+  for (const tool of ["go", "apt-get"]) {
+    await Deno.writeTextFile(`${dir.path}/tools/${tool}`, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+  }
+  const prefix = `${dir.path}/p`;
+  const install = async () => {
+    const { code, stderr } = await run(["sh", "-s", "--", "--prefix", prefix], {
+      input: script,
+      cwd: dir.path,
+      environment: { E2D_RELEASES: releases.url, PATH: `${dir.path}/tools:${Deno.env.get("PATH")}` },
+    });
+    // e2d is there, and looks for an etcd when it runs.
+    assertEquals(code, 0, stderr);
+    return stderr.trimEnd().split("\n");
+  };
+  const lines = await install();
+  const folder = `${prefix}/lib/e2d/etcd`;
+  assert(lines.at(-1)!.startsWith("install: NO ETCD IS INSTALLED."), lines.at(-1)!);
+  assert(lines.at(-1)!.includes(`${folder}/<version>/`), lines.at(-1)!);
+  assert(!lines.some((line) => line.includes("done:")), lines.join("\n"));
+  assertEquals(await exists(`${prefix}/bin/etcdctl`), false);
+  await Deno.mkdir(`${folder}/3.7.3`);
+  for (const program of ["etcd", "etcdctl"]) {
+    await Deno.writeTextFile(`${folder}/3.7.3/${program}`, `#!/bin/sh\necho "etcd Version: 3.7.3"\n`, { mode: 0o755 });
+  }
+  assert((await install()).at(-1)!.startsWith("install: done: "));
+  assertEquals(await Deno.readLink(`${prefix}/bin/etcdctl`), `${folder}/3.7.3/etcdctl`);
+});
+
 /** The environment of a user who has this Deno on PATH and a home of his own. */
 const userEnvironment = (home: string) => ({
   HOME: home,
@@ -176,6 +257,9 @@ Deno.test("install.sh installs a launcher where the runtime of the executable ca
   );
   assertEquals(code, 0, stderr);
   assert(stderr.includes("installed a launcher"), stderr);
+  // Whoever the service runs as.
+  const hidden = await run(["find", `${prefix}/lib/e2d`, "!", "-perm", "-004"], { cwd: "/" });
+  assertEquals(hidden.stdout, "");
   const version = await run([`${prefix}/bin/e2d`, "version"], { cwd: "/" });
   assert(version.code === 0 && version.stdout.includes("e2d"), version.stderr);
 });

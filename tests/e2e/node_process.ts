@@ -16,14 +16,23 @@ const command = executable === undefined
 /** The words that e2d's command line begins with. */
 export const programOf = (): readonly string[] => command;
 
-/** For a machine that sees no more of this one than it is shown: what that is, by its path there, and what `e2d` is then. */
-export function programShown(): { shown: ReadonlyMap<string, string>; script: string } {
+/**
+ * For a machine that sees no more of this one than it is shown: what that is, by its path there, what is to be done there
+ * first, and what `e2d` is then.
+ */
+export function programShown(): { shown: ReadonlyMap<string, string>; prepare: string; script: string } {
   if (executable !== undefined) {
-    return { shown: new Map([["/opt/e2d", executable]]), script: '#!/bin/sh\nexec /opt/e2d "$@"\n' };
+    return { shown: new Map([["/opt/e2d", executable]]), prepare: "true", script: '#!/bin/sh\nexec /opt/e2d "$@"\n' };
   }
-  const shown = new Map([["/opt/deno", Deno.execPath()], ["/opt/deno-dir", denoDir], ["/opt/e2d", root]]);
+  const shown = new Map([["/opt/deno", Deno.execPath()], ["/opt/own-deno-dir", denoDir], ["/opt/e2d", root]]);
+  // Some packages have files that only their owner may read, and e2d is another user there.
+  const prepare = "cp -r /opt/own-deno-dir /opt/deno-dir && chmod -R a+rX /opt/deno-dir";
   const flags = "--allow-all --no-check --quiet --cached-only";
-  return { shown, script: `#!/bin/sh\nDENO_DIR=/opt/deno-dir exec /opt/deno run ${flags} /opt/e2d/main.ts "$@"\n` };
+  return {
+    shown,
+    prepare,
+    script: `#!/bin/sh\nDENO_DIR=/opt/deno-dir exec /opt/deno run ${flags} /opt/e2d/main.ts "$@"\n`,
+  };
 }
 
 /** Another XDG_CACHE_HOME is e2d's, not that of the Deno that runs it from the sources. */

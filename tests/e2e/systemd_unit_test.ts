@@ -9,10 +9,11 @@ const etcdctl = "/opt/etcd/etcdctl --endpoints=127.0.0.1:2379";
 
 /** As docs/systemd.md tells it, for a cluster of one. */
 async function installed(folder: string, settings: Record<string, string> = {}): Promise<SystemdMachine> {
-  const { shown, script } = programShown();
+  const { shown, prepare, script } = programShown();
   const machine = await SystemdMachine.boot(`${folder}/machine`, {
     shown: new Map([...shown, ["/opt/etcd", etcdDir()]]),
   });
+  await machine.text(prepare);
   await machine.write("/usr/local/bin/e2d", script, 0o755);
   const variables = { E2D_HOST: "127.0.0.1", E2D_ETCD_DIR: "/opt/etcd", ...settings };
   const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`).join("");
@@ -51,6 +52,12 @@ Deno.test("e2d.service: a node in its sandbox serves, comes back with its data w
     assert(/^CapEff:\t0+$/m.test(status) && !/^Uid:\t0\t/m.test(status), status);
   }
   assertEquals(await machine.text("stat -c '%U %a' /var/lib/e2d /var/lib/e2d/etcd"), "e2d 700\ne2d 700");
+
+  // Each line has its level as its priority, and none of the prefix that carries it.
+  const lines = await machine.text("journalctl --unit=e2d --priority=warning --output=cat --no-pager");
+  assert(!lines.includes('"level":"info"'), lines);
+  const all = await machine.text("journalctl --unit=e2d --output=cat --no-pager");
+  assert(all.includes('\n{"time"') && !all.includes("<6>"), all);
 
   await machine.text("systemctl kill --kill-who=main --signal=KILL e2d");
   await restarted(machine, first);

@@ -48,7 +48,13 @@ function nodeAt(nowMs: number): Node {
 
 Deno.test("statusReport() calls nobody silent that was not asked lately, and knows a successor by its name", () => {
   const nowMs = 100_000;
-  const { members } = statusReport({ node: nodeAt(nowMs), certificates: [], nowWallMs: 0, nowMs });
+  const { members } = statusReport({
+    node: nodeAt(nowMs),
+    certificates: [],
+    certificateFailures: [],
+    nowWallMs: 0,
+    nowMs,
+  });
   assertEquals(members.map(({ name, role, reachable, gossip }) => [name, role, reachable, gossip]), [
     ["a", "voter", true, "self"],
     ["b", "leader", undefined, "alive"],
@@ -60,7 +66,9 @@ Deno.test("statusReport() tells how old a member's data is, a silent one's too, 
   const nowMs = 100_000;
   const node = nodeAt(nowMs);
   const ages = () =>
-    statusReport({ node, certificates: [], nowWallMs: 0, nowMs }).members.map(({ dataAgeMs }) => dataAgeMs);
+    statusReport({ node, certificates: [], certificateFailures: [], nowWallMs: 0, nowMs }).members.map((
+      { dataAgeMs },
+    ) => dataAgeMs);
   assertEquals(ages(), [undefined, undefined, undefined]);
   for (const facts of node.endpoints.values()) Object.assign(facts, { currentAtMs: nowMs - 30_000 });
   assertEquals(ages(), [30_000, undefined, 30_000]);
@@ -68,7 +76,8 @@ Deno.test("statusReport() tells how old a member's data is, a silent one's too, 
 
 Deno.test("statusReport() tells of the newest snapshot, whoever saved it, and keeps it when the store fails", () => {
   const node = nodeAt(0);
-  const snapshots = () => statusReport({ node, certificates: [], nowWallMs: 0, nowMs: 0 }).snapshots;
+  const snapshots = () =>
+    statusReport({ node, certificates: [], certificateFailures: [], nowWallMs: 0, nowMs: 0 }).snapshots;
   const set = (change: Partial<Node>) => Object.assign(node, change);
   set({ settings: { ...node.settings, snapshots: true } });
   assertEquals(snapshots(), { configured: true, lastRevision: 0, catalogue: "unconfigured" });
@@ -92,4 +101,23 @@ Deno.test("statusReport() tells of the newest snapshot, whoever saved it, and ke
   set({ store: { look: { kind: "absent" }, newest: undefined } });
   const at = "1970-01-01T00:00:09.000Z";
   assertEquals(snapshots(), { configured: true, lastAt: at, lastRevision: 8, verifiedAt: at, catalogue: "newest" });
+});
+
+Deno.test("statusReport() tells what failed lately and was not done since, and what it cannot read of its certificates", () => {
+  const nowMs = 100_000;
+  const failed = (atMs: number) => ({ kind: "provideEtcd", text: "Cannot get an etcd 3.7: no route", atMs } as const);
+  const reasons = (atMs: number, certificateFailures: string[] = []) =>
+    statusReport({
+      node: { ...nodeAt(nowMs), failing: new Map([["local", failed(atMs)]]) },
+      certificates: [],
+      certificateFailures,
+      nowWallMs: 0,
+      nowMs,
+    });
+  assertEquals(reasons(nowMs - 5_000).reasons.map(({ text }) => text), [
+    "getting an etcd fails: Cannot get an etcd 3.7: no route",
+  ]);
+  assertEquals(reasons(nowMs - 60_000).reasons, []);
+  const unreadable = reasons(0, ['Cannot read "/p/peer.key": permission denied']);
+  assertEquals([unreadable.ready, unreadable.reasons.map(({ code }) => code)], [false, ["certificate_fails"]]);
 });

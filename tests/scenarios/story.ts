@@ -46,10 +46,13 @@ export function playStory(blocks: readonly Block[]): string[][] {
     const from = world?.said.length ?? 0;
     for (const command of commands) world = obey(command, world);
     const said = world!.said.slice(from);
-    // A wait that was over within a second is noise to a reader.
-    const told = said.filter((line, index) =>
-      !line.wait || !said.slice(index + 1).some((next) => next.node === line.node && next.ms - line.ms < 1_000)
-    );
+    // A wait that was over within a second is noise to a reader, and so is its end.
+    const told = said.filter((line, index) => {
+      if (line.wait) return !said.slice(index + 1).some((next) => next.node === line.node && next.ms - line.ms < 1_000);
+      if (!line.over) return true;
+      const before = world!.said.slice(0, from + index).findLast(({ node, wait }) => wait && node === line.node);
+      return before === undefined || line.ms - before.ms >= 1_000;
+    });
     spoken.push(told.map((line) => line.text));
   }
   return spoken;
@@ -146,7 +149,7 @@ function obey(command: string, world: World | undefined): World {
       const asked = world.machines.get(words[1]!) ?? world.leading()!;
       const what = words[0] === "scale" ? { scale: Number(words[2]) } : { upgrade: words[2]! };
       const why = world.request(asked, what);
-      if (why !== undefined) world.said.push({ ms: world.nowMs, node: "", wait: false, text: `refused: ${why}` });
+      if (why !== undefined) world.said.push({ ms: world.nowMs, node: "", text: `refused: ${why}` });
       break;
     }
     case "kill-leader":
@@ -154,7 +157,7 @@ function obey(command: string, world: World | undefined): World {
       break;
     case "versions": {
       const text = [...world.machines.values()].map((machine) => `${machine.name} ${machine.version}`).join(", ");
-      world.said.push({ ms: world.nowMs, node: "", wait: false, text });
+      world.said.push({ ms: world.nowMs, node: "", text });
       break;
     }
     case "members": {

@@ -191,6 +191,8 @@ function deed(
     case "startEtcd":
       startEtcd(world, machine, effect);
       return nothing;
+    case "provideEtcd":
+      return nothing;
     case "stopEtcd":
       world.etcds.stop(machine.name);
       return nothing;

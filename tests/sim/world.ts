@@ -100,7 +100,7 @@ export class World {
   /** Clusters whose data was made an older version's, and which: "3.6". */
   downgraded = new Map<string, string>();
   /** What the nodes decided, waited for and noticed. */
-  readonly said: { ms: number; node: string; wait: boolean; text: string }[] = [];
+  readonly said: { ms: number; node: string; wait?: boolean; over?: boolean; text: string }[] = [];
   #queue: Timed[] = [];
   #order = 0;
   #state: number;
@@ -387,6 +387,7 @@ export class World {
         ms: this.nowMs,
         node: machine.name,
         wait: entry.what === "waits",
+        over: entry.outcome === "goes on",
         text: `${(this.nowMs / 1000).toFixed(1)}s ${machine.name}: ${verb}  ${entry.reason.code}: ${text}`,
       });
       this.trace(

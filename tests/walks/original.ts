@@ -54,6 +54,13 @@ export function originalScript({ name, host, founders, dataDir, pki, caKey }: Or
     ...["-client-url", url(host, 2379), "-peer-url", url(host, 2380)],
     ...["-bootstrap", [...founders.values()].map((each) => `${each}:7980`).join(","), "-key", bytes.toHex()],
   ];
-  // It ends when its input does.
-  return `#!/bin/sh\n${etcd.join(" ")} &\nsleep infinity | ${gossip.join(" ")}\n`;
+  return `#!/bin/sh
+${etcd.join(" ")} &
+etcd=$!
+# It ends when its input does.
+sleep infinity | ${gossip.join(" ")} &
+# As the original stops: gossip without a goodbye, and not before its etcd has closed its database.
+trap 'kill -TERM $etcd; wait $etcd; exit 0' TERM
+wait $etcd
+`;
 }

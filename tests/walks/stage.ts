@@ -114,6 +114,17 @@ export class Stage implements AsyncDisposable {
     return await Promise.all(on.map((each) => this.#onMachine(each, command)));
   }
 
+  /** The last that each machine's e2d has said. */
+  async journals(): Promise<string> {
+    const all = await Promise.all(this.#machines.map(async ({ name, system }) => {
+      const { text } = await system.sh(
+        'journalctl --unit=e2d --output=cat --no-pager | grep -v \'"part":"etcd"\' | tail -15',
+      );
+      return `${name}:\n${text}`;
+    }));
+    return all.join("\n");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#machines.map((machine) => machine[Symbol.asyncDispose]()));
     this.#store?.kill("SIGKILL");
@@ -127,7 +138,7 @@ export class Stage implements AsyncDisposable {
       await Deno.mkdir(`${this.#path}/${folder}`, { recursive: true });
     }
     const versions = ["3.5.33", defaultEtcd, "3.7.3"] as const;
-    const { shown, script } = programShown();
+    const { shown, prepare, script } = programShown();
     const seen = new Map([
       ...shown,
       ...versions.map((version): [string, string] => [`/opt/cache/e2d/etcd/${version}`, etcdDir(version)]),
@@ -140,6 +151,7 @@ export class Stage implements AsyncDisposable {
         namespace: this.#network.namespace(at),
       });
       this.#machines[at] = new StagedMachine(name, this.#network.address(at), system);
+      await system.text(prepare);
       await system.write("/usr/local/bin/e2d", script, 0o755);
       await system.text(`ln -s /opt/cache/e2d/etcd/${defaultEtcd}/etcdctl /usr/local/bin/etcdctl`);
       await installUnit(system);

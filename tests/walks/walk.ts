@@ -33,11 +33,15 @@ export async function walk(stage: Stage, steps: readonly Step[]): Promise<void> 
 
 async function take(stage: Stage, step: Step): Promise<void> {
   const once = step.output.length === 0;
-  await eventually(`docs, line ${step.line}: ${step.command}`, async () => {
-    for (const { code, printed } of await stage.perform(step)) {
-      assertEquals(differenceOf(step, printed), undefined, printed);
-      assertEquals(code, 0, printed);
-    }
-    return true;
-  }, { everyMs: 500, ...(once ? { timeoutMs: 0 } : {}) });
+  try {
+    await eventually(`docs, line ${step.line}: ${step.command}`, async () => {
+      for (const { code, printed } of await stage.perform(step)) {
+        assertEquals(differenceOf(step, printed), undefined, printed);
+        assertEquals(code, 0, printed);
+      }
+      return true;
+    }, { everyMs: 500, ...(once ? { timeoutMs: 0 } : {}) });
+  } catch (error) {
+    throw new Error(`${error instanceof Error ? error.message : error}\n${await stage.journals()}`, { cause: error });
+  }
 }
