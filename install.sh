@@ -17,14 +17,14 @@ export DENO_TLS_CA_STORE="${DENO_TLS_CA_STORE:-system,mozilla}" DENO_NO_UPDATE_C
 
 usage() {
   cat <<END
-Installs e2d, and an etcd for it.
+Installs e2d, and an etcd for it, whose etcdctl is linked to where e2d is.
 
   install.sh [--prefix DIR] [--embed-etcd | --no-etcd]
   install.sh --deno-only [--deno-version VERSION]
 
   --prefix DIR      install to DIR/bin and DIR/lib/e2d (default: /usr/local for root, else ~/.local)
   --embed-etcd      in a checkout: put etcd and etcdutl into the executable
-  --no-etcd         install no etcd: e2d finds or downloads one when it runs
+  --no-etcd         install no etcd, and link no etcdctl: e2d finds or downloads an etcd when it runs
   --deno-only       find or fetch Deno $DENO_VERSION, print its path on standard output, and do nothing else
   --help            print this
 
@@ -74,9 +74,18 @@ main() {
   fi
   mkdir -p "$prefix/bin" "$prefix/lib/e2d" || fail "cannot write to $prefix: pass another folder with --prefix"
   if checkout=$(find_checkout); then install_checkout; else install_release; fi
+  no_etcd=''
   if [ "$etcd" = install ] && [ -z "$embed" ]; then install_etcd; fi
-  say "done: $("$prefix/bin/e2d" version | head -n 1) is $prefix/bin/e2d"
   case :$PATH: in *":$prefix/bin:"*) ;; *) say "add $prefix/bin to PATH to call it as e2d" ;; esac
+  is="$("$prefix/bin/e2d" version | head -n 1) is $prefix/bin/e2d"
+  if [ -z "$no_etcd" ]; then
+    say "done: $is"
+    return
+  fi
+  # No failure: e2d is installed, and it looks for an etcd at each start, so machines that start themselves go on.
+  say "$is"
+  say "NO ETCD IS INSTALLED. e2d will look on PATH, then download one, at its start. If it cannot: copy etcd, etcdctl" \
+    "and etcdutl of your own to $etcds/<version>/ (such as $etcds/$ETCD_VERSION/), or run this again"
 }
 
 # The checkout this file lies in; none when it is piped to sh.
@@ -160,6 +169,8 @@ install_launcher() {
   lib=$prefix/lib/e2d
   if [ ! -x "$lib/deno" ] || [ "$(deno_says "$lib/deno")" != "$(deno_says "$DENO")" ]; then put "$DENO" "$lib/deno"; fi
   (cd "$checkout" && DENO_DIR=$lib/packages "$lib/deno" cache --quiet --frozen main.ts) || fail "cannot fetch the packages that e2d needs"
+  # A package keeps the modes that its author's machine gave its files; a service runs as another user than root.
+  chmod -R a+rX "$lib/packages"
   cat >"$work/launcher" <<END
 #!/bin/sh
 # Runs the e2d of a checkout; install.sh wrote this because no executable could be built here.
@@ -245,11 +256,13 @@ deno_from_pypi() {
 etcd_says() { "$1" --version 2>/dev/null | sed -n 's/^etcd Version: \([0-9][0-9.]*\).*/\1/p'; }
 
 # It goes to PREFIX/lib/e2d/etcd/<version>, where every user's e2d of this PREFIX finds it, a service without a home too.
+# Sets no_etcd when there is none in the end.
 install_etcd() {
   etcds=$prefix/lib/e2d/etcd
   for present in "$etcds/$ETCD_VERSION/etcd" "$etcds"/*/etcd; do
     if [ -x "$present" ] && [ -n "$(etcd_says "$present")" ]; then
       say "etcd $(etcd_says "$present") is in $(dirname "$present") already"
+      link_etcdctl "$(dirname "$present")"
       return
     fi
   done
@@ -261,11 +274,28 @@ install_etcd() {
     if "etcd_from_$way" >"$work/etcd.log" 2>&1 && version=$(etcd_says "$work/etcd/bin/etcd") && [ -n "$version" ]; then
       publish_etcd "$version"
       say "installed etcd $version ($way) to $etcds/$version"
+      link_etcdctl "$etcds/$version"
       return
     fi
     say "  no: $(grep -v '^ *$' "$work/etcd.log" | tail -n 1)"
   done
-  say "no etcd could be installed; e2d will look on PATH, or pass a folder with --etcd-dir"
+  no_etcd=1
+}
+
+# link_etcdctl FOLDER   gives PREFIX/bin an etcdctl, unless one is there that is no link of an earlier install
+link_etcdctl() {
+  link=$prefix/bin/etcdctl
+  [ -x "$1/etcdctl" ] || return 0
+  if [ -L "$link" ]; then
+    case $(readlink "$link") in
+      "$1/etcdctl") return 0 ;;
+      "$etcds"/*/etcdctl) ;;
+      *) return 0 ;;
+    esac
+  elif [ -e "$link" ]; then
+    return 0
+  fi
+  ln -s "$1/etcdctl" "$link.new-$$" && mv -f "$link.new-$$" "$link" && say "linked $link to that of $1"
 }
 
 # One rename from a folder beside it: there is never half a version.
