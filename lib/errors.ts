@@ -30,6 +30,12 @@ export function isE2dError(error: unknown, code?: string): error is E2dError {
 
 /** One line for people: the message of any thrown value, its causes joined with ": ", the hint in brackets. */
 export function describeError(error: unknown): string {
+  const { text, hint } = wordsOf(error);
+  return hint ? `${text} (hint: ${hint})` : text;
+}
+
+/** The same in two, where the hint has a place of its own. */
+export function wordsOf(error: unknown): { text: string; hint: string | undefined } {
   const parts: string[] = [];
   let hint: string | undefined;
   for (let e = error, depth = 0; e !== undefined && e !== null && depth < 5; depth++) {
@@ -40,5 +46,5 @@ export function describeError(error: unknown): string {
     if (e instanceof E2dError) hint ??= e.hint;
     e = e instanceof Error ? e.cause : undefined;
   }
-  return parts.join(": ") + (hint ? ` (hint: ${hint})` : "");
+  return { text: parts.join(": "), hint };
 }

@@ -93,7 +93,9 @@ class Search {
       tried.push(`${place}: ${found.absent}`);
     }
     throw new E2dError("aws_no_credentials", `Cannot find AWS credentials: ${tried.join("; ")}`, {
-      hint: "attach a role to the instance, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+      hint:
+        "set E2D_AWS_ACCESS_KEY and E2D_AWS_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach " +
+        "a role to the instance",
     });
   }
 

@@ -3,7 +3,7 @@
  * itself is a copy of the newest, so that nodes of the Go original, and whoever knows the URL, find it where it always
  * was. What counts is the manifests: at no moment of a publishing is the newest good snapshot not found.
  */
-import { describeError, E2dError, isE2dError } from "../errors.ts";
+import { E2dError, isE2dError, wordsOf } from "../errors.ts";
 import type { Store, StoredInfo } from "../storage/store.ts";
 import { observe } from "../streams/observe.ts";
 import { decodeManifest, encodeManifest, type Manifest, manifestSuffix } from "./manifest.ts";
@@ -264,8 +264,8 @@ export async function readCatalogue(place: SnapshotPlace, signal?: AbortSignal):
     return { kind: "newest", hash, revision, lineage, takenAtWallMs, verified: true, verifiedAtWallMs, epochMax };
   } catch (error) {
     const code = isE2dError(error) ? error.code : "unexpected";
-    const hint = isE2dError(error) ? error.hint : undefined;
-    return { kind: "unreadable", code, why: describeError(error), ...(hint === undefined ? {} : { hint }) };
+    const { text: why, hint } = wordsOf(error);
+    return { kind: "unreadable", code, why, ...(hint === undefined ? {} : { hint }) };
   }
 }
 
