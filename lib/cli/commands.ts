@@ -409,6 +409,13 @@ const plain: readonly Command[] = [
     run: async (values) => await controlNode({ command: "defrag" }, values),
   }),
   command({
+    path: "cancel",
+    summary: "give up the plan that is under way",
+    details: "What was done of a scaling, an upgrade or a defragmentation stays; no further step begins.",
+    flags: controlFlags,
+    run: async (values) => await controlNode({ command: "cancel" }, values),
+  }),
+  command({
     path: "pause",
     summary: "stop all automatic action of the cluster",
     flags: controlFlags,

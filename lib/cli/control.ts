@@ -1,4 +1,4 @@
-/** `e2d scale`, `upgrade`, `defrag`, `pause`, `resume` and `restore approve`: asked of the node that runs on this machine. */
+/** `e2d scale`, `upgrade`, `defrag`, `cancel`, `pause`, `resume` and `restore approve`: asked of the node that runs on this machine. */
 import { E2dError } from "../errors.ts";
 import type { ControlAnswer } from "../manager/control.ts";
 import { controlPath } from "../manager/place.ts";

@@ -22,6 +22,8 @@ export interface ControlSources {
   readonly askMembers: (endpoints: readonly string[]) => Promise<void>;
   /** Writes, or removes, the mark that all nodes of the cluster go by. */
   readonly setPaused: (paused: boolean) => Promise<void>;
+  /** Takes the plan that was last read out of etcd. Throws E2dError `plan_changed` when another one is there. */
+  readonly dropPlan: () => Promise<void>;
   readonly approve: (plan: string) => void;
 }
 
@@ -60,6 +62,8 @@ export async function handleControl(request: unknown, sources: ControlSources): 
           text: paused ? "all automatic action of the cluster pauses" : "automatic action goes on",
         };
       }
+      case "cancel":
+        return await cancel(dryRun, sources);
       case "approve":
         return approve(text(asked.plan), sources);
       default:
@@ -91,6 +95,17 @@ async function carry(
   const { plan } = outcome;
   if (!dryRun) sources.deliver({ kind: "request", plan });
   return { kind: "done", text: plan.text, plan };
+}
+
+/** What was done stays done: a plan is a row of changes, each of which leaves a cluster that works. */
+async function cancel(dryRun: boolean, { node, dropPlan, deliver }: ControlSources): Promise<ControlAnswer> {
+  const plan = node()?.plan;
+  if (plan === undefined) return refused("no plan is under way");
+  if (!dryRun) {
+    await dropPlan();
+    deliver({ kind: "plan" });
+  }
+  return { kind: "done", text: `"${plan.text}" is given up; what was done of it stays` };
 }
 
 function ownAnswer(node: Node, sources: ControlSources): EtcdAnswer | undefined {

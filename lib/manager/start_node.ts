@@ -316,6 +316,7 @@ async function live(
           await clock.sleep(0);
         },
         setPaused: (paused) => cluster.setPaused(paused),
+        dropPlan: () => cluster.writePlan(undefined),
         approve: (plan) => {
           approved.push(plan);
           deliver({ kind: "settings", settings: settings() });

@@ -78,7 +78,7 @@ Deno.test("a pause holds defragmentation back, and above the threshold it comes 
   const at = ["--data-dir", cluster.dataDir("a")];
   assertEquals((await e2d(["pause", ...at])).code, 0);
   await Promise.all(
-    names.map((name) => cluster.node(name).logged(({ message }) => message === "automatic action is paused")),
+    names.map((name) => cluster.node(name).logged(({ why }) => why === "automatic action is paused")),
   );
   await makeHoles(cluster);
   await new Promise((resolve) => setTimeout(resolve, 5_000));

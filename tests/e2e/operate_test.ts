@@ -95,7 +95,7 @@ Deno.test("e2d pause keeps a dead member in its place until resume", cancelled, 
   const at = ["--data-dir", cluster.dataDir("a")];
   assertEquals((await e2d(["pause", ...at])).code, 0);
   await Promise.all(
-    ["a", "b", "c"].map((name) => cluster.node(name).logged(({ message }) => message === "automatic action is paused")),
+    ["a", "b", "c"].map((name) => cluster.node(name).logged(({ why }) => why === "automatic action is paused")),
   );
   await cluster.kill("b");
   await new Promise((resolve) => setTimeout(resolve, 15_000));
@@ -103,6 +103,33 @@ Deno.test("e2d pause keeps a dead member in its place until resume", cancelled, 
   assertEquals((await client.memberList(cluster.node("a").clientUrl)).length, 3);
   assertEquals((await e2d(["resume", ...at])).code, 0);
   await cluster.members(["a", "c"]);
+});
+
+Deno.test("an upgrade that cannot get its etcd says so, and can be given up", cancelled, async () => {
+  await using dir = await temporaryDirectory();
+  // One folder with one version, and no mirror.
+  await using node = new NodeProcess({
+    dataDir: `${dir.path}/data`,
+    args: ["--status-addr=off"],
+    environment: { E2D_ETCD_MIRROR: "http://127.0.0.1:9", PATH: "/nowhere" },
+  });
+  await node.healthy();
+  await node.logged(({ message }) => message.includes("→ serving"));
+  const at = ["--data-dir", `${dir.path}/data`];
+  const none = await e2d(["cancel", ...at]);
+  assert(none.code === 1 && none.stderr.includes("no plan is under way"), none.stderr);
+  assertEquals((await e2d(["upgrade", "--to=3.7", ...at])).code, 0);
+  await node.logged(({ message }) => message === "noticed: upgradeEtcd failed");
+  const busy = await e2d(["upgrade", "--to=3.7", ...at]);
+  assert(busy.code === 1 && busy.stderr.includes("is not done yet"), busy.stderr);
+  assert((await e2d(["plan", "cancel", ...at])).stdout.startsWith("would be done: "));
+  const given = await e2d(["cancel", ...at]);
+  assertEquals([given.code, given.stderr], [0, ""]);
+  // Another one may begin.
+  await node.eventually("free for a plan", async () => {
+    const again = await e2d(["upgrade", "--to=3.7", "--dry-run", ...at]);
+    assertEquals(again.code, 0, again.stderr);
+  });
 });
 
 Deno.test("--restore ask waits for e2d restore approve, and names the plan", cancelled, async () => {
