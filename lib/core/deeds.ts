@@ -60,9 +60,13 @@ export function answered(turn: Turn, id: number, value: DoneValue): void {
       if (value.kind === "memberAdded") node.added = value.memberId;
       askAgain(turn);
       return;
+    case "memberPromote":
+      // Asked for by the joiner and by the leader's node: whose asking was heard is told.
+      turn.notice("info", "promoted", { code: "caught_up", text: `member ${effect.memberId} votes now` });
+      askAgain(turn);
+      return;
     case "memberRemove":
     case "memberUpdate":
-    case "memberPromote":
     case "moveLeader":
       askAgain(turn);
       return;
