@@ -122,7 +122,7 @@ export const runFlags = {
     default: "auto",
   }),
   restoreMaxAge: duration("older snapshots are restored only after being asked"),
-  newCluster: text("NAME", "start a new, empty cluster although a snapshot is there or cannot be read"),
+  newCluster: text("NAME", "start a new, empty cluster although there is a snapshot, or was another cluster"),
   ...credentialFlags,
   etcdDir: text("DIR", "folder with the etcd to run", { path: true }),
   etcdVersion: {

@@ -4,6 +4,7 @@ import type { Event } from "./event.ts";
 import { isCalm, type Node } from "./node.ts";
 import { etcdChanged, etcdExited, leaderless } from "./own_etcd.ts";
 import type { Turn } from "./turn.ts";
+import { withoutLost } from "./lineage.ts";
 import type { EndpointFacts, EtcdAnswer, EtcdProbe, Settings } from "./view.ts";
 
 /** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
@@ -98,9 +99,18 @@ function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected"
     node.record = event.record;
     node.recordKept = true;
   }
-  if (gone && node.record.started !== undefined && node.committing === undefined) {
+  const { seen } = node.record;
+  if (node.lastCluster === undefined && seen !== undefined) {
+    node.lastCluster = { clusterId: seen.clusterId, voters: seen.voters, atMs: turn.now.monotonicMs };
+  }
+  const { started, lost } = node.record;
+  if (event.data.kind === "valid" && started === undefined && lost !== undefined) {
+    if (event.data.clusterId === seen?.clusterId) node.record = withoutLost({ ...node.record, started: lost });
+  }
+  if (gone && started !== undefined && node.committing === undefined) {
     // Etcd ran here and its data is gone: this disk is a new founder, and no promise binds it any more.
     forgetRecord(turn);
+    node.record = { ...node.record, lost: started };
     turn.notice("warn", "data lost", {
       code: "data_lost",
       text: "the record says that etcd ran here, and the data-dir is gone: this node starts as a new one",
@@ -170,8 +180,9 @@ function noteMembers(turn: Turn, answer: EtcdAnswer): void {
   const { node, now } = turn;
   if (answer.linearizable && answer.leaderId !== undefined) {
     const voters = answer.members.filter((member) => !member.isLearner)
-      .flatMap(({ name, peerUrls }) => peerUrls.slice(0, 1).map((peerUrl) => ({ name, peerUrl })));
-    node.lastCluster = { voters, atMs: now.monotonicMs };
+      .flatMap(({ name, peerUrls }) => peerUrls.slice(0, 1).map((peerUrl) => ({ name, peerUrl })))
+      .sort((a, b) => a.peerUrl < b.peerUrl ? -1 : 1);
+    node.lastCluster = { clusterId: answer.clusterId, voters, atMs: now.monotonicMs };
   }
   if (!answer.linearizable || answer.members.every((member) => node.memberSinceMs.has(member.id))) return;
   const listed = new Set(answer.members.map((member) => member.id));

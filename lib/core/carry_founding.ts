@@ -3,6 +3,7 @@ import { agreed, decideFounding } from "./commit.ts";
 import { goClusterToken } from "./effect.ts";
 import { settleMs } from "./start.ts";
 import { paused, type Turn } from "./turn.ts";
+import { withoutLost } from "./lineage.ts";
 import type { Pledge, Reason } from "./view.ts";
 
 export function withoutProposal(turn: Turn): void {
@@ -128,7 +129,7 @@ export function carryCommit(turn: Turn, pledge: Pledge): void {
     const how = pledge.source.kind === "empty" ? "founded" : "restored";
     turn.ask("local", {
       kind: "writeRecord",
-      record: { ...node.record, pledges: [], started: { lineage: pledge.lineage, how, renounced } },
+      record: withoutLost({ ...node.record, pledges: [], started: { lineage: pledge.lineage, how, renounced } }),
     });
     return;
   }

@@ -5,7 +5,7 @@
  * neither pledge nor token, for as long as a Go node is among the peers.
  */
 import type { InitialMember } from "./effect.ts";
-import { pledgeOf, proposeFounding } from "./founding.ts";
+import { clusterSeen, pledgeOf, proposeFounding } from "./founding.ts";
 import { settleMs } from "./start.ts";
 import type { Founding, GossipPeer, Pledge, Reason, View } from "./view.ts";
 
@@ -166,6 +166,8 @@ function foundWithGo(view: View): FoundingStep {
       "replace the original's nodes first, then the snapshot is restored",
     );
   }
+  const seen = clusterSeen(view, known);
+  if (seen !== undefined) return seen;
   const count = known.length + 1;
   if (count < settings.requiredSize) {
     return wait("too_few_peers", `${count} of ${settings.requiredSize} nodes have gathered`);

@@ -7,6 +7,7 @@ import { beginCommit, carryCommit, found, withoutProposal } from "./carry_foundi
 import { decideFounding } from "./commit.ts";
 import type { InitialMember } from "./effect.ts";
 import { oldestMinor } from "./etcd_version.ts";
+import { withoutLost } from "./lineage.ts";
 import { askWorld } from "./probe.ts";
 import { answerOf } from "./quorum.ts";
 import { decideJoin, type JoinStep } from "./replace.ts";
@@ -38,6 +39,7 @@ export function decide(turn: Turn): void {
         turn.enter("gathering", { code: "etcd_gone", text: "etcd does not run any more" });
         return gather(turn);
       }
+      rememberCluster(turn);
       if (standDown(turn) || recover(turn)) return;
       return serve(turn);
     case "leaving":
@@ -133,6 +135,7 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
   withoutProposal(turn);
   turn.status("unknown");
   turn.enter("joining", reason, { cluster: cluster.answer.clusterId });
+  rememberCluster(turn);
   const step = decideJoin(view, cluster.answer, node.added);
   // etcd refuses to join a cluster of a newer version, which is that of the oldest of its members.
   const atLeast = oldestMinor(cluster.answer.members.flatMap((member) => answerOf(member, view)?.version ?? []));
@@ -155,7 +158,7 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
         // Joining proves nothing about what this node had pledged to: only a founding in its place does.
         turn.ask("local", {
           kind: "writeRecord",
-          record: { ...node.record, pledges: [], started: { lineage, how: "joined", renounced: [] } },
+          record: withoutLost({ ...node.record, pledges: [], started: { lineage, how: "joined", renounced: [] } }),
         });
         return;
       }
@@ -169,6 +172,18 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
     default:
       return step satisfies never;
   }
+}
+
+/** What a node has seen run outlives its process: `NodeRecord.seen`. */
+function rememberCluster(turn: Turn): void {
+  const { lastCluster, record, settings } = turn.node;
+  if (lastCluster === undefined) return;
+  const { clusterId, voters } = lastCluster;
+  const known = record.seen?.clusterId === clusterId;
+  const newCluster = known ? record.seen?.newCluster : settings.newCluster;
+  const seen = { clusterId, voters, ...(newCluster === undefined ? {} : { newCluster }) };
+  if (known && JSON.stringify(record.seen?.voters) === JSON.stringify(voters)) return;
+  turn.ask("local", { kind: "writeRecord", record: { ...record, seen } });
 }
 
 /** The joiner does it itself, through any member with a quorum. */

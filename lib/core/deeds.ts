@@ -21,6 +21,7 @@ export function answered(turn: Turn, id: number, value: DoneValue): void {
     case "writeRecord":
       node.record = effect.record;
       node.recordKept = true;
+      lookAgain(turn);
       return;
     case "moveDataAside":
       // A recovery in progress keeps its promise in memory and writes it again; all else begins anew.
@@ -197,10 +198,21 @@ function take(turn: Turn, id: number): AnsweredEffect | undefined {
   return undefined;
 }
 
+/** What was found in the data-dir while a deed was under way there was not taken. */
+function lookAgain(turn: Turn): void {
+  if (turn.node.data.kind === "unknown") turn.emit({ kind: "inspectData" });
+}
+
 export function forgetRecord(turn: Turn): void {
   const { node } = turn;
+  const { seen } = node.record;
   const formerNonces = [...node.record.formerNonces ?? [], node.record.nonce].slice(-formerNoncesMax);
-  node.record = { nonce: nonceOf(node.seed, node.nonces++), formerNonces, pledges: [] };
+  node.record = {
+    nonce: nonceOf(node.seed, node.nonces++),
+    formerNonces,
+    pledges: [],
+    ...(seen === undefined ? {} : { seen }),
+  };
   node.recordKept = false;
 }
 

@@ -3,7 +3,7 @@ import { catalogueDigest } from "./founding.ts";
 import { ownLineage } from "./lineage.ts";
 import { selfQuorumLost } from "./quorum.ts";
 import type { Turn } from "./turn.ts";
-import type { PeerData, PeerFacts } from "./view.ts";
+import type { PeerData, PeerFacts, SeenCluster } from "./view.ts";
 
 export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequence: 0 } {
   turn.changed();
@@ -27,6 +27,7 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
     })),
     renounced: record.started?.renounced ?? [],
     approved: node.settings.approved,
+    ...(record.seen === undefined ? {} : { seen: seenFact(record.seen) }),
     ...(progress.founding === undefined ? {} : { proposal: progress.founding.digest }),
     ...(progress.verified === undefined ? {} : { verified: progress.verified }),
     ...(progress.offer === undefined ? {} : { offer: progress.offer }),
@@ -70,4 +71,8 @@ function ownData(turn: Turn): PeerData {
     default:
       return data satisfies never;
   }
+}
+
+function seenFact({ clusterId, newCluster }: SeenCluster): NonNullable<PeerFacts["seen"]> {
+  return { clusterId, ...(newCluster === undefined ? {} : { newCluster }) };
 }

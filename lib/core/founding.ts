@@ -11,9 +11,12 @@ import {
   type Founding,
   type GossipPeer,
   type Lineage,
+  type PeerFacts,
   type Pledge,
   quorumOf,
   type Reason,
+  type SeenCluster,
+  type Settings,
   type Source,
   type View,
 } from "./view.ts";
@@ -102,7 +105,7 @@ export function proposeFounding(view: View): Proposal {
     return wait(
       "cluster_silent",
       `a cluster of ${list(silentVoters)} ran a while ago and may run still`,
-      "start its members; when they are gone for good, wait for --quorum-loss-timeout or restart this node",
+      "start its members, which get --quorum-loss-timeout to come back; to give it up, pass --new-cluster NAME to all",
     );
   }
 
@@ -144,14 +147,14 @@ export function unaccounted(view: View): string[] {
 }
 
 /**
- * Voters of the last cluster that this process saw alive and that are not here. Even one may be a cluster still: those
+ * Voters of the last cluster that this node saw alive and that are not here. Even one may be a cluster still: those
  * who are here hold no data, and may have been removed after this node last looked. The missing get the quorum-loss
  * time-out to come back, as survivors would give it to them.
  */
 function silentCluster(view: View, candidates: readonly Founder[]): readonly string[] {
-  const { lastCluster, nowMs, watchingSinceMs } = view;
-  const timeoutMs = view.settings.quorumLossTimeoutMs;
-  if (lastCluster === undefined) return [];
+  const { lastCluster, nowMs, watchingSinceMs, record, settings } = view;
+  const timeoutMs = settings.quorumLossTimeoutMs;
+  if (lastCluster === undefined || record.seen !== undefined && givenUp(settings, record.seen)) return [];
   if (timeoutMs !== "never" && nowMs - Math.max(lastCluster.atMs, watchingSinceMs) >= timeoutMs) return [];
   const missing = lastCluster.voters.filter((voter) =>
     !candidates.some((each) => each.peerUrl === voter.peerUrl || each.name === voter.name)
@@ -232,7 +235,9 @@ function sourceOf(view: View, here: readonly GossipPeer[], loss: QuorumLoss | un
     }
     return source({ kind: "survivor", name: loss.name, revision: loss.revision }, loss.lineage.id, epoch);
   }
-  if (stored === undefined) return { kind: "source", source: { kind: "empty" }, lineage: undefined };
+  if (stored === undefined) {
+    return clusterSeen(view, here) ?? { kind: "source", source: { kind: "empty" }, lineage: undefined };
+  }
   if (settings.restore === "never") {
     return wait(
       "restore_never",
@@ -243,6 +248,26 @@ function sourceOf(view: View, here: readonly GossipPeer[], loss: QuorumLoss | un
   const from: Source = { kind: "snapshot", hash: stored.hash, revision: stored.revision };
   if (stored.lineage === undefined) return { kind: "source", source: from, lineage: undefined };
   return source(from, stored.lineage.id, Math.max(stored.lineage.epoch, stored.epochMax));
+}
+
+/** Why nothing empty is founded: somebody here knows of a cluster, whose data must be somewhere. */
+export function clusterSeen({ record, settings, self }: View, here: readonly GossipPeer[]): Waiting | undefined {
+  const witnesses: { name: string; seen: PeerFacts["seen"] }[] = [{ name: self.name, seen: record.seen }];
+  for (const { name, facts } of here) witnesses.push({ name, seen: facts?.seen });
+  const witness = witnesses.find(({ seen }) => seen !== undefined && !givenUp(settings, seen));
+  if (witness === undefined) return undefined;
+  return wait(
+    "cluster_seen",
+    `"${witness.name}" has seen cluster ${
+      witness.seen!.clusterId
+    } run; nobody here holds its data, and no empty one takes its place`,
+    "start the nodes with its data, or mount their disks and start them again; to give it up, pass --new-cluster with a new NAME to all",
+  );
+}
+
+/** `--new-cluster` names what comes after a cluster, and gives up no later one. */
+function givenUp({ newCluster }: Settings, seen: Pick<SeenCluster, "newCluster">): boolean {
+  return newCluster !== undefined && newCluster !== seen.newCluster;
 }
 
 const source = (from: Source, id: string, epoch: number): SourceOutcome => ({

@@ -28,3 +28,8 @@ export function lineageOfCluster(clusterId: string, facts: readonly PeerFacts[])
   }
   return { id: clusterId, epoch: 0, token: goClusterToken };
 }
+
+/** What is begun anew has nothing to do with the data that was lost. */
+export function withoutLost({ lost: _, ...record }: NodeRecord): NodeRecord {
+  return record;
+}

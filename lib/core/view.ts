@@ -117,18 +117,39 @@ export interface NodeRecord {
   /** Unresolved promises, oldest first. */
   readonly pledges: readonly Pledge[];
   /**
+   * The cluster that this node last saw with a quorum, as a member or as a spare. Its data is somewhere: who knows of
+   * it founds no empty one, also after all machines were off at once and those with the data come last.
+   */
+  readonly seen?: SeenCluster;
+  /**
    * Written before etcd is started for the first time. From then on an absent data-dir means a lost one, and the
    * member it held must never start again from nothing (it would have forgotten its raft votes).
    */
-  readonly started?: {
-    readonly lineage: Lineage;
-    readonly how: "founded" | "joined" | "restored";
-    /**
-     * Tokens of earlier foundings that this node pledged to and then left for this one. Proof that none of those ever
-     * had a quorum: enough of its founders left it.
-     */
-    readonly renounced: readonly string[];
-  };
+  readonly started?: StartedData;
+  /**
+   * `started` of data that was not there any more. It counts again when that data is back, because its disk was only
+   * not mounted, and goes when this node begins anew.
+   */
+  readonly lost?: StartedData;
+}
+
+/** How the data of this disk came to be. */
+export interface StartedData {
+  readonly lineage: Lineage;
+  readonly how: "founded" | "joined" | "restored";
+  /**
+   * Tokens of earlier foundings that this node pledged to and then left for this one. Proof that none of those ever
+   * had a quorum: enough of its founders left it.
+   */
+  readonly renounced: readonly string[];
+}
+
+/** A cluster with a quorum, as it was when it was last seen. */
+export interface SeenCluster {
+  readonly clusterId: string;
+  readonly voters: readonly { readonly name: string; readonly peerUrl: string }[];
+  /** `--new-cluster` as it was when this cluster was first seen: that name may have founded it, and gives it not up. */
+  readonly newCluster?: string;
 }
 
 /** The own data-dir, as the manager found it. `absent` (not there) and `unreadable` are never the same. */
@@ -209,6 +230,8 @@ export interface PeerFacts {
   readonly offer?: { readonly hash: string; readonly revision: number; readonly url: string };
   /** What this node found in the store; all founders must have found the same. */
   readonly catalogue?: CatalogueDigest;
+  /** Of its record. */
+  readonly seen?: Pick<SeenCluster, "clusterId" | "newCluster">;
   /** Plans approved by the operator at that node. */
   readonly approved: readonly string[];
 }
@@ -372,11 +395,8 @@ export interface View {
   readonly endpoints: ReadonlyMap<string, EndpointFacts>;
   /** When this node first saw a member id in the list of the cluster. */
   readonly memberSinceMs: ReadonlyMap<string, number>;
-  /** Voters of the last cluster with a quorum that answered this process, and when. */
-  readonly lastCluster?: {
-    readonly voters: readonly { readonly name: string; readonly peerUrl: string }[];
-    readonly atMs: number;
-  };
+  /** The last cluster with a quorum that answered, and when; of one that answered an earlier process, when this began. */
+  readonly lastCluster?: Omit<SeenCluster, "newCluster"> & { readonly atMs: number };
   readonly catalogue: Catalogue;
   readonly etcd: EtcdProcess;
   /** Since when the own etcd runs without a leader; undefined while it has one or does not run. */

@@ -80,12 +80,17 @@ function facts(value: Json): PeerFacts {
     }),
     renounced: texts(value.renounced),
     approved: texts(value.approved),
+    ...(value.seen === undefined ? {} : { seen: seen(object(value.seen)) }),
     ...(value.proposal === undefined ? {} : { proposal: text(value.proposal) }),
     ...(value.verified === undefined ? {} : { verified: text(value.verified) }),
     ...(value.quorumLost === undefined ? {} : { quorumLost: quorumLost(object(value.quorumLost)) }),
     ...(value.offer === undefined ? {} : { offer: offer(object(value.offer)) }),
     ...(catalogue === undefined ? {} : { catalogue: catalogue as NonNullable<PeerFacts["catalogue"]> }),
   };
+}
+
+function seen({ clusterId, newCluster }: Json): NonNullable<PeerFacts["seen"]> {
+  return { clusterId: text(clusterId), ...(newCluster === undefined ? {} : { newCluster: text(newCluster) }) };
 }
 
 function peerData(value: Json): PeerData {

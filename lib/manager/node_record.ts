@@ -4,7 +4,7 @@
  */
 import { E2dError } from "../errors.ts";
 import type { Files } from "../ports.ts";
-import type { NodeRecord, Pledge, Source } from "../core/view.ts";
+import type { NodeRecord, Pledge, SeenCluster, Source, StartedData } from "../core/view.ts";
 import { count, type Json, list, object, text, texts } from "./json.ts";
 import { readFounder, readLineage } from "./read_facts.ts";
 
@@ -60,11 +60,25 @@ function record(value: Json): NodeRecord {
     nonce: text(value.nonce),
     ...(value.formerNonces === undefined ? {} : { formerNonces: texts(value.formerNonces) }),
     pledges: list(value.pledges).map(pledge),
+    ...(value.seen === undefined ? {} : { seen: seenOf(object(value.seen)) }),
     ...(started === undefined ? {} : { started }),
+    ...(value.lost === undefined ? {} : { lost: startedOf(object(value.lost)) }),
   };
 }
 
-function startedOf(each: Json): NonNullable<NodeRecord["started"]> {
+function seenOf(each: Json): SeenCluster {
+  const voters = list(each.voters).map(object).map(({ name, peerUrl }) => ({
+    name: text(name),
+    peerUrl: text(peerUrl),
+  }));
+  return {
+    clusterId: text(each.clusterId),
+    voters,
+    ...(each.newCluster === undefined ? {} : { newCluster: text(each.newCluster) }),
+  };
+}
+
+function startedOf(each: Json): StartedData {
   const how = text(each.how);
   if (how !== "founded" && how !== "joined" && how !== "restored") throw new TypeError(`how is "${how}"`);
   return { lineage: readLineage(each.lineage), how, renounced: texts(each.renounced) };

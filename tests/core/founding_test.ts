@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { decideFounding } from "../../lib/core/commit.ts";
 import { foundingOf, pledgeOf, proposeFounding } from "../../lib/core/founding.ts";
-import { quorumOf } from "../../lib/core/view.ts";
+import { type Catalogue, quorumOf } from "../../lib/core/view.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { facts, goPeer, peer, settings, view } from "./facts.ts";
 
@@ -17,7 +17,27 @@ Deno.test("proposeFounding() gives every founder the same digest", () => {
   assertEquals(new Set(digests).size, 1, digests.join(" "));
 });
 
+Deno.test("proposeFounding() founds nothing empty beside a cluster that was seen, unless a new name gives that one up", () => {
+  const seen = { clusterId: "c1", voters: [{ name: "a", peerUrl: "http://a:2380" }], newCluster: "first" };
+  const founding = (newCluster?: string, snapshot?: Catalogue) => {
+    const said = snapshot?.kind === "newest" ? `newest:${snapshot.hash}` as const : undefined;
+    const peers = ["b", "c"].map((name) => peer(name, said && { facts: facts(name, { catalogue: said }) }));
+    return codeOf(proposeFounding(view("a", {
+      record: { nonce: "nonce-a", pledges: [], seen },
+      settings: settings({ snapshots: snapshot !== undefined, ...(newCluster === undefined ? {} : { newCluster }) }),
+      peers,
+      ...(snapshot === undefined ? {} : { catalogue: snapshot }),
+    })));
+  };
+  assertEquals(founding(), "cluster_seen");
+  assertEquals(founding("first"), "cluster_seen");
+  assertEquals(founding("second"), "a b c");
+  const taken = { revision: 9, takenAtWallMs: 0, verified: true, epochMax: 1 };
+  assertEquals(founding(undefined, { kind: "newest", hash: "h", ...taken }), "a b c");
+});
+
 Deno.test("proposeFounding() waits with the reason for whatever is missing, unknown or contradictory", () => {
+  const seen = { clusterId: "c1", voters: [{ name: "x", peerUrl: "http://x:2380" }] };
   const cases: [string, ReturnType<typeof view>][] = [
     ["too_few_peers", view("a", { peers: [peer("b")] })],
     ["peer_looks", view("a", { peers: [peer("b"), peer("c", { facts: facts("c", { data: { kind: "unknown" } }) })] })],
@@ -30,9 +50,14 @@ Deno.test("proposeFounding() waits with the reason for whatever is missing, unkn
       "catalogue_contradiction",
       view("a", { peers: [peer("b"), peer("c", { facts: facts("c", { catalogue: "absent" }) })] }),
     ],
+    ["cluster_seen", view("a", { peers: [peer("b"), peer("c")], record: { nonce: "nonce-a", pledges: [], seen } })],
+    [
+      "cluster_seen",
+      view("a", { peers: [peer("b"), peer("c"), peer("d", { facts: facts("d", { seen: { clusterId: "c1" } }) })] }),
+    ],
     ["same_address_twice", view("a", { peers: [peer("b"), peer("c", { peerUrl: "http://b:2380" })] })],
   ];
-  for (const [code, seen] of cases) assertEquals(codeOf(proposeFounding(seen)), code);
+  for (const [code, facts] of cases) assertEquals(codeOf(proposeFounding(facts)), code);
 });
 
 Deno.test("proposeFounding() waits for the facts of a peer that is not of the original", () => {

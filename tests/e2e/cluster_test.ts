@@ -26,6 +26,30 @@ Deno.test("each member killed and started again comes back with its data, and ke
   assertEquals(await cluster.members(["a", "b", "c"]), before);
 });
 
+Deno.test("members whose disks are not mounted after a power cut found nothing empty, and go on with their data", async () => {
+  await using cluster = await Cluster.start({ size: 3 });
+  await cluster.healthy();
+  await cluster.put("a", "kept", "1");
+  const before = await cluster.members(["a", "b", "c"]);
+  const id = await cluster.clusterId("a");
+  const all = names.slice(0, 3);
+  await Promise.all(all.map((name) => cluster.kill(name)));
+  for (const name of all) await Deno.rename(cluster.dataDir(name), `${cluster.path}/disk-${name}`);
+  const blind = all.map((name) => cluster.startNode(name));
+  await Promise.all(blind.map((node) => node.logged(({ reason }) => reason === "cluster_seen")));
+  await Promise.all(all.map((name) => cluster.kill(name)));
+  for (const name of all) await Deno.rename(`${cluster.path}/disk-${name}`, cluster.dataDir(name));
+  for (const name of all) cluster.startNode(name);
+  await cluster.healthy();
+  assertEquals(await cluster.members(["a", "b", "c"]), before);
+  assertEquals(await cluster.clusterId("a"), id);
+  assertEquals(await cluster.get("b", "kept"), "1");
+  for (const name of all) {
+    const { started, lost } = JSON.parse(await Deno.readTextFile(`${cluster.dataDir(name)}.e2d.json`));
+    assertEquals((started ?? lost).how, "founded");
+  }
+});
+
 Deno.test("a dead member is replaced by a node at another address", async () => {
   await using cluster = await Cluster.start({ size: 3 });
   await cluster.healthy();

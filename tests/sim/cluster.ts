@@ -324,8 +324,12 @@ class Story {
     world.trace("all faults end");
     world.cut.clear();
     // Machines that are gone for good are taken out of the bootstrap lists, as discovery would.
+    // Where no data is left and nothing stored, whoever has seen the cluster waits until an operator gives it up.
+    const allLost = world.store.kind === "absent" &&
+      [...world.machines.values()].every((machine) => machine.disk.data === undefined);
+    const givenUp = allLost ? { newCluster: `after-${Math.floor(world.nowMs)}` } : {};
     for (const machine of world.machines.values()) {
-      machine.settings = { ...machine.settings, seeds: this.#seeds([...world.machines.keys()]) };
+      machine.settings = { ...machine.settings, ...givenUp, seeds: this.#seeds([...world.machines.keys()]) };
       world.deliver(machine, { kind: "settings", settings: machine.settings });
     }
     for (const machine of world.machines.values()) {

@@ -1,0 +1,65 @@
+import { readRecord, recordPath, writeRecord } from "../../lib/manager/node_record.ts";
+import type { NodeRecord } from "../../lib/core/view.ts";
+import { systemFiles } from "../../lib/sys/files.ts";
+import { assertE2dError, assertEquals } from "../support/assert.ts";
+import { temporaryDirectory } from "../support/fixtures.ts";
+
+const seen = { clusterId: "c1", voters: [{ name: "a", peerUrl: "http://a:2380" }], newCluster: "first" };
+const lineage = { id: "e2d-1", epoch: 2, token: "e2d-2" };
+const founders = [{ name: "a", peerUrl: "http://a:2380", nonce: "n" }];
+
+const records: readonly NodeRecord[] = [
+  { nonce: "n", pledges: [] },
+  { nonce: "n", pledges: [], seen: { clusterId: seen.clusterId, voters: seen.voters } },
+  {
+    nonce: "n",
+    formerNonces: ["m"],
+    pledges: [
+      { founders, source: { kind: "empty" }, lineage, digest: "d", token: "e2d-2" },
+      {
+        founders,
+        source: { kind: "snapshot", hash: "h", revision: 7 },
+        lineage,
+        digest: "e",
+        token: "f",
+        verified: "h",
+      },
+    ],
+    seen,
+    started: { lineage, how: "restored", renounced: ["g"] },
+    lost: { lineage, how: "founded", renounced: [] },
+  },
+];
+
+Deno.test("readRecord() gives back what writeRecord() was given, and nothing where there is no record", async () => {
+  await using dir = await temporaryDirectory();
+  const dataDir = `${dir.path}/data`;
+  assertEquals(await readRecord(systemFiles, dataDir), undefined);
+  for (const record of records) {
+    await writeRecord(systemFiles, dataDir, record);
+    assertEquals(await readRecord(systemFiles, dataDir), record);
+  }
+});
+
+Deno.test("readRecord() takes no damaged record for none", async () => {
+  await using dir = await temporaryDirectory();
+  const dataDir = `${dir.path}/data`;
+  const whole = { version: 1, nonce: "n", pledges: [], seen };
+  const damaged = [
+    "",
+    "{",
+    "[]",
+    ...[
+      { ...whole, version: 2 },
+      { ...whole, nonce: 1 },
+      { ...whole, seen: {} },
+      { ...whole, seen: { ...seen, voters: [{ name: "a" }] } },
+      { ...whole, seen: { ...seen, newCluster: 1 } },
+      { ...whole, started: { lineage, how: "guessed", renounced: [] } },
+    ].map((each) => JSON.stringify(each)),
+  ];
+  for (const text of damaged) {
+    await Deno.writeTextFile(recordPath(dataDir), text);
+    await assertE2dError("record_unreadable", () => readRecord(systemFiles, dataDir));
+  }
+});
