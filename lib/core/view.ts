@@ -37,7 +37,7 @@ export interface Settings {
   readonly restore: RestoreMode;
   /** Oldest snapshot that may be restored without being asked; undefined: any age. */
   readonly restoreMaxAgeMs?: number;
-  /** `--new-cluster NAME`: found an empty cluster although a snapshot is there or cannot be read. */
+  /** `--new-cluster NAME`: found an empty cluster although there is a snapshot, or was another cluster. */
   readonly newCluster?: string;
   /** Digests of plans that the operator approved (`e2d restore approve PLAN`). */
   readonly approved: readonly string[];
