@@ -6,6 +6,7 @@ import { beginCommit, found, withoutProposal } from "./carry_founding.ts";
 import { decideFounding } from "./commit.ts";
 import { ownLineage, supersedes } from "./lineage.ts";
 import { quorumLost, selfQuorumLost, survivorWithoutUs } from "./quorum.ts";
+import { rememberCluster } from "./remember.ts";
 import { serve } from "./serve.ts";
 import { runningCluster } from "./start.ts";
 import type { Turn } from "./turn.ts";
@@ -28,6 +29,8 @@ export function accompany(turn: Turn): void {
     }
     return turn.waitFor({ code: "catching_up", text: "the learner is catching up; then it is promoted" });
   }
+  // Not later: a power cut may come as soon as clients have written.
+  rememberCluster(turn);
   if (!me.peerUrls.includes(node.self.peerUrl)) correctAddress(turn, memberId);
   // The record of the cluster that the snapshot was taken from says nothing of this one.
   if (node.record.started?.how === "restored" && !node.cleared) {

@@ -6,6 +6,9 @@ import { paused, type Turn } from "./turn.ts";
 import { withoutLost } from "./lineage.ts";
 import type { Pledge, Reason } from "./view.ts";
 
+/** Data may be lost by going on: somebody must look. */
+const needsOperator = new Set(["snapshot_unreadable", "cluster_seen"]);
+
 export function withoutProposal(turn: Turn): void {
   if (turn.node.progress.founding !== undefined) turn.node.progress = {};
 }
@@ -35,7 +38,7 @@ export function found(turn: Turn): void {
   switch (step.kind) {
     case "wait":
       turn.status(step.founding === undefined ? "unknown" : "pending");
-      return turn.waitFor(step.reason, step.reason.code === "snapshot_unreadable" ? "error" : "info");
+      return turn.waitFor(step.reason, needsOperator.has(step.reason.code) ? "error" : "info");
     case "export":
       if (turn.ask("source", { kind: "exportSurvivor", founding: step.founding })) {
         turn.decide("export", { code: "best_source", text: "this node's data is the newest that survives" });

@@ -11,6 +11,7 @@ import { withoutLost } from "./lineage.ts";
 import { askWorld } from "./probe.ts";
 import { answerOf } from "./quorum.ts";
 import { decideJoin, type JoinStep } from "./replace.ts";
+import { rememberCluster } from "./remember.ts";
 import { serve } from "./serve.ts";
 import { decideStart, lineageToJoin, settleMs } from "./start.ts";
 import { paused, type Turn } from "./turn.ts";
@@ -172,18 +173,6 @@ function join(turn: Turn, cluster: Parameters<typeof lineageToJoin>[0], reason: 
     default:
       return step satisfies never;
   }
-}
-
-/** What a node has seen run outlives its process: `NodeRecord.seen`. */
-function rememberCluster(turn: Turn): void {
-  const { lastCluster, record, settings } = turn.node;
-  if (lastCluster === undefined) return;
-  const { clusterId, voters } = lastCluster;
-  const known = record.seen?.clusterId === clusterId;
-  const newCluster = known ? record.seen?.newCluster : settings.newCluster;
-  const seen = { clusterId, voters, ...(newCluster === undefined ? {} : { newCluster }) };
-  if (known && JSON.stringify(record.seen?.voters) === JSON.stringify(voters)) return;
-  turn.ask("local", { kind: "writeRecord", record: { ...record, seen } });
 }
 
 /** The joiner does it itself, through any member with a quorum. */

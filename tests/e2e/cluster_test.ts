@@ -1,5 +1,6 @@
 /** Clusters of real processes: formed, broken in every usual way, and whole again without a human. */
 import { assert, assertEquals } from "../support/assert.ts";
+import { eventually } from "../support/fixtures.ts";
 import { asideOf, Cluster, names } from "./cluster.ts";
 
 for (const size of [3, 5]) {
@@ -33,6 +34,11 @@ Deno.test("members whose disks are not mounted after a power cut found nothing e
   const before = await cluster.members(["a", "b", "c"]);
   const id = await cluster.clusterId("a");
   const all = names.slice(0, 3);
+  const record = async (name: string) => JSON.parse(await Deno.readTextFile(`${cluster.dataDir(name)}.e2d.json`));
+  await eventually(
+    "written down",
+    async () => (await Promise.all(all.map(record))).every(({ seen }) => seen?.voters.length === 3),
+  );
   await Promise.all(all.map((name) => cluster.kill(name)));
   for (const name of all) await Deno.rename(cluster.dataDir(name), `${cluster.path}/disk-${name}`);
   const blind = all.map((name) => cluster.startNode(name));
@@ -45,7 +51,7 @@ Deno.test("members whose disks are not mounted after a power cut found nothing e
   assertEquals(await cluster.clusterId("a"), id);
   assertEquals(await cluster.get("b", "kept"), "1");
   for (const name of all) {
-    const { started, lost } = JSON.parse(await Deno.readTextFile(`${cluster.dataDir(name)}.e2d.json`));
+    const { started, lost } = await record(name);
     assertEquals((started ?? lost).how, "founded");
   }
 });
