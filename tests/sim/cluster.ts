@@ -362,9 +362,11 @@ class Story {
     for (const machine of world.machines.values()) {
       if (config.some((member) => member.name === machine.name)) continue;
       const waits = machine.node?.waitingFor?.code;
-      // Data of a cluster that lost its majority, beside one that was founded without it: a human decides.
-      const orphan = waits === "other_cluster" && world.referee.clusters.get(machine.disk.data?.clusterId ?? "")?.dead;
-      if (waits !== "spare" && orphan !== true) return `"${machine.name}" is no spare: ${machine.node?.phase} ${waits}`;
+      // Data of a cluster that lost its majority, or that never had a leader because a power cut met its founding, beside
+      // one that was founded without it: a human decides.
+      const theirs = world.referee.clusters.get(machine.disk.data?.clusterId ?? "");
+      const orphan = waits === "other_cluster" && (theirs === undefined || theirs.dead || !theirs.led);
+      if (waits !== "spare" && !orphan) return `"${machine.name}" is no spare: ${machine.node?.phase} ${waits}`;
     }
     return undefined;
   }

@@ -14,13 +14,16 @@ const regressions = [11, 21, 25, 40, 181, 187, 356, 362, 363, 503, 615, 1007, 11
   // Plans that were out of date or filled by others, a learner as the last survivor.
   .concat([557, 745, 1325, 2943, 5593])
   // Second clusters: peers that were merely suspect, and a small cluster that only its spares remembered.
-  .concat([766, 2510, 6222, 6262, 6326, 7993]);
+  .concat([766, 2510, 6222, 6262, 6326, 7993])
+  // All dark at once, and the spares are up before the members.
+  .concat([8926]);
 
 /**
  * Found on the real gossip: a cluster scaled to one voter, which the rest had only seen as one of three (2881), a leader
- * that was to move though nobody else was left (4085).
+ * that was to move though nobody else was left (4085), removed members and spares that are up first after a power cut
+ * (6085), a power cut in the middle of a founding (6891).
  */
-const foundOnRealGossip = [2881, 4085];
+const foundOnRealGossip = [2881, 4085, 6085, 6891];
 
 // The older ones were found with the model of gossip, whatever their number says now.
 const found = [
