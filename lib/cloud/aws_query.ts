@@ -5,6 +5,7 @@
 import { AwsV4Signer } from "aws4fetch";
 import * as v from "valibot";
 import { E2dError } from "../errors.ts";
+import { AwsClock } from "./aws_clock.ts";
 import type { AwsCredentials, AwsCredentialSource, AwsPorts } from "./aws_credential_source.ts";
 import { awsErrorOf, parseAwsXml } from "./aws_xml.ts";
 import { type Answer, exchange, shownDetail } from "./exchange.ts";
@@ -71,8 +72,7 @@ export class AwsQuery {
   readonly #credentials: AwsCredentialSource | undefined;
   readonly #ports: AwsPorts;
   readonly #url: URL;
-  /** What is added to the own clock to get AWS's. */
-  #skewMs = 0;
+  readonly #time: AwsClock;
 
   /** No `credentials`: unsigned, for what is proven by a token in its parameters. Throws E2dError `aws_endpoint`. */
   constructor(
@@ -87,6 +87,7 @@ export class AwsQuery {
     this.#region = service === "iam" ? iamRegion(region) : region;
     this.#credentials = credentials;
     this.#ports = ports;
+    this.#time = new AwsClock(ports.clock, { minMs: skewMinMs, maxMs: skewMaxMs });
     this.#url = endpointOf(service, this.#region, ports.environment);
   }
 
@@ -141,7 +142,6 @@ export class AwsQuery {
   ): Promise<Answer> {
     const headers: Record<string, string> = { "content-type": "application/x-www-form-urlencoded; charset=utf-8" };
     if (credentials !== undefined) {
-      const now = new Date(this.#ports.clock.wallMs() + this.#skewMs).toISOString();
       const signed = await new AwsV4Signer({
         method: "POST",
         url: this.#url.href,
@@ -149,7 +149,7 @@ export class AwsQuery {
         body,
         service: this.#service,
         region: this.#region,
-        datetime: now.replace(/[:-]|\.\d{3}/g, ""),
+        datetime: this.#time.signingTime(),
         accessKeyId: credentials.accessKeyId,
         secretAccessKey: credentials.secretAccessKey,
         ...credentials.sessionToken === undefined ? {} : { sessionToken: credentials.sessionToken },
@@ -169,15 +169,11 @@ export class AwsQuery {
 
   /** Takes over AWS's time from its answer. False when the own clock is right, so that it changes nothing. */
   #setClock({ headers }: Answer): boolean {
-    const theirsMs = Date.parse(headers.get("date") ?? "");
-    const skewMs = theirsMs - this.#ports.clock.wallMs();
-    if (Number.isNaN(skewMs) || Math.abs(skewMs - this.#skewMs) < skewMinMs || Math.abs(skewMs) > skewMaxMs) {
-      return false;
-    }
-    this.#skewMs = skewMs;
+    const behindMs = this.#time.takeOver(headers.get("date"));
+    if (behindMs === undefined) return false;
     this.#ports.log.warn("The clock of this machine is not AWS's: requests bear AWS's time", {
       service: this.#service,
-      secondsBehind: Math.round(skewMs / 1000),
+      secondsBehind: Math.round(behindMs / 1000),
     });
     return true;
   }

@@ -5,6 +5,7 @@
  */
 import { AwsClient } from "aws4fetch";
 import { XMLParser } from "fast-xml-parser";
+import { AwsClock } from "../cloud/aws_clock.ts";
 import type { AwsCredentialSource } from "../cloud/aws_credential_source.ts";
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Http, Random } from "../ports.ts";
@@ -62,13 +63,13 @@ export class S3Store implements Store {
     isArray: (name) => name === "Contents",
   });
 
-  /** By how much the store's clock is ahead of this machine's, when that has mattered. */
-  #skewMs = 0;
+  readonly #time: AwsClock;
 
   constructor(options: S3Options, ports: S3Ports) {
     this.name = options.name;
     this.#options = options;
     this.#ports = ports;
+    this.#time = new AwsClock(ports.clock, { minMs: skewMinMs });
   }
 
   async read(key: string, signal?: AbortSignal): Promise<StoredObject | undefined> {
@@ -197,22 +198,15 @@ export class S3Store implements Store {
       throw this.#error("store_broken", `use key ${JSON.stringify(ask.key)}`, "it is no plain name");
     }
     let failure: unknown;
-    let corrected = false;
     for (let attempt = 0; attempt < triesMax; attempt++) {
       if (attempt > 0) {
         const pauseMs = 200 * 2 ** attempt * (0.5 + this.#ports.random.float());
         await this.#ports.clock.sleep(pauseMs, ask.signal);
       }
       try {
-        const response = await this.#once(ask);
+        const response = await this.#inTime(ask);
         if (response.ok) return response;
         const text = await boundedText(response);
-        if (!corrected && this.#correctSkew(response)) {
-          // A wrong clock on this machine is no reason to be without snapshots.
-          corrected = true;
-          attempt--;
-          continue;
-        }
         const refused = this.#refusal(ask, response.status, text);
         if (refused === undefined) return undefined;
         if (!passing.has(response.status)) throw refused;
@@ -226,17 +220,13 @@ export class S3Store implements Store {
     throw failure;
   }
 
-  /** True when a refusal may come from this machine's clock; from here the store's own time is signed. */
-  #correctSkew(response: Response): boolean {
-    if (response.status !== 403 && response.status !== 400) return false;
-    const theirsMs = Date.parse(response.headers.get("date") ?? "");
-    if (!(Math.abs(theirsMs - this.#storeNowMs()) >= skewMinMs)) return false;
-    this.#skewMs = theirsMs - this.#ports.clock.wallMs();
-    return true;
-  }
-
-  #storeNowMs(): number {
-    return this.#ports.clock.wallMs() + this.#skewMs;
+  /** Asks again, by the store's time, where this machine's clock may be why it is refused. */
+  async #inTime(ask: Ask): Promise<Response> {
+    const response = await this.#once(ask);
+    if (response.status !== 403 && response.status !== 400) return response;
+    if (this.#time.takeOver(response.headers.get("date")) === undefined) return response;
+    await response.body?.cancel();
+    return await this.#once(ask);
   }
 
   async #once({ action, method, key = "", query = {}, headers = {}, body, signal }: Ask): Promise<Response> {
@@ -258,11 +248,10 @@ export class S3Store implements Store {
       region,
       retries: 0,
     });
-    const datetime = new Date(this.#storeNowMs()).toISOString().replace(/[:-]|\.\d{3}/g, "");
     const signed = await client.sign(url.href, {
       method,
       headers,
-      aws: { datetime },
+      aws: { datetime: this.#time.signingTime() },
       ...(body === undefined ? {} : { body }),
     });
     // The body is one piece of bounded size: the time for it grows with it, at the pace of a slow line.
