@@ -2,9 +2,9 @@
 import { answered, checkSize, failed, forgetRecord } from "./deeds.ts";
 import type { Event } from "./event.ts";
 import { isCalm, type Node } from "./node.ts";
+import { withoutLost } from "./lineage.ts";
 import { etcdChanged, etcdExited, leaderless } from "./own_etcd.ts";
 import type { Turn } from "./turn.ts";
-import { withoutLost } from "./lineage.ts";
 import type { EndpointFacts, EtcdAnswer, EtcdProbe, Settings } from "./view.ts";
 
 /** Endpoints and members remembered at most; beyond that the oldest are forgotten. */

@@ -1,9 +1,9 @@
 /** Carries out what commit.ts says: keeps the proposal, prepares, pledges, and goes from the commitment to a running etcd. */
 import { agreed, decideFounding } from "./commit.ts";
 import { goClusterToken } from "./effect.ts";
+import { withoutLost } from "./lineage.ts";
 import { settleMs } from "./start.ts";
 import { paused, type Turn } from "./turn.ts";
-import { withoutLost } from "./lineage.ts";
 import type { Pledge, Reason } from "./view.ts";
 
 /** Data may be lost by going on: somebody must look. */

@@ -1,7 +1,7 @@
 /** The answers to deeds, into facts: what was done, and what failed and rests before it is asked for again. */
 import type { AnsweredEffect } from "./effect.ts";
 import type { DoneValue } from "./event.ts";
-import { type Draft, nonceOf } from "./node.ts";
+import { type Draft, nonceOf, type Slot } from "./node.ts";
 import { etcdChanged, etcdGone } from "./own_etcd.ts";
 import { retryAfterMs, type Turn } from "./turn.ts";
 import type { Source } from "./view.ts";
@@ -13,9 +13,9 @@ const formerNoncesMax = 8;
 
 export function answered(turn: Turn, id: number, value: DoneValue): void {
   const { node, now } = turn;
-  const slot = [...node.deeds].find(([, effect]) => effect.id === id)?.[0];
-  const effect = take(turn, id);
-  if (effect === undefined || slot === undefined) return;
+  const taken = take(turn, id);
+  if (taken === undefined) return;
+  const { slot, effect } = taken;
   if (node.failing.has(slot)) node.failing = new Map([...node.failing].filter(([each]) => each !== slot));
   switch (effect.kind) {
     case "writeRecord":
@@ -136,9 +136,9 @@ export function answered(turn: Turn, id: number, value: DoneValue): void {
 
 export function failed(turn: Turn, id: number, code: string, message: string): void {
   const { node, now } = turn;
-  const slot = [...node.deeds].find(([, effect]) => effect.id === id)?.[0];
-  const effect = take(turn, id);
-  if (effect === undefined || slot === undefined) return;
+  const taken = take(turn, id);
+  if (taken === undefined) return;
+  const { slot, effect } = taken;
   node.failing = new Map(node.failing).set(slot, { kind: effect.kind, text: message, atMs: now.monotonicMs });
   turn.notice("warn", `${effect.kind} failed`, { code, text: message });
   // A learner that is nearly there is asked about often: waiting costs the cluster its third vote.
@@ -183,7 +183,7 @@ export function failed(turn: Turn, id: number, code: string, message: string): v
   }
 }
 
-function take(turn: Turn, id: number): AnsweredEffect | undefined {
+function take(turn: Turn, id: number): { slot: Slot; effect: AnsweredEffect } | undefined {
   const { node } = turn;
   for (const [slot, effect] of node.deeds) {
     if (effect.id !== id) continue;
@@ -193,7 +193,7 @@ function take(turn: Turn, id: number): AnsweredEffect | undefined {
     const rests = new Map(node.rests);
     rests.delete(slot);
     node.rests = rests;
-    return effect;
+    return { slot, effect };
   }
   return undefined;
 }

@@ -456,7 +456,6 @@ async function openSnapshotSide(
   }, system);
 }
 
-/** A node without its status page is a node all the same: what goes wrong here is told, and no more. */
 function onAbort(signal: AbortSignal, act: () => void): void {
   if (signal.aborted) act();
   else signal.addEventListener("abort", act, { once: true });
