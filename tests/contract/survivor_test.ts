@@ -127,6 +127,17 @@ for (const version of etcdVersions) {
   );
 }
 
+/** The data-dir of a single member that has been stopped, and how its copy at `copy` is exported. */
+async function stoppedSurvivor(directory: string) {
+  await using cluster = await PlainCluster.start({ directory, size: 1 });
+  const { name, dataDir } = cluster.members[0]!;
+  await cluster.stop(cluster.members[0]!);
+  const socketDir = `${directory}/s`;
+  await Deno.mkdir(socketDir, { mode: 0o700 });
+  const request = { etcd: `${etcdDir()}/etcd`, version: "3.6.14", copyDir: `${directory}/copy`, name, socketDir };
+  return { dataDir, request };
+}
+
 Deno.test(
   "exportFromCopy() tells what etcd said when it does not start, and ends it when told to",
   sanitize,
@@ -134,18 +145,8 @@ Deno.test(
     await enableGrpcTls();
     await using directory = await temporaryDirectory();
     const at = (path: string) => `${directory.path}/${path}`;
-    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
-    const member = cluster.members[0]!;
-    await cluster.stop(member);
-    const request = {
-      etcd: `${etcdDir()}/etcd`,
-      version: "3.6.14",
-      copyDir: at("copy"),
-      name: "n0",
-      socketDir: at("s"),
-    };
-    await Deno.mkdir(at("s"));
-    await copyForExport(member.dataDir, at("copy"), ports);
+    const { dataDir, request } = await stoppedSurvivor(directory.path);
+    await copyForExport(dataDir, at("copy"), ports);
     // Both pages that say where everything else is.
     await Deno.writeFile(`${at("copy")}/member/snap/db`, new Uint8Array(16_384).fill(0xff));
     const error = await assertE2dError(
@@ -154,7 +155,7 @@ Deno.test(
     );
     assert(error.message.includes("etcd ended with"), error.message);
 
-    await copyForExport(member.dataDir, at("copy"), ports);
+    await copyForExport(dataDir, at("copy"), ports);
     const enough = new AbortController();
     const failed = await exportFromCopy(request, ports, () => {
       enough.abort(new Error("enough"));
@@ -175,18 +176,8 @@ Deno.test(
     await enableGrpcTls();
     await using directory = await temporaryDirectory();
     const at = (path: string) => `${directory.path}/${path}`;
-    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
-    const member = cluster.members[0]!;
-    await cluster.stop(member);
-    await Deno.mkdir(at("s"), { mode: 0o700 });
-    await copyForExport(member.dataDir, at("copy"), ports);
-    const request = {
-      etcd: `${etcdDir()}/etcd`,
-      version: "3.6.14",
-      copyDir: at("copy"),
-      name: "n0",
-      socketDir: at("s"),
-    };
+    const { dataDir, request } = await stoppedSurvivor(directory.path);
+    await copyForExport(dataDir, at("copy"), ports);
     const told = new TestLog();
     const connection = await exportFromCopy(request, { ...ports, log: told }, async ({ stream }) => {
       await stream.pipeTo(new WritableStream());
@@ -206,9 +197,7 @@ Deno.test(
   async () => {
     await enableGrpcTls();
     await using directory = await temporaryDirectory();
-    await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
-    const { dataDir } = cluster.members[0]!;
-    await cluster.stop(cluster.members[0]!);
+    const { dataDir } = await stoppedSurvivor(directory.path);
     let [serving, looks, skippedMs] = [false, 0, 0];
     // The time between two looks passes at once.
     const clock: Clock = {

@@ -79,6 +79,12 @@ export class Cluster implements AsyncDisposable {
     return node;
   }
 
+  /** Resolves when each of them knows that the cluster has its members already. */
+  async startSpares(names: readonly string[]): Promise<void> {
+    const spares = names.map((name) => this.startNode(name));
+    await Promise.all(spares.map((spare) => spare.logged(({ reason }) => reason === "spare")));
+  }
+
   /** As a power cut does it: e2d and etcd at once. */
   async kill(name: string): Promise<void> {
     const node = this.node(name);

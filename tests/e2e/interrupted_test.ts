@@ -61,8 +61,7 @@ Deno.test(
     await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
     await cluster.healthy();
     await cluster.members(["a", "b", "c"]);
-    for (const name of ["d", "e"]) cluster.startNode(name);
-    for (const name of ["d", "e"]) await cluster.node(name).logged(({ reason }) => reason === "spare");
+    await cluster.startSpares(["d", "e"]);
     const writers = new Writers(cluster, ["a", "b", "c"]);
     const members = async () => {
       const node = cluster.node("b");

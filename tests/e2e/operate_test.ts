@@ -12,8 +12,7 @@ Deno.test("e2d scale takes waiting spares in, and lets members go again, while c
   await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
   await cluster.healthy();
   await cluster.members(["a", "b", "c"]);
-  for (const name of ["d", "e"]) cluster.startNode(name);
-  for (const name of ["d", "e"]) await cluster.node(name).logged(({ reason }) => reason === "spare");
+  await cluster.startSpares(["d", "e"]);
   const writers = new Writers(cluster, ["a", "b", "c"]);
   const at = ["--data-dir", cluster.dataDir("a")];
   const plan = await e2d(["scale", "5", "--dry-run", ...at]);
