@@ -26,22 +26,28 @@ async function carriedOut(
     const { code, stderr } = await e2d([...command, "--data-dir", cluster.dataDir("a")]);
     assert(code === 0 || underWay.test(stderr), stderr);
   };
-  await eventually(`"${command.join(" ")}" on its way`, () => ask().then(() => true));
+  const accepted = () => eventually(`"${command.join(" ")}" on its way`, () => ask().then(() => true));
+  await accepted();
+  let again: Promise<unknown> = Promise.resolve();
   await eventually(`"${command.join(" ")}" done`, async () => {
+    let quiet = true;
     for (const [name, node] of cluster.nodes) {
       const from = read.get(node) ?? 0;
       read.set(node, node.log.length);
       if (newSteps(node.log.slice(from), steps).length === 0) continue;
+      quiet = false;
       await cluster.kill(name);
       // With what it came to before it was dead.
       const taken = newSteps(node.log.slice(from), steps);
       steps.push(...taken);
       cluster.startNode(name);
-      // What dies before it is written was never accepted: its operator asks again.
-      if (taken.includes("plan")) await eventually("accepted again", () => ask().then(() => true));
+      // What dies before it is written was never accepted: its operator asks again, while the steps are watched.
+      if (taken.includes("plan")) again = accepted();
     }
-    return await done();
+    // All logs were read since the last kill.
+    return quiet && await done();
   }, { everyMs: 10 });
+  await again;
   return steps;
 }
 
