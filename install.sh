@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs e2d and an etcd for it. Asks nothing, changes nothing outside PREFIX and caches, and may be run again.
+# Installs e2d and an etcd for it. Asks no questions, changes nothing outside PREFIX and caches, and can be run again.
 #
-#   curl -fsSL <address of this file> | sh                    a released executable, its SHA-256 checked
+#   curl -fsSL <address of this file> | sh                    a released executable, its SHA-256 verified
 #   ./install.sh --prefix "$HOME/.local"                      inside a checkout: builds the executable first
 #
-# ./install.sh --help tells the rest.
+# ./install.sh --help lists the options.
 set -eu
 
 DENO_VERSION=2.6.10
@@ -12,33 +12,33 @@ ETCD_VERSION=3.6.14
 E2D_RELEASES=${E2D_RELEASES:-https://github.com/criticalstack/e2d/releases/latest/download}
 E2D_ETCD_MIRROR=${E2D_ETCD_MIRROR:-https://github.com/etcd-io/etcd/releases/download}
 export E2D_ETCD_MIRROR
-# Deno trusts its own list of authorities unless told to trust this machine's, too: a company's proxy needs that.
+# By default Deno trusts only its own list of certificate authorities. A company's proxy needs those of the system.
 export DENO_TLS_CA_STORE="${DENO_TLS_CA_STORE:-system,mozilla}" DENO_NO_UPDATE_CHECK=1 NO_COLOR=1
 
 usage() {
   cat <<END
-Installs e2d, and an etcd for it, whose etcdctl is linked to where e2d is.
+Installs e2d and an etcd for it, and links its etcdctl next to e2d.
 
   install.sh [--prefix DIR] [--embed-etcd | --no-etcd]
   install.sh --deno-only [--deno-version VERSION]
 
-  --prefix DIR      install to DIR/bin and DIR/lib/e2d (default: /usr/local for root, else ~/.local)
-  --embed-etcd      in a checkout: put etcd and etcdutl into the executable
-  --no-etcd         install no etcd, and link no etcdctl: e2d finds or downloads an etcd when it runs
+  --prefix DIR      install to DIR/bin and DIR/lib/e2d (default: /usr/local for root, otherwise ~/.local)
+  --embed-etcd      in a checkout: embed etcd and etcdutl in the executable
+  --no-etcd         install no etcd and link no etcdctl: e2d finds or downloads an etcd when it runs
   --deno-only       find or fetch Deno $DENO_VERSION, print its path on standard output, and do nothing else
   --help            print this
 
 Environment:
-  E2D_RELEASES      where released executables and their SHA256SUMS are (used when this file is piped to sh)
-  E2D_ETCD_MIRROR   where official etcd releases are
-  DENORT_BIN        the runtime part that "deno compile" needs, where it cannot be downloaded
+  E2D_RELEASES      base URL of released executables and their SHA256SUMS (used when this file is piped to sh)
+  E2D_ETCD_MIRROR   base URL of official etcd releases
+  DENORT_BIN        a copy of the runtime that "deno compile" embeds, if it cannot be downloaded
   XDG_CACHE_HOME    Deno is kept in \$XDG_CACHE_HOME/e2d (default: ~/.cache/e2d)
 END
 }
 
-say() { printf 'install: %s\n' "$*" >&2; }
+log() { printf 'install: %s\n' "$*" >&2; }
 fail() {
-  say "$*"
+  log "$*"
   exit 1
 }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -72,27 +72,27 @@ main() {
     printf '%s\n' "$DENO"
     return
   fi
-  mkdir -p "$prefix/bin" "$prefix/lib/e2d" || fail "cannot write to $prefix: pass another folder with --prefix"
+  mkdir -p "$prefix/bin" "$prefix/lib/e2d" || fail "cannot write to \"$prefix\": pass another folder with --prefix"
   if checkout=$(find_checkout); then install_checkout; else install_release; fi
   no_etcd=''
   if [ "$etcd" = install ] && [ -z "$embed" ]; then install_etcd; fi
-  case :$PATH: in *":$prefix/bin:"*) ;; *) say "add $prefix/bin to PATH to call it as e2d" ;; esac
+  case :$PATH: in *":$prefix/bin:"*) ;; *) log "add $prefix/bin to PATH to run e2d by its name" ;; esac
   is="$("$prefix/bin/e2d" version | head -n 1) is $prefix/bin/e2d"
   if [ -z "$no_etcd" ]; then
-    say "done: $is"
+    log "done: $is"
     return
   fi
-  # No failure: e2d is installed, and it looks for an etcd at each start, so machines that start themselves go on.
-  say "$is"
-  say "NO ETCD IS INSTALLED. e2d will look on PATH, then download one, at its start. If it cannot: copy etcd, etcdctl" \
-    "and etcdutl of your own to $etcds/<version>/ (such as $etcds/$ETCD_VERSION/), or run this again"
+  # Not a failure: e2d looks for an etcd at each start, so the first boot of an unattended machine must continue.
+  log "$is"
+  log "NO ETCD IS INSTALLED. When e2d starts, it searches PATH and then downloads an etcd. If it cannot: copy etcd," \
+    "etcdctl and etcdutl to $etcds/<version>/ (such as $etcds/$ETCD_VERSION/), or run this script again"
 }
 
-# The checkout this file lies in; none when it is piped to sh.
+# Prints the checkout that contains this file; fails if this file is piped to sh.
 find_checkout() {
   case $0 in */install.sh | install.sh) ;; *) return 1 ;; esac
-  here=$(cd "$(dirname "$0")" && pwd) || return 1
-  [ -f "$here/main.ts" ] && [ -f "$here/deno.json" ] && printf '%s\n' "$here"
+  folder=$(cd "$(dirname "$0")" && pwd) || return 1
+  [ -f "$folder/main.ts" ] && [ -f "$folder/deno.json" ] && printf '%s\n' "$folder"
 }
 
 # fetch URL FILE
@@ -102,7 +102,7 @@ fetch() {
   elif has wget; then
     wget -q --tries=3 --timeout=30 -O "$2" "$1"
   else
-    fail "needs curl or wget"
+    fail "cannot download: install curl or wget"
   fi
 }
 
@@ -110,7 +110,7 @@ sha256_of() {
   if has sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1
 }
 
-# put FILE NAME   gives an executable its name by one rename: who runs the old one keeps it
+# put FILE NAME   installs an executable by one rename: running processes keep the old file
 put() {
   cp "$1" "$2.new-$$" && chmod 755 "$2.new-$$" && mv -f "$2.new-$$" "$2"
 }
@@ -124,37 +124,37 @@ machine() {
 }
 
 install_release() {
-  platform=$(machine) || fail "there is no released executable for $(uname -s) on $(uname -m): build it in a checkout"
+  platform=$(machine) || fail "no released executable for $(uname -s) on $(uname -m): run this script in a checkout to build it"
   name=e2d-$platform
-  say "downloading $E2D_RELEASES/$name"
+  log "downloading $E2D_RELEASES/$name"
   fetch "$E2D_RELEASES/SHA256SUMS" "$work/SHA256SUMS" || fail "cannot download $E2D_RELEASES/SHA256SUMS"
   want=$(awk -v name="$name" '$2 == name || $2 == "*" name { print $1; exit }' "$work/SHA256SUMS")
   [ -n "$want" ] || fail "$E2D_RELEASES/SHA256SUMS does not name $name"
   if [ -f "$prefix/bin/e2d" ] && [ "$(sha256_of "$prefix/bin/e2d")" = "$want" ]; then
-    say "$prefix/bin/e2d is this very release already"
+    log "$prefix/bin/e2d is up to date"
     return
   fi
   fetch "$E2D_RELEASES/$name" "$work/e2d" || fail "cannot download $E2D_RELEASES/$name"
   found=$(sha256_of "$work/e2d")
   [ "$found" = "$want" ] || fail "$name has SHA-256 $found, not $want: nothing was installed"
   put "$work/e2d" "$prefix/bin/e2d"
-  say "installed $prefix/bin/e2d"
+  log "installed $prefix/bin/e2d"
 }
 
 install_checkout() {
-  # A DENORT_BIN fits one version of Deno alone; without it any version that is tested will do.
-  if [ -n "${DENORT_BIN:-}" ]; then find_deno "$DENO_VERSION" exact; else find_deno "$DENO_VERSION" near; fi
-  say "building with $DENO ($(deno_says "$DENO"))"
+  # DENORT_BIN fits exactly one version of Deno; without it any compatible version works.
+  if [ -n "${DENORT_BIN:-}" ]; then find_deno "$DENO_VERSION" exact; else find_deno "$DENO_VERSION" compatible; fi
+  log "building with $DENO ($(deno_version_of "$DENO"))"
   status=0
   (cd "$checkout" && "$DENO" task --quiet compile --output "$work/e2d" $embed) >"$work/compile.log" 2>&1 || status=$?
   case $status in
     0)
       put "$work/e2d" "$prefix/bin/e2d"
-      say "installed $prefix/bin/e2d"
+      log "installed $prefix/bin/e2d"
       ;;
     3)
-      say "$(tail -n 1 "$work/compile.log")"
-      [ -z "$embed" ] || fail "without an executable there is nothing to put etcd into"
+      log "$(tail -n 1 "$work/compile.log")"
+      [ -z "$embed" ] || fail "cannot embed etcd: no executable can be built on this machine"
       install_launcher
       ;;
     *)
@@ -164,12 +164,12 @@ install_checkout() {
   esac
 }
 
-# Where no executable can be made: a script that runs the checkout with a Deno and packages of its own below PREFIX.
+# If no executable can be built: installs a script that runs the checkout with Deno and the packages in PREFIX/lib/e2d.
 install_launcher() {
   lib=$prefix/lib/e2d
-  if [ ! -x "$lib/deno" ] || [ "$(deno_says "$lib/deno")" != "$(deno_says "$DENO")" ]; then put "$DENO" "$lib/deno"; fi
-  (cd "$checkout" && DENO_DIR=$lib/packages "$lib/deno" cache --quiet --frozen main.ts) || fail "cannot fetch the packages that e2d needs"
-  # A package keeps the modes that its author's machine gave its files; a service runs as another user than root.
+  if [ ! -x "$lib/deno" ] || [ "$(deno_version_of "$lib/deno")" != "$(deno_version_of "$DENO")" ]; then put "$DENO" "$lib/deno"; fi
+  (cd "$checkout" && DENO_DIR=$lib/packages "$lib/deno" cache --quiet --frozen main.ts) || fail "cannot fetch the packages of e2d"
+  # Packages keep the file modes of their author's machine; a service does not run as root and must read them.
   chmod -R a+rX "$lib/packages"
   cat >"$work/launcher" <<END
 #!/bin/sh
@@ -178,26 +178,26 @@ export DENO_DIR='$(quoted "$lib/packages")' E2D_LIB_DIR='$(quoted "$lib")' DENO_
 exec '$(quoted "$lib/deno")' run --quiet --frozen --cached-only --no-prompt -P=e2d '$(quoted "$checkout/main.ts")' "\$@"
 END
   put "$work/launcher" "$prefix/bin/e2d"
-  say "installed a launcher, $prefix/bin/e2d: it runs $checkout, which must stay where it is"
+  log "installed a launcher, $prefix/bin/e2d: it runs $checkout, so keep that folder in place"
 }
 
-# Text as it stands between single quotes.
+# Escapes text for use inside single quotes.
 quoted() { printf '%s' "$1" | sed "s/'/'\\\\''/g"; }
 
 # --- Deno -----------------------------------------------------------------------------------------------------------
 
-deno_says() { "$1" --version 2>/dev/null | sed -n '1s/^deno \([0-9][0-9.]*\).*/\1/p'; }
+deno_version_of() { "$1" --version 2>/dev/null | sed -n '1s/^deno \([0-9][0-9.]*\).*/\1/p'; }
 
-# usable FILE VERSION exact|near
+# usable FILE VERSION exact|compatible
 usable() {
   [ -x "$1" ] || return 1
-  says=$(deno_says "$1")
-  [ "$says" = "$2" ] && return 0
-  [ "$3" = near ] || return 1
-  case $says in 2.[6-9].* | 2.[1-9][0-9].*) return 0 ;; *) return 1 ;; esac
+  actual=$(deno_version_of "$1")
+  [ "$actual" = "$2" ] && return 0
+  [ "$3" = compatible ] || return 1
+  case $actual in 2.[6-9].* | 2.[1-9][0-9].*) return 0 ;; *) return 1 ;; esac
 }
 
-# find_deno VERSION exact|near   sets DENO: PATH, the cache, the official installer, npm, PyPI; the first that works
+# find_deno VERSION exact|compatible   sets DENO to the first usable one of: PATH, cache, official installer, npm, PyPI
 find_deno() {
   version=$1 need=$2
   if has deno && usable "$(command -v deno)" "$version" "$need"; then
@@ -217,11 +217,11 @@ find_deno() {
     usable "$found" "$version" exact || continue
     mkdir -p "$keep"
     put "$found" "$DENO"
-    say "fetched Deno $version ($way) to $DENO"
+    log "fetched Deno $version ($way) to $DENO"
     return
   done
-  fail "cannot get Deno $version: not on PATH, and neither the official installer nor npm nor PyPI gave it." \
-    "Install Deno $version and run this again"
+  fail "cannot get Deno $version: it is not on PATH, and the official installer, npm and PyPI failed." \
+    "Install Deno $version and run this script again"
 }
 
 deno_from_installer() {
@@ -232,11 +232,11 @@ deno_from_installer() {
 
 deno_from_npm() {
   has npm || return 1
-  # npm, too, trusts only its own list of authorities.
+  # npm also trusts only its own list of certificate authorities.
   authorities=/etc/ssl/certs/ca-certificates.crt
   if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -f "$authorities" ]; then export NODE_EXTRA_CA_CERTS="$authorities"; fi
   npm install --no-save --no-audit --no-fund --fetch-retries 1 --prefix "$work/deno" "deno@$1" &&
-    # The package fetches its executable in a step after the installation, which a strict npm leaves out.
+    # The package fetches its executable in an install script, which npm skips if scripts are disabled.
     { [ -n "$(find "$work/deno" -type f -name deno -size +10000k | head -n 1)" ] ||
       (cd "$work/deno/node_modules/deno" && node install.cjs); }
 }
@@ -247,21 +247,21 @@ deno_from_pypi() {
     # shellcheck disable=SC2086
     $pip --version >/dev/null 2>&1 && $pip download --no-deps --only-binary :all: --dest "$work/deno" "deno==$1" && break
   done
-  # A wheel is a zip file, and this one holds nothing but the executable.
+  # A wheel is a zip file; this one contains only the executable.
   (cd "$work/deno" && python3 -m zipfile -e ./deno-*.whl unpacked)
 }
 
 # --- etcd -----------------------------------------------------------------------------------------------------------
 
-etcd_says() { "$1" --version 2>/dev/null | sed -n 's/^etcd Version: \([0-9][0-9.]*\).*/\1/p'; }
+etcd_version_of() { "$1" --version 2>/dev/null | sed -n 's/^etcd Version: \([0-9][0-9.]*\).*/\1/p'; }
 
-# It goes to PREFIX/lib/e2d/etcd/<version>, where every user's e2d of this PREFIX finds it, a service without a home too.
-# Sets no_etcd when there is none in the end.
+# Installs to PREFIX/lib/e2d/etcd/<version>, which e2d of this PREFIX searches for every user, also for a service without
+# a home. Sets no_etcd if every source fails.
 install_etcd() {
   etcds=$prefix/lib/e2d/etcd
   for present in "$etcds/$ETCD_VERSION/etcd" "$etcds"/*/etcd; do
-    if [ -x "$present" ] && [ -n "$(etcd_says "$present")" ]; then
-      say "etcd $(etcd_says "$present") is in $(dirname "$present") already"
+    if [ -x "$present" ] && [ -n "$(etcd_version_of "$present")" ]; then
+      log "etcd $(etcd_version_of "$present") is already installed in $(dirname "$present")"
       link_etcdctl "$(dirname "$present")"
       return
     fi
@@ -270,19 +270,19 @@ install_etcd() {
   for way in release go debian; do
     rm -rf "$work/etcd"
     mkdir -p "$work/etcd/bin"
-    say "getting etcd: trying $way"
-    if "etcd_from_$way" >"$work/etcd.log" 2>&1 && version=$(etcd_says "$work/etcd/bin/etcd") && [ -n "$version" ]; then
+    log "getting etcd: trying $way"
+    if "etcd_from_$way" >"$work/etcd.log" 2>&1 && version=$(etcd_version_of "$work/etcd/bin/etcd") && [ -n "$version" ]; then
       publish_etcd "$version"
-      say "installed etcd $version ($way) to $etcds/$version"
+      log "installed etcd $version ($way) to $etcds/$version"
       link_etcdctl "$etcds/$version"
       return
     fi
-    say "  no: $(grep -v '^ *$' "$work/etcd.log" | tail -n 1)"
+    log "  failed: $(grep -v '^ *$' "$work/etcd.log" | tail -n 1)"
   done
   no_etcd=1
 }
 
-# link_etcdctl FOLDER   gives PREFIX/bin an etcdctl, unless one is there that is no link of an earlier install
+# link_etcdctl FOLDER   links PREFIX/bin/etcdctl, unless that file exists and is not a link of an earlier installation
 link_etcdctl() {
   link=$prefix/bin/etcdctl
   [ -x "$1/etcdctl" ] || return 0
@@ -295,10 +295,10 @@ link_etcdctl() {
   elif [ -e "$link" ]; then
     return 0
   fi
-  ln -s "$1/etcdctl" "$link.new-$$" && mv -f "$link.new-$$" "$link" && say "linked $link to that of $1"
+  ln -s "$1/etcdctl" "$link.new-$$" && mv -f "$link.new-$$" "$link" && log "linked $link to $1/etcdctl"
 }
 
-# One rename from a folder beside it: there is never half a version.
+# Renames a complete folder into place: an incomplete version never exists under its name.
 publish_etcd() {
   stage=$etcds/.new-$$
   rm -rf "$stage" && mkdir "$stage"
@@ -308,7 +308,7 @@ publish_etcd() {
   rm -rf "${etcds:?}/$1" && mv "$stage" "$etcds/$1"
 }
 
-# e2d itself downloads and checks the release archive: the sums are pinned in it.
+# e2d itself downloads and verifies the release archive: it contains the pinned checksums.
 etcd_from_release() {
   "$prefix/bin/e2d" etcd install --version "$ETCD_VERSION" --to "$work/etcd/release" &&
     cp "$work/etcd/release/$ETCD_VERSION"/etcd* "$work/etcd/bin/"
@@ -334,6 +334,6 @@ etcd_from_debian() (
   cp root/usr/bin/etcd root/usr/bin/etcdctl "$work/etcd/bin/"
 )
 
-# Everything above is read before anything runs, and the bracket must close: a download of this file that breaks off
-# anywhere does nothing.
+# The shell reads all functions, and this group to its closing brace, before it runs anything: an incomplete download of
+# this file does nothing.
 { main "$@"; }

@@ -1,10 +1,12 @@
-// Downloads go through the system's authorities, too, so that they work behind a company's proxy. Read by the runtime
-// at its first TLS connection.
+// The entry point: `e2d version` without loading anything else, every other command by lib/cli/dispatch.ts.
+
+// Also trust the certificate authorities of the system, so that downloads work behind a company's proxy. Deno reads the
+// variable at its first TLS connection.
 if (!Deno.env.has("DENO_TLS_CA_STORE")) Deno.env.set("DENO_TLS_CA_STORE", "system,mozilla");
 
 async function main(args: string[]): Promise<number> {
   if (args.length === 1 && (args[0] === "version" || args[0] === "--version")) {
-    // Asked by scripts and probes all the time: it loads nothing else.
+    // Scripts and probes run this often: load nothing else.
     const [{ versionText }, { defaultVersion }] = await Promise.all([
       import("./lib/cli/version.ts"),
       import("./lib/etcd/version.ts"),

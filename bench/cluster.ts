@@ -1,11 +1,11 @@
 /**
- * How long operators wait: a cluster of three formed, a dead member replaced, a node restarted; one node started alone.
- * Each case is run anew with real processes on loopback, and its end is what a client sees: GET /health says true.
+ * Measures the bootstrap of a cluster of three, the replacement of a dead member, the restart of a node, and the start of
+ * a single node. Each case runs with new real processes on loopback and ends when GET /health of etcd returns true.
  *
  *   deno run -A bench/cluster.ts [--runs 3] [--e2d PATH] [--against PATH]
  *
- * `--e2d` is the executable to measure (default dist/e2d), `--against` any other e2d with the same flags, measured in the
- * same run. Without it ours stands beside the figures of the Go original that issue 5 names (two cores, etcd 3.4.9).
+ * `--e2d` is the measured executable (default dist/e2d), `--against` any other e2d with the same flags, measured in the
+ * same run. Without it the results are compared with those of the Go original in issue 5 (two cores, etcd 3.4.9).
  */
 import { parseArgs } from "node:util";
 import { etcdDir } from "../tests/support/parts.ts";
@@ -28,14 +28,14 @@ interface Subject {
 const ours: Subject = { name: "ours", path: values.e2d, extra: [`--etcd-dir=${etcdDir()}`] };
 const subjects = [ours, ...(values.against === undefined ? [] : [{ name: "other", path: values.against, extra: [] }])];
 
-/** Seconds, of the Go original on two cores, as the issues give them: best and worst of three runs. */
+/** Seconds of the Go original on two cores, from the issues: best and worst of three runs. */
 const goFigures: Record<string, readonly [number, number]> = {
   "form three": [3.3, 6.0],
   "replace a dead member": [11.2, 14.2],
   "restart one of three": [2.1, 2.1],
   "start one alone": [0.22, 0.42],
 };
-/** The share of that time which is aimed at. */
+/** The target share of that time. */
 const aims: Record<string, number> = {
   "form three": 0.8,
   "replace a dead member": 0.7,
@@ -63,7 +63,7 @@ class Cluster implements AsyncDisposable {
   }
 
   start(at: number): Node {
-    // The Go original binds 127.0.0.1 with the client port, too: so each node has its own ports.
+    // The Go original also binds 127.0.0.1 with the client port, so each node has its own ports.
     const host = `127.60.${this.#net % 250}.${at + 1}`;
     const ports = { client: 2379 + at * 10, peer: 2380 + at * 10, gossip: 7980 + at };
     const boot = Array.from({ length: 3 }, (_, each) => `127.60.${this.#net % 250}.${each + 1}:${7980 + each}`);
@@ -97,7 +97,7 @@ class Cluster implements AsyncDisposable {
       try {
         Deno.kill(Number(pid), "SIGKILL");
       } catch {
-        // It went with its parent.
+        // It ended with its parent.
       }
     }
     await child.status;
@@ -141,7 +141,7 @@ async function measure(subject: Subject): Promise<Record<string, number>> {
       three.forEach((at) => cluster.start(at));
       await Promise.all(three.map((at) => healthy(cluster.nodes[at]!)));
     });
-    // A member in its first seconds is a case of its own.
+    // A member in its first seconds is a different case.
     await new Promise((resolve) => setTimeout(resolve, 6_000));
     await cluster.kill(2);
     seconds["restart one of three"] = await timed(() => healthy(cluster.start(2)));

@@ -1,9 +1,9 @@
 /**
  * e2db beside bare etcd3 on the same etcd in the same run: `deno run -A bench/e2db.ts [--large | --rows 1000,100000] [--etcd 3.6.14]`.
  *
- * Bare means what a careful program would do by hand: one etcd3 call for each reading, and for a write one etcd3
- * transaction with the same number of bytes in one key. Medians in milliseconds; the ratio is e2db over bare. `--large`
- * adds tables of 100,000 rows. The Go figures are those of the original's e2db on etcd 3.6 with one client.
+ * "Bare" is the equivalent without e2db: one etcd3 call for each read, and for a write one etcd3 transaction with the same
+ * number of bytes in one key. Medians in milliseconds; the ratio is e2db divided by bare. `--large` adds tables of 100,000
+ * rows. The Go figures are those of the original's e2db on etcd 3.6 with one client.
  */
 import type { Etcd3 } from "etcd3";
 import { field, open, openEtcdKv, type Operation, type Table } from "../lib/e2db/mod.ts";
@@ -33,7 +33,7 @@ interface User {
 }
 type Users = Table<User, Partial<User> & { email: string }, number>;
 
-/** The original's figures: median ms, and the aim as a share of them. */
+/** The figures of the original: median in ms, and the target as a share of it. */
 const go: Record<string, { ms: number; aim: number; rows?: number }> = {
   "insert": { ms: 8.2, aim: 0.4 },
   "find by id": { ms: 0.7, aim: 1 },
@@ -49,7 +49,7 @@ function median(values: number[]): number {
   return values[values.length >> 1]!;
 }
 
-/** The median time of one call with so many clients at once. */
+/** The median time of one call with this number of concurrent clients. */
 async function measure(clients: number, calls: number, action: (call: number) => Promise<unknown>): Promise<number> {
   for (let call = 0; call < Math.min(20, calls); call++) await action(call);
   const times: number[] = [];
@@ -80,7 +80,7 @@ const host = cluster.hosts[0]!;
 console.log(`etcd ${version}, Deno ${Deno.version.deno}, ${navigator.hardwareConcurrency} cores\n`);
 console.log("   rows clients case                    e2db ms  bare ms   ratio   Go ms  of Go   aim");
 
-// The settings of e2db's own connection, so that the two differ in nothing but what they do.
+// The settings of e2db's own connection, so that only the operations differ.
 const connection = await openEtcdKv({ hosts: host, callTimeoutMs: 60_000 });
 const etcd: Etcd3 = connection.client;
 const db = await open({ hosts: host, namespace: "bench" });

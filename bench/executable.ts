@@ -1,6 +1,6 @@
 /**
- * What the executable costs before it does anything: its size, and time and memory of `e2d version`, against the
- * limits of the project and an empty program compiled the same way.
+ * Measures the base cost of the executable: its size, and time and memory of `e2d version`, compared with the limits of
+ * the project and an empty program that is compiled in the same way.
  *
  *   deno task compile && deno run -A bench/executable.ts [dist/e2d]
  */

@@ -1,10 +1,11 @@
 /**
- * How soon a killed node is declared dead by real processes on loopback, and what an idle node costs, beside the same runs
- * of real memberlist nodes (v0.7.0) at the same time on the same machine. Everything is sealed.
+ * Measures the time until real processes on loopback declare a killed node dead, and the CPU time of an idle node, compared
+ * with real memberlist nodes (v0.7.0) at the same time on the same machine. All gossip is encrypted.
  *
  *   deno run -A bench/gossip.ts [--nodes 3,5] [--runs 5] [--idle-seconds 30]
  *
- * The protocol sets the pace: a probe within a second or two, its failure a second later, four seconds of suspicion.
+ * The protocol determines the times: a probe within one or two seconds, its failure a second later, four seconds of
+ * suspicion.
  */
 import { parseArgs } from "node:util";
 import { JsonProcess } from "../tests/interop/json_process.ts";

@@ -1,4 +1,4 @@
-/** One gossip node as a process of its own, for bench/gossip.ts: reports members that fail on stdout, one JSON a line. */
+/** One gossip node in a separate process, for bench/gossip.ts: reports failed members on stdout, one JSON a line. */
 import { startGossip } from "../lib/gossip/gossip.ts";
 import type { Logger } from "../lib/ports.ts";
 import { systemClock } from "../lib/sys/clock.ts";
@@ -28,6 +28,6 @@ const gossip = await startGossip({
   },
 });
 emit({ event: "ready" });
-// Ends with the bench.
+// Runs until the benchmark ends.
 for await (const _ of Deno.stdin.readable);
 Deno.exit();

@@ -1,13 +1,13 @@
 /**
- * The gossip core in the simulation: how often it takes the living for dead under loss, with Lifeguard and without, and how
- * much faster than real time 200 nodes run.
+ * The gossip core in the simulation: rates of false suspicions and deaths under loss, with and without Lifeguard, and the
+ * speed of 200 simulated nodes relative to real time.
  *
  *   deno run -A bench/gossip_sim.ts [--nodes 30] [--minutes 20] [--loss 0.2]
  *
- * The same seeds and the same network for both. Loss strikes every packet and every segment of a stream, each way.
+ * Both use the same seeds and the same network. Loss affects every packet and every segment of a stream, in each direction.
  */
 import { parseArgs } from "node:util";
-import { type SwimConfig, withoutLifeguard } from "../lib/gossip/swim_config.ts";
+import { type SwimConfig, withoutLifeguard } from "../lib/gossip/swim/config.ts";
 import { reportRow } from "./report.ts";
 import { calmConditions } from "../tests/sim/network.ts";
 import { GossipWorld } from "../tests/sim/gossip_world.ts";
@@ -31,7 +31,7 @@ function world(seed: number, count: number, config: Partial<SwimConfig> = {}): G
   return world;
 }
 
-/** Wrong verdicts in one node-hour: suspicions, and deaths (by any observer, of any subject). */
+/** False suspicions and deaths per node-hour (by any observer, of any subject). */
 function wrongPerNodeHour(config: Partial<SwimConfig>): { suspicions: number; deaths: number } {
   let suspicions = 0, deaths = 0;
   const seeds = [1, 2, 3];
@@ -65,7 +65,7 @@ for (const what of ["suspicions", "deaths"] as const) {
 }
 
 const large = world(4, 200);
-// The news of two hundred joins goes round for a while after everybody knows them.
+// The news of two hundred joins spreads for a while after every node knows them.
 large.clock.runFor(60_000);
 const simulatedMs = 60_000;
 const startMs = performance.now();

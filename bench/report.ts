@@ -1,19 +1,19 @@
 /**
- * The machine-readable side of a bench: each figure is appended as one JSON line to the file that E2D_BENCH_ROWS names,
- * which bench/run.ts sets. Without it nothing is written, and a bench only prints as it always does.
+ * The machine-readable output of a benchmark: appends each figure as one JSON line to the file in E2D_BENCH_ROWS, which
+ * bench/run.ts sets. Without that variable it writes nothing.
  */
 
 export interface BenchRow {
   what: string;
   unit: string;
-  /** One figure for each run, or one median where a bench keeps no more. Empty where it was not measured. */
+  /** One figure for each run, or only the median. Empty if it was not measured. */
   ours: readonly number[];
-  /** Of the same run; empty where there is no peer. */
+  /** Of the same run; empty without a peer. */
   peer: readonly number[];
   peerName: string;
-  /** As the issue says it. */
+  /** The target, as written in the issue. */
   aim: string;
-  /** What decides between met and behind; without it the aim is shown and not judged. */
+  /** The limit between met and behind; without it the aim is shown and not judged. */
   limit?: { of: "ours" | "ratio"; atMost: number } | { of: "ours" | "ratio"; atLeast: number };
 }
 

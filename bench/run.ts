@@ -1,10 +1,10 @@
 /**
- * Every bench, one after the other, as one table: docs/benchmarks.md.
+ * Runs all benchmarks one after the other and writes one table: docs/benchmarks.md.
  *
  *   deno task bench [--only NAME]... [--quick] [--minutes 25] [--against PATH] [--e2d dist/e2d] [--output docs/benchmarks.md]
  *
- * `--quick` proves the machinery with tiny sizes; its figures say nothing. A bench that fails or takes longer than what is
- * left of `--minutes` is a row that says so.
+ * `--quick` only tests the programs with tiny sizes; its figures are meaningless. A benchmark that fails or exceeds the
+ * rest of `--minutes` gets a row with the failure.
  */
 import { cpus, release, totalmem } from "node:os";
 import { parseArgs } from "node:util";
@@ -55,7 +55,7 @@ async function run(bench: string): Promise<BenchOutcome> {
   const path = await Deno.makeTempFile({ prefix: "e2d-bench-rows-" });
   try {
     const program = new URL(`${bench}.ts`, import.meta.url).pathname;
-    // timeout ends the whole process group: the servers that a bench started end with it.
+    // timeout kills the whole process group, with the servers of the benchmark.
     const child = new Deno.Command("timeout", {
       args: [
         ...["--kill-after=15", String(Math.ceil(leftMs / 1_000)), Deno.execPath(), "run", "--no-check", "-A", program],
@@ -83,7 +83,7 @@ for (const bench of names) {
 }
 
 const command = ["deno task bench", ...Deno.args].join(" ");
-const quickNote = values.quick ? "\n**A quick run with tiny sizes: these figures say nothing.**\n" : "";
+const quickNote = values.quick ? "\n**A quick run with tiny sizes: these figures are meaningless.**\n" : "";
 const text = `# Benchmarks
 
 \`${command}\`, ${new Date().toISOString().slice(0, 10)}
@@ -91,11 +91,11 @@ ${quickNote}
 - Machine: ${cpus()[0]?.model ?? "unknown"}, ${cpus().length} cores, ${
   (totalmem() / 2 ** 30).toFixed(1)
 } GiB, Linux ${release()}
-- Load before (1, 5, 15 minutes): ${loadBefore}
-- Deno ${Deno.version.deno}; the versions of the peers stand in their rows
+- Load average before the run (1, 5, 15 minutes): ${loadBefore}
+- Deno ${Deno.version.deno}; the rows contain the versions of the peers
 
-Figures are minimum / median / maximum where there are several runs, a median otherwise; a ratio is ours over the peer's.
-What is behind the aim stays in the table.
+Several runs: minimum / median / maximum; one run: its median. The ratio is the figure of e2d divided by that of the peer.
+Rows that miss their aim stay in the table.
 
 ${benchTable(outcomes)}`;
 await Deno.writeTextFile(values.output, text);

@@ -1,21 +1,21 @@
 /**
- * How fast snapshots are sealed, compressed and saved, and what that costs the process that does it.
+ * Measures the speed of encrypting, compressing and saving snapshots, and the cost for the process.
  *
  *   deno run -A bench/snapshot.ts [--mib 1024] [--runs 3] [--e2d PATH]
  *
- * A real etcd is filled with `--mib` of text as Kubernetes writes it. Its snapshot is saved by etcdctl and by e2d
- * (`--e2d`, default dist/e2d), in turn; twice as much is saved again while memory and the event loop are watched. The
- * formats work on the first 256 MiB of it, beside the same work in Go and openssl.
+ * A real etcd is filled with `--mib` of text like that of Kubernetes. etcdctl and e2d (`--e2d`, default dist/e2d) save its
+ * snapshot in turn; then twice the size is saved while memory and the event loop are measured. The formats are measured on
+ * its first 256 MiB, compared with Go and openssl.
  */
 import { Buffer } from "node:buffer";
 import { parseArgs } from "node:util";
-import { type EtcdClient, openEtcd } from "../lib/etcd/client.ts";
-import { checkEtcdSum } from "../lib/snapshot/etcd_sum.ts";
-import { wrapSnapshot } from "../lib/snapshot/wrap.ts";
+import { type EtcdClient, openEtcd } from "../lib/etcd/client/client.ts";
+import { checkEtcdSum } from "../lib/snapshot/format/etcd_sum.ts";
+import { wrapSnapshot } from "../lib/snapshot/format/seal.ts";
 import { FileStore } from "../lib/storage/file_store.ts";
 import { systemClock } from "../lib/sys/clock.ts";
 import { systemFiles } from "../lib/sys/files.ts";
-import { openGrpcStream } from "../lib/sys/grpc_fetch.ts";
+import { openGrpcStream } from "../lib/sys/grpc/fetch.ts";
 import { systemRandom } from "../lib/sys/random.ts";
 import { systemStaging } from "../lib/sys/staging.ts";
 import { freePorts } from "../tests/support/fixtures.ts";
@@ -81,7 +81,7 @@ class Etcd implements AsyncDisposable {
   }
 }
 
-/** Repeated field names, and values that do not repeat: gzip makes about a third of it. */
+/** Repeated field names, and values that do not repeat: gzip reduces it to about a third. */
 function manifestText(length: number): string {
   const parts: string[] = [];
   for (let size = 0; size < length;) {
@@ -123,7 +123,7 @@ const shown = (list: readonly number[]) =>
 
 function add(row: Row): void {
   rows.push(row);
-  // An aim is of the ratio where there is a peer, else of our own figure.
+  // An aim applies to the ratio if there is a peer, else to the figure itself.
   const [, sign, figure] = /^(≤|<|≥) ([\d.]+)$/.exec(row.aim) ?? [];
   const of = row.peer.length === 0 ? "ours" : "ratio", bound = Number(figure);
   const limit = sign === "≥" ? { of, atLeast: bound } as const : { of, atMost: bound } as const;
@@ -143,7 +143,7 @@ const facts = {
 };
 const keys = { recipients: [new Uint8Array(32)], secret: new Uint8Array(32) };
 
-/** MiB per second of what is given to it. */
+/** Input speed in MiB per second. */
 async function speedOf(
   data: Bytes,
   options: Pick<Parameters<typeof wrapSnapshot>[1], "format" | "compression" | "sealed">,
@@ -151,7 +151,7 @@ async function speedOf(
   let at = 0;
   const source = new ReadableStream<Bytes>({
     pull(controller) {
-      // In the pieces in which etcd sends it.
+      // In the chunk size of etcd.
       if (at >= data.length) return controller.close();
       controller.enqueue(data.slice(at, at += 32_768));
     },
@@ -283,7 +283,7 @@ async function saves(etcd: Etcd): Promise<string> {
   return `${folder}/etcdctl-0.db`;
 }
 
-/** The peak of a process's memory, looked at until it ends. */
+/** The peak memory of a process, sampled until it ends. */
 async function peakMib(child: Deno.ChildProcess): Promise<number> {
   let peak = 0;
   let ended = false;
@@ -322,7 +322,7 @@ async function cost(etcd: Etcd): Promise<void> {
   });
   await Deno.remove(`${folder}/twice.db`);
 
-  // As a node takes it: summed, sealed, stored, in the process that answers probes.
+  // As in a node: checksum, encryption and upload in the process that answers probes.
   let worst = 0;
   let last = performance.now();
   const timer = setInterval(() => {

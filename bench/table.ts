@@ -1,10 +1,10 @@
-/** The figures of all benches as one Markdown table. Pure: what ran and on which machine are arguments. */
+/** The figures of all benchmarks as one Markdown table. Pure: results and machine are arguments. */
 import type { BenchRow } from "./report.ts";
 
 export interface BenchOutcome {
   bench: string;
   rows: readonly BenchRow[];
-  /** Why the bench did not end well; its rows up to then still count. */
+  /** The failure of the benchmark; its earlier rows still count. */
   failure?: string;
 }
 
@@ -22,7 +22,7 @@ function spread(figures: readonly number[]): string {
   return [all[0]!, median(all), all.at(-1)!].map((figure) => figure.toFixed(2)).join(" / ");
 }
 
-/** Ours over the peer's, run by run where both have as many runs, of the medians otherwise. */
+/** The figure of e2d divided by that of the peer: per run if both have the same number of runs, else of the medians. */
 export function ratios({ ours, peer }: BenchRow): number[] {
   if (ours.length === 0 || peer.length === 0) return [];
   const all = ours.length === peer.length
@@ -31,7 +31,7 @@ export function ratios({ ours, peer }: BenchRow): number[] {
   return all.filter(Number.isFinite);
 }
 
-/** The median decides. A figure that was not measured is behind nothing and meets nothing. */
+/** The median decides. */
 export function verdict(row: BenchRow): "met" | "behind" | "not judged" | "not measured" {
   if (row.ours.length === 0) return "not measured";
   if (row.limit === undefined) return "not judged";

@@ -1,19 +1,19 @@
 /**
- * The seams between e2d's rules and the world: interfaces only. lib/sys implements them on the real system, tests
- * implement them in memory under a simulated clock. Nothing else in lib/ touches `Deno.*`, the clock or chance.
+ * The interfaces between e2d and its environment. lib/sys implements them on the real system; tests implement them in
+ * memory with a simulated clock. Nothing else in lib/ may use `Deno.*`, the clock or randomness.
  */
 
-/** Time. Wall time is for people and files; durations are measured on the monotonic clock alone. */
+/** Time. Wall time is for display and files; durations are measured by the monotonic clock only. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. May jump either way. */
   wallMs(): number;
-  /** Milliseconds since an arbitrary start. Never goes back. */
+  /** Milliseconds since an arbitrary start. Never decreases. */
   monotonicMs(): number;
   /** Resolves after `ms`; rejects with the signal's reason when aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Chance. `float` is for spreading load, `bytes` is fit for keys and nonces. */
+/** Randomness. `float` is for spreading load; `bytes` is cryptographically secure, for keys and nonces. */
 export interface Random {
   /** Uniform in [0, 1). */
   float(): number;
@@ -33,11 +33,11 @@ export interface Datagram {
 /** One bound UDP socket. */
 export interface Datagrams {
   readonly local: HostPort;
-  /** Resolves when the kernel has taken the packet; says nothing about arrival. Throws E2dError `udp_send`. */
+  /** Resolves when the kernel has accepted the packet, which does not mean delivery. Throws E2dError `udp_send`. */
   send(data: Uint8Array, to: HostPort): Promise<void>;
-  /** Ends when the socket is closed and its port free again. Packets nobody has asked for yet are bounded: the oldest are dropped. */
+  /** Ends when the socket is closed and its port free again. The queue is bounded: the oldest packets are dropped. */
   receive(): AsyncIterable<Datagram>;
-  /** Packets that were dropped so. Undefined: nobody counts. */
+  /** Packets dropped from the queue. Undefined: not counted. */
   readonly overflowed?: number;
   close(): void;
 }
@@ -47,7 +47,7 @@ export interface Connection {
   readonly remote: HostPort;
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
-  /** Frees the socket at once; safe to call twice. */
+  /** Frees the socket immediately. Idempotent. */
   close(): void;
 }
 
@@ -72,30 +72,36 @@ export interface FileInfo {
   modifiedMs: number;
   /** Permission bits, e.g. 0o600. */
   mode: number;
+  /** Identifies the file; a new file at the same path has another identity. Undefined: not known. */
+  identity?: string;
+  /** `self` is the user of this process. Undefined: the system has no owners. */
+  owner?: "self" | "root" | "other";
+  /** True when its group is the first group of this process. Undefined: the system has no groups. */
+  ownGroup?: boolean;
 }
 
-/** Files. `undefined` always means «not there»; everything else that goes wrong throws E2dError. */
+/** Files. `undefined` always means absent; every other failure throws E2dError. */
 export interface Files {
-  /** Of a link itself; with `followLinks` of what it leads to. */
+  /** Of a link itself; with `followLinks`, of its target. */
   info(path: string, options?: { followLinks?: boolean }): Promise<FileInfo | undefined>;
   read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
   readText(path: string): Promise<string | undefined>;
   /** Names in a directory, sorted; undefined when there is no such directory. */
   list(path: string): Promise<string[] | undefined>;
-  /** Temporary file beside the target, fsync, rename, fsync of the directory: whole or not at all. */
+  /** Writes completely or not at all: a temporary file beside the target, fsync, rename, fsync of the directory. */
   writeAtomic(path: string, data: Uint8Array | string, options?: { mode?: number }): Promise<void>;
-  /** As writeAtomic, but fails with E2dError `file_exists` when the target is there. */
+  /** As writeAtomic, but throws E2dError `file_exists` when the target exists. */
   writeNew(path: string, data: Uint8Array | string, options?: { mode?: number }): Promise<void>;
   makeDirectory(path: string, options?: { mode?: number }): Promise<void>;
-  /** Never replaces: throws E2dError `file_exists` when the new name is taken. */
+  /** Never replaces a file: throws E2dError `file_exists` when the new name exists. */
   rename(from: string, to: string): Promise<void>;
 }
 
-/** A file to be read anywhere in it. It is not locked: others may write to it meanwhile. */
+/** A file for random access. It is not locked: other processes may write to it meanwhile. */
 export interface OpenFile {
-  /** Bytes when it was opened. */
+  /** Bytes at the time it was opened. */
   readonly size: number;
-  /** Fewer bytes than `length` only where the file ends. Throws E2dError `file_read`. */
+  /** Fewer bytes than `length` only at the end of the file. Throws E2dError `file_read`. */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   close(): void;
 }
@@ -110,43 +116,47 @@ export interface AppendFile {
   /** Bytes in the file. */
   readonly size: number;
   append(data: Uint8Array): Promise<void>;
-  /** Forgets everything written so far. */
+  /** Truncates the file to zero bytes. */
   empty(): Promise<void>;
   /** Resolves when the bytes are on the disk. */
   sync(): Promise<void>;
   close(): void;
 }
 
-/** Big files and whole folders on their way into place: what is downloaded or unpacked until one rename shows it. */
+/** Large files and whole folders that are prepared under a temporary name, until one rename publishes them. */
 export interface Staging {
-  /** Names this process among all that run or ran on this machine: letters, digits and "-". */
+  /** Identifies this process among all that run or ran on this machine: letters, digits and "-". */
   readonly owner: string;
-  /** True while the process that an `owner` names is running; may be true of another one that got its number. */
+  /** True while the process of this `owner` runs; may be true for another process that reuses its pid. */
   ownerRuns(owner: string): Promise<boolean>;
   /** Undefined when there is no such file. Chunks are bounded. */
   read(path: string): Promise<ReadableStream<Uint8Array<ArrayBuffer>> | undefined>;
-  /** Opens to write at the end; makes the file when there is none. Throws E2dError `disk_full` or `file_write`. */
+  /** Opens a file for writing at its end, and creates it if necessary. Throws E2dError `disk_full` or `file_write`. */
   append(path: string, options?: { mode?: number }): Promise<AppendFile>;
-  /** Gives a folder its new name and makes that last. Never replaces a folder with something in it. */
+  /** Makes one folder, mode 0700. Throws E2dError `file_exists` when the name exists, even as a dangling link. */
+  makeNewFolder(path: string): Promise<void>;
+  /** Renames a folder and syncs the rename. Never replaces a folder that is not empty. */
   moveFolder(from: string, to: string): Promise<"moved" | "taken" | "gone">;
-  /** Gives a file its name, in place of what had it, and makes that last. Its bytes must be on the disk. */
+  /** Renames a file, replacing an existing one, and syncs the rename. The file itself must be synced before. */
   replaceFile(from: string, to: string): Promise<void>;
-  /** Removes a file, or a folder with all that is in it; succeeds when nothing is there. */
+  /** Removes a file, or a folder with its contents. Succeeds when it does not exist. */
   remove(path: string): Promise<void>;
+  /** Bytes that this user can still write to the file system of this path; undefined when it is not known. */
+  freeBytes(path: string): Promise<number | undefined>;
 }
 
-/** A lock that the system takes back when its holder ends, however it ends. */
+/** A lock that the system releases when the process of its holder exits for any reason. */
 export interface FileLock {
-  /** What the holder before wrote, be it long dead; at most 64 KiB. */
+  /** The text of the previous holder; at most 64 KiB. */
   readonly found: string;
-  /** Replaces the text; readers may see half of it. */
+  /** Replaces the text, not atomically. */
   write(text: string): Promise<void>;
   release(): void;
 }
 
 export interface Locks {
   /**
-   * Makes the file when there is none. Undefined when another process holds it for all of `waitMs`. Throws E2dError
+   * Creates the file if necessary. Undefined when another process holds the lock during all of `waitMs`. Throws E2dError
    * `file_read` or `file_write`.
    */
   take(path: string, waitMs: number): Promise<FileLock | undefined>;
@@ -169,42 +179,56 @@ export interface Processes {
   /** Throws E2dError `process_start` when the program is missing or not executable. */
   start(program: string, args: readonly string[], options?: {
     environment?: Readonly<Record<string, string>>;
-    /** Names of the variables of this process that the child is to have. Default: all. */
+    /** Names of the variables that the child inherits from this process. Default: all. */
     inherit?: RegExp;
-    /** Ask the system to end the child when this process dies, where it can. Default false. */
+    /** Ask the system to end the child when this process dies, if it can. Default false. */
     dieWithParent?: boolean;
+    /** Start the child in its own session, which signals of a terminal do not reach. Default false. */
+    ownSession?: boolean;
   }): Promise<Process>;
-  /** Who runs under this number now; undefined when nobody does, or the system does not tell. */
+  /** The process that has this pid now; undefined when there is none, or it is not known. */
   identify(pid: number): Promise<ProcessIdentity | undefined>;
-  /** To a process that this one did not start. No error when it is gone. Throws E2dError `process_kill`. */
+  /** For a process that this one did not start. Succeeds when it has exited. Throws E2dError `process_kill`. */
   kill(pid: number, signal: "SIGTERM" | "SIGKILL"): void;
 }
 
-/** Numbers of processes come again; number and start together do not. */
+/** A pid is reused; pid and start together identify a process. */
 export interface ProcessIdentity {
   pid: number;
   /** Equal text: the same process. */
   started: string;
-  /** The program and its arguments; empty when it has given back its memory and is about to end. */
+  /** The program and its arguments; empty when the process is exiting. */
   args: readonly string[];
 }
 
-/** Who started this process as a service, and wants to know how it is. Nothing here throws: a service runs without, too. */
+/** The service manager that started this process, and that is notified of its state. Nothing here throws. */
 export interface ServiceManager {
-  /** So often at least it wants WATCHDOG=1, else it ends this process. Undefined: never. */
+  /** The service manager ends this process without WATCHDOG=1 for this long. Undefined: it does not. */
   readonly watchdogMs?: number;
-  /** Variables of sd_notify(3). Resolves when they were sent, or could not be. */
+  /** Sends variables of sd_notify(3). Resolves when they were sent, or could not be sent. */
   tell(state: Readonly<Record<string, string>>): Promise<void>;
   close(): void;
 }
 
-/** `fetch` as the platform has it; tests hand in their own. */
+/** The platform's `fetch`; tests pass their own. */
 export type Http = (url: string | URL, init?: RequestInit & { signal?: AbortSignal | null }) => Promise<Response>;
+
+/**
+ * The body of an answer of status 200, over a new connection and never through a proxy. `tls` is for https: PEM texts,
+ * including the client's certificate if the server requires one. Throws for every other answer.
+ */
+export type DirectGet = (
+  url: string,
+  tls:
+    | { readonly ca: string; readonly certificate?: string | undefined; readonly key?: string | undefined }
+    | undefined,
+  options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+) => Promise<string>;
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Structured log. Fields named like a secret are masked by the implementation, not by the caller. */
+/** Structured log. The implementation masks fields named like a secret, and leaves out undefined fields. */
 export interface Logger {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -214,17 +238,17 @@ export interface Logger {
   with(fields: LogFields): Logger;
 }
 
-/** What one TLS handshake with an HTTP server told. */
+/** The result of one TLS handshake with an HTTP server. */
 export type TlsProbeResult =
-  /** Both sides took each other's certificate: an answer came. */
+  /** Both sides accepted each other's certificate: the server answered. */
   | { kind: "accepted" }
   /** The server's certificate does not verify under `trusted`, or does not name the host. */
   | { kind: "untrusted"; detail: string }
-  /** The server would have none of the certificate it was shown. */
+  /** The server rejected the client's certificate. */
   | { kind: "refused"; detail: string }
   | { kind: "unreachable"; detail: string };
 
-/** Asks a server by one handshake what it trusts and shows. All texts are PEM. Throws nothing but the signal's reason. */
+/** Tests by one handshake which certificates a server trusts and presents. All texts are PEM. Throws only the signal's reason. */
 export type TlsProbe = (
   to: HostPort,
   credentials: { trusted: string; certificate: string; key: string },
@@ -237,8 +261,8 @@ export interface ServiceRecord extends HostPort {
 }
 
 /**
- * Questions to the domain name system. `undefined`: a name server says that there is no such name, or none of these
- * records under it. Throws E2dError `dns_failed` when the servers refuse, fail, stay silent or answer nonsense.
+ * DNS queries. `undefined`: a name server answered that the name, or records of this type, do not exist. Throws E2dError
+ * `dns_failed` when the servers refuse, fail, do not answer or send an invalid answer.
  */
 export interface Resolver {
   /** SRV. Targets without their last dot. */
@@ -254,18 +278,18 @@ export interface NetworkAddress {
   address: string;
 }
 
-/** Where this machine stands in its networks. */
+/** The addresses and routes of this machine. */
 export interface Network {
   addresses(): readonly NetworkAddress[];
-  /** Interfaces of the default routes, the preferred one first; empty where there is none or the system does not tell. */
+  /** Interfaces of the default routes, the preferred one first; empty when there is none, or it is not known. */
   defaultDevices(): Promise<readonly string[]>;
 }
 
 /**
- * The answer of a gRPC method that is a stream, as the bytes of its length-prefixed messages, with backpressure: a byte
- * stream, which fills buffers that its reader brings along. Errors of the connection are the stream's errors, of any kind.
- * Throws what kept the call from being made; `refusal` is the status of a server that answered with no message at all.
- * Trailers are not seen: whoever reads must know the end, and call `close` when it has read enough.
+ * Calls a gRPC method that streams its answer. `messages` has the bytes of the length-prefixed messages as a byte stream
+ * with backpressure, which fails when the connection fails; `refusal` is the status of a server that sent no message.
+ * Throws when the call cannot be made. Trailers are not available: the reader must know the end of the stream, and must
+ * call `close` there.
  */
 export type OpenGrpcStream = (request: {
   /** "https://10.0.0.1:2379/etcdserverpb.Maintenance/Snapshot" */

@@ -1,9 +1,9 @@
 /**
- * Amounts as people read them, in the terminal and on the page. The page's script takes these functions from the program
- * as they are: each needs nothing but its arguments.
+ * Formats amounts for the terminal and the page. The script of the page contains the source of these functions, so each
+ * must depend only on its arguments.
  */
 
-/** `0 s` to `119 s`, then whole minutes, hours, days, rounded down. Less than nothing, by a clock behind, is `0 s`. */
+/** `0 s` to `119 s`, then whole minutes, hours and days, rounded down. Negative durations are `0 s`. */
 export function durationText(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1_000));
   if (seconds < 120) return `${seconds} s`;
@@ -12,7 +12,7 @@ export function durationText(ms: number): string {
   return `${Math.floor(seconds / 86_400)} days`;
 }
 
-/** `1023 B`, `1 KiB`, `1.5 MiB`: units of 1024, one decimal where it is not whole. */
+/** `1023 B`, `1 KiB`, `1.5 MiB`: units of 1024, one decimal if it is not an integer. */
 export function bytesText(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = bytes;

@@ -2,14 +2,16 @@
 # Runs suites one after another and adds up what they report. Sourced by tests/run.sh and .ci/run:
 #
 #   run_suite NAME SECONDS COMMAND...      COMMAND gets --junit-path=FILE as its last argument
-#   run_processes NAME SECONDS JOBS DIR    tests on real processes; a file that fails is run once more, by itself
+#   run_processes NAME SECONDS JOBS DIR    tests on real processes; a file that fails is run once more, alone
 #   run_check NAME SECONDS COMMAND...      one thing that passes when COMMAND succeeds
-#   finish                                 prints "N passed, N failed" and exits
+#   finish                                 names what failed, prints "N passed, N failed" and exits
 
 passed=0
 failed=0
 twice=
 reports=$(mktemp -d "${TMPDIR:-/tmp}/e2d-reports-XXXXXX")
+# What failed, a line each: .ci/run hands its own list to the run that it contains.
+failing=${E2D_FAILING:-$reports/failing}
 trap 'rm -rf "$reports"' EXIT
 
 heading() { printf '\n== %s\n' "$*"; }
@@ -46,9 +48,17 @@ measure() {
   printf 'suite %s: %s passed, %s failed\n' "$suite" "$good" "$bad"
 }
 
+note_failing() {
+  printf 'suite %s\n' "$suite" >> "$failing"
+  [ -s "$report" ] || return 0
+  grep -B 1 '<failure\|<error\|<skipped' "$report" |
+    sed -n 's/.*<testcase name="\([^"]*\)" classname="\([^"]*\)".*/  \2: \1/p' >> "$failing"
+}
+
 add() {
   passed=$((passed + good))
   failed=$((failed + bad))
+  [ "$bad" = 0 ] || note_failing
 }
 
 run_suite() {
@@ -87,6 +97,7 @@ run_check() {
   else
     printf 'check %s: exit code %s\n' "$check" "$?"
     failed=$((failed + 1))
+    printf 'check %s\n' "$check" >> "$failing"
   fi
 }
 
@@ -94,6 +105,7 @@ finish() {
   [ "$passed" -gt 0 ] || failed=$((failed + 1))
   # shellcheck disable=SC2086
   [ -z "$twice" ] || { printf '\npassed only when run alone:\n' && printf '  %s\n' $twice; }
+  [ ! -s "$failing" ] || { printf '\nfailed:\n' && cat "$failing"; }
   printf '\n%s passed, %s failed\n' "$passed" "$failed"
   [ "$failed" = 0 ]
   exit $?

@@ -1,28 +1,33 @@
-/** Writes docs/cli.md and deploy/man/e2d.1 from the table of commands: deno run -A tools/cli_docs.ts */
-import type { Command } from "../lib/cli/command.ts";
-import { commands } from "../lib/cli/commands.ts";
-import { environmentName, type Flag } from "../lib/cli/flag.ts";
-import { flagForm, planSummary, planUsage } from "../lib/cli/help.ts";
+/** Generates docs/cli.md and deploy/man/e2d.1 from the list of commands: deno run -A tools/cli_docs.ts */
+import type { Command } from "../lib/cli/flags/command.ts";
+import { commands } from "../lib/cli/flags/commands.ts";
+import { environmentName, type Flag } from "../lib/cli/flags/flag.ts";
+import { flagForm, planSummary, planUsage } from "../lib/cli/flags/help.ts";
 
-const precedence = "A flag on the command line comes before its environment variable, that before the file of " +
-  "--config, that before the default. An empty variable counts as not set.";
-const statuses = [["0", "done"], ["1", "failed"], ["2", "called wrongly; nothing was started or touched"]] as const;
+const precedence = "Precedence: flag on the command line, environment variable, file of --config, default. An empty " +
+  "variable counts as not set.";
+const statuses = [
+  ["0", "success"],
+  ["1", "failure"],
+  ["2", "invalid arguments; nothing was started or changed"],
+  ["141", "the reader of the output closed the pipe"],
+] as const;
 
 const usage = ({ path, operands, flags }: Command) =>
   `e2d ${path}${operands.map(({ name, required }) => required ? ` ${name}` : ` [${name}]`).join("")}${
     Object.keys(flags).length > 0 ? " [FLAGS]" : ""
   }`;
-const ownWords = (commands: readonly Command[]) => commands.filter(({ planOf }) => planOf === undefined);
+const withoutPlans = (commands: readonly Command[]) => commands.filter(({ planOf }) => planOf === undefined);
 const form = (key: string, flag: Flag<unknown>) => flagForm(key, flag).trim();
 const variable = (key: string) => key === "help" ? "" : environmentName(key);
 const shownDefault = (flag: Flag<unknown>) => flag.default === "" ? "" : flag.default ?? "";
 const sentence = (text: string) => `${text[0]!.toUpperCase()}${text.slice(1)}.`;
 
-/** docs/cli.md, whole. */
+/** The content of docs/cli.md. */
 export function cliMarkdown(commands: readonly Command[]): string {
   const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
   const code = (text: string) => text === "" ? "" : `\`${text.replaceAll("|", "\\|")}\``;
-  const parts = ownWords(commands).map((command) =>
+  const parts = withoutPlans(commands).map((command) =>
     [
       `## e2d ${command.path}`,
       "",
@@ -61,16 +66,16 @@ export function cliMarkdown(commands: readonly Command[]): string {
     "",
     `    e2d ${planUsage} [FLAGS]`,
     "",
-    `Of: ${commands.flatMap(({ planOf }) => planOf === undefined ? [] : [`\`${planOf}\``]).join(", ")}.`,
+    `COMMAND: ${commands.flatMap(({ planOf }) => planOf === undefined ? [] : [`\`${planOf}\``]).join(", ")}.`,
     "",
   ].join("\n");
 }
 
-/** deploy/man/e2d.1, whole: roff with the man macros. */
+/** The content of deploy/man/e2d.1, in roff with the man macros. */
 export function cliManual(commands: readonly Command[]): string {
-  // A line that begins with a dot or an apostrophe would be a request.
+  // roff interprets a line that begins with a dot or an apostrophe as a request.
   const roff = (text: string) => text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^(?=[.'])/, "\\&");
-  const lines = ownWords(commands).flatMap((command) => [
+  const lines = withoutPlans(commands).flatMap((command) => [
     `.SS "${roff(usage(command))}"`,
     roff(sentence(command.summary)),
     ...(command.details === undefined ? [] : [roff(command.details)]),
@@ -104,7 +109,7 @@ export function cliManual(commands: readonly Command[]): string {
   ].join("\n");
 }
 
-/** The committed files that come from here, by their path in the repository. */
+/** The generated files, by their path in the repository. */
 export const generated = [["docs/cli.md", cliMarkdown], ["deploy/man/e2d.1", cliManual]] as const;
 
 if (import.meta.main) {

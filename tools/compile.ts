@@ -1,14 +1,14 @@
 /**
- * Makes the executable `dist/e2d`:
+ * Builds the executable `dist/e2d`:
  *
- *   deno task compile                      e2d alone; it finds or downloads etcd when it runs
+ *   deno task compile                      only e2d; it finds or downloads etcd when it runs
  *   deno task compile --embed-etcd         with etcd and etcdutl inside, for machines without a network
- *   deno task compile --output PATH        somewhere else
+ *   deno task compile --output PATH        to another path
  *   deno task compile --etcd-dir DIR --embed-etcd    the etcd of this folder instead of the default version
  *
- * `deno compile` embeds a whole node_modules folder, type declarations and source maps and all, and the executable
- * reads all that is embedded into memory at every start. So this works on a copy: product code, the packages that
- * main.ts can reach, and of them only what runs. That is 25 MB and 30 ms less than compiling in place.
+ * `deno compile` embeds a whole node_modules folder with type declarations and source maps, and the executable reads all
+ * embedded files into memory at every start. Therefore the build uses a copy with the product code and the runtime files
+ * of the packages that main.ts can reach. This saves 25 MB and 30 ms compared with compiling in place.
  */
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,7 +35,7 @@ function parseOptions(args: readonly string[]): Options {
   return options;
 }
 
-/** Runs this very Deno in the build folder; what it prints is shown when it fails. */
+/** Runs this Deno in the build folder; shows its output if it fails. */
 async function deno(args: string[], cwd = build): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd }).output();
   const decoder = new TextDecoder();
@@ -59,7 +59,7 @@ async function* filesBelow(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** What `deno info --json` tells. */
+/** The output of `deno info --json`. */
 export interface ModuleGraph {
   modules: { kind: string; npmPackage?: string }[];
   npmPackages: Record<string, { name: string; version: string; dependencies: string[] }>;
@@ -67,7 +67,7 @@ export interface ModuleGraph {
 
 /** "name@version" of every package that main.ts can reach, lazily imported ones included. */
 export function reachablePackages(graph: ModuleGraph): Set<string> {
-  // The graph knows every package of the lock file, those of tests too: walk from what the modules import.
+  // The graph contains every package of the lock file, also those of tests: start from the imports of the modules.
   const left = graph.modules.flatMap(({ npmPackage }) => npmPackage ?? []);
   const seen = new Set<string>();
   for (let id = left.pop(); id !== undefined; id = left.pop()) {
@@ -80,11 +80,11 @@ export function reachablePackages(graph: ModuleGraph): Set<string> {
   );
 }
 
-/** Removes packages that only tests use, and files that nothing loads at run time. Licences stay. */
+/** Removes packages that only tests use, and files that are not loaded at run time. Licences stay. */
 async function prune(nodeModules: string, keep: Set<string>): Promise<void> {
   const store = join(nodeModules, ".deno");
   for await (const { name } of Deno.readDir(store)) {
-    // A folder is called "@scope+name@1.2.3", with "_2" behind it for further copies.
+    // A folder is named "@scope+name@1.2.3", with the suffix "_2" for further copies.
     const id = name.replace("+", "/").replace(/_\d+$/, "");
     if (!name.includes("@", 1)) continue;
     if (!keep.has(id) || id.startsWith("@types/")) await Deno.remove(join(store, name), { recursive: true });
@@ -93,7 +93,7 @@ async function prune(nodeModules: string, keep: Set<string>): Promise<void> {
     const unused = /\.(d\.[cm]?ts|[cm]?ts|map|flow|md|markdown|html)$/i.test(path);
     if (unused && !/licen[cs]e/i.test(basename(path)) || await isDangling(path)) await Deno.remove(path);
   }
-  // The AWS packages bring all code twice; Deno takes the copy that their "main" and "node" entries name.
+  // The AWS packages contain all code twice; Deno uses the copy in their "main" and "node" entries.
   for (const folder of await foldersCalled("dist-es", nodeModules)) {
     if (await exists(join(dirname(folder), "dist-cjs"))) await Deno.remove(folder, { recursive: true });
   }
@@ -116,14 +116,14 @@ async function isDangling(path: string): Promise<boolean> {
   return !await exists(path);
 }
 
-/** A worker is loaded by its address, not imported: the module graph does not show it. */
+/** A worker is loaded by its URL, not imported: the module graph does not contain it. */
 async function workers(): Promise<string[]> {
   const found: string[] = [];
   for await (const path of filesBelow(join(build, "lib"))) if (path.endsWith("_worker.ts")) found.push(path);
   return found.sort();
 }
 
-/** An executable that does not start never gets the name: the runtime may be that of another Deno (DENORT_BIN). */
+/** An executable that does not start never gets the final name: DENORT_BIN may belong to another Deno. */
 async function startsAndSays(executable: string): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(executable, {
     args: ["version"],
@@ -136,7 +136,7 @@ async function startsAndSays(executable: string): Promise<string> {
   return new TextDecoder().decode(stdout).trim();
 }
 
-/** install.sh falls back to a launcher when it sees this exit code. */
+/** With this exit code install.sh falls back to a launcher. */
 const runtimeMissingExitCode = 3;
 class RuntimeMissing extends Error {}
 
@@ -152,7 +152,7 @@ async function compile(options: Options): Promise<void> {
     await embedEtcd({ folder: join(build, "embedded"), etcdDir: options.etcdDir });
     include.push("--include", join(build, "embedded"));
   }
-  // The types were checked by `deno task ok`; here their declarations are gone.
+  // `deno task ok` checks the types; the copy has no type declarations.
   const flags = ["--quiet", "--no-check", "--no-lock", "--node-modules-dir=manual", "--no-prompt", "-P=e2d"];
   try {
     await deno(["compile", ...flags, ...include, "--output", "e2d", "main.ts"]);
@@ -170,7 +170,7 @@ async function compile(options: Options): Promise<void> {
   console.log(`${options.output}: ${version}, ${(size / 1e6).toFixed(1)} MB`);
 }
 
-/** A running e2d keeps the file it was started from; the new one takes its name at once. */
+/** A running e2d keeps its file; the new file replaces the name atomically. */
 async function moveFile(from: string, to: string): Promise<void> {
   const beside = `${to}.new-${Deno.pid}`;
   try {

@@ -3,14 +3,13 @@
  *
  *   deno task sbom [--output PATH]
  *
- * What is in it follows from deno.lock and from what main.ts can reach: the same checkout with the same Deno gives the
- * same bytes. Packages that only tests use are listed as `excluded`. Licences come from the packages themselves, as far
- * as they are in Deno's cache.
+ * deno.lock and the modules that main.ts can reach determine its content: the same checkout with the same Deno gives the
+ * same bytes. Packages that only tests use are listed as `excluded`. Licences are read from the packages in Deno's cache.
  */
 import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { pinnedSum } from "../lib/etcd/pinned_sums.ts";
+import { pinnedSum } from "../lib/etcd/install/pinned_sums.ts";
 import { defaultVersion } from "../lib/etcd/version.ts";
 import { type ModuleGraph, reachablePackages } from "./compile.ts";
 
@@ -21,7 +20,7 @@ export interface SbomInput {
   readonly graph: ModuleGraph;
   /** The text of deno.lock, of format 5. */
   readonly lock: string;
-  /** By "name@version": an SPDX expression, or whatever the package says. */
+  /** By "name@version": an SPDX expression, or the text of the package. */
   readonly licences: ReadonlyMap<string, string>;
   readonly runtime: { readonly deno: string; readonly v8: string };
   /** `sums` by architecture: SHA-256 of the release archive, hexadecimal. */
@@ -41,7 +40,7 @@ interface Component {
   readonly properties?: readonly { name: string; value: string }[];
 }
 
-/** Throws Error when graph and lock do not belong together: a bill that leaves something out is none. */
+/** Throws Error if graph and lock do not belong together, because the bill would be incomplete. */
 export function makeSbom({ project, graph, lock, licences, runtime, etcd }: SbomInput) {
   const locked = lockedPackages(lock);
   const reachable = reachablePackages(graph);
@@ -99,7 +98,7 @@ export function makeSbom({ project, graph, lock, licences, runtime, etcd }: Sbom
       "bom-ref": etcdRef,
       name: "etcd",
       version: etcd.version,
-      // Inside with `deno task compile --embed-etcd` alone; else found on the machine or downloaded against these sums.
+      // Embedded only with `deno task compile --embed-etcd`; else found on the machine or downloaded with these checksums.
       scope: "optional",
       ...licenseOf("Apache-2.0"),
       purl: etcdRef,
@@ -132,7 +131,7 @@ export function makeSbom({ project, graph, lock, licences, runtime, etcd }: Sbom
     components,
     dependencies,
   };
-  // The number names the content: the same bill has the same one.
+  // The serial number is a digest of the content: the same bill has the same one.
   const sum = createHash("sha256").update(JSON.stringify(bom)).digest("hex");
   const uuid = `${sum.slice(0, 8)}-${sum.slice(8, 12)}-8${sum.slice(13, 16)}-8${sum.slice(17, 20)}-${
     sum.slice(20, 32)
@@ -145,7 +144,7 @@ const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown])
 /** https://github.com/package-url/purl-spec: the "@" of a scope is escaped. */
 const npmUrl = (name: string, version: string) => `pkg:npm/${name.replace("@", "%40")}@${version}`;
 
-/** "name@version" and its integrity. A key may have the peers it was resolved with behind "_". */
+/** "name@version" and its integrity. A key may end in "_" and the peers with which it was resolved. */
 function lockedPackages(text: string): Map<string, string> {
   const lock = JSON.parse(text) as { version: string; npm?: Record<string, { integrity: string }> };
   if (lock.version !== "5") throw new Error(`deno.lock has format ${lock.version}, and 5 is known`);
@@ -158,7 +157,7 @@ function lockedPackages(text: string): Map<string, string> {
   return found;
 }
 
-/** https://www.w3.org/TR/SRI/: an algorithm and a sum in base64. */
+/** https://www.w3.org/TR/SRI/: an algorithm and a checksum in base64. */
 function hashOf(integrity: string): { alg: string; content: string } {
   const [, bits, base64] = /^sha(256|384|512)-([A-Za-z0-9+/]+=*)$/.exec(integrity) ?? [];
   if (base64 === undefined) throw new Error(`"${integrity}" is no integrity of a package`);
@@ -170,7 +169,7 @@ function licenseOf(text: string | undefined): Pick<Component, "licenses"> {
   return { licenses: [/^[A-Za-z0-9.+()\- ]+$/.test(text) ? { expression: text } : { license: { name: text } }] };
 }
 
-/** From the packages' own files, in whichever registry's part of Deno's cache they are. */
+/** Read from the packages' own files, in the part of Deno's cache of any registry. */
 async function cachedLicences(npmCache: string, graph: ModuleGraph): Promise<Map<string, string>> {
   const registries = (await Array.fromAsync(Deno.readDir(npmCache))).map(({ name }) => name).sort();
   const found = new Map<string, string>();
@@ -196,7 +195,7 @@ async function info(args: string[]): Promise<unknown> {
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
-/** What this checkout comes to. */
+/** The bill of materials of this checkout. */
 export async function sbomOfCheckout(): Promise<string> {
   const graph = await info(["--frozen", "main.ts"]) as ModuleGraph;
   const { npmCache } = await info([]) as { npmCache: string };

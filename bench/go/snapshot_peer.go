@@ -1,5 +1,5 @@
-// Seals as the Go original's format asks (AES-256-CTR, then HMAC-SHA-512/256 over the plaintext) or compresses a file,
-// with Go's standard library; prints the seconds it took. A peer for bench/snapshot.ts.
+// Encrypts a file in the Go original's format (AES-256-CTR, then HMAC-SHA-512/256 over the plaintext) or compresses it,
+// with Go's standard library; prints the elapsed seconds. A peer for bench/snapshot.ts.
 package main
 
 import (

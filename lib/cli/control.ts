@@ -1,10 +1,13 @@
-/** `e2d scale`, `upgrade`, `defrag`, `cancel`, `pause`, `resume` and `restore approve`: asked of the node that runs on this machine. */
+/**
+ * `e2d scale`, `upgrade`, `defrag`, `cancel`, `pause`, `resume`, `hold` and `restore approve`: sends an admin request to
+ * the control socket of a node on this machine, and prints its answer.
+ */
 import { E2dError } from "../errors.ts";
-import type { ControlAnswer } from "../manager/control.ts";
-import { controlPath } from "../manager/place.ts";
+import type { CommandAnswer } from "../core/facts/command.ts";
+import { controlPath } from "../manager/data_dir/permissions.ts";
 import { askControl } from "../sys/control_socket.ts";
 import { systemFiles } from "../sys/files.ts";
-import { runFlags } from "./run_flags.ts";
+import { runFlags } from "./flags/run_flags.ts";
 import { absolutePath } from "./snapshot_place.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -14,17 +17,18 @@ export interface ControlFlags {
   readonly json: boolean;
 }
 
-/** Resolves with 0 when it is done or on its way, 1 when the node refuses. */
+/** Resolves with the exit status: 0 if the node has done or accepted the request, 1 if it refuses. */
 export async function control(
   request: Record<string, unknown>,
   { dataDir, dryRun, json }: ControlFlags,
   terminal: Terminal,
 ): Promise<number> {
-  const answer = await askControl(await nodeSocket(dataDir, maybeThere), request) as ControlAnswer;
+  const answer = await askControl(await nodeSocket(dataDir, existsOrHidden), request) as CommandAnswer;
   if (json) terminal.out(`${JSON.stringify(answer, null, 2)}\n`);
   else if (answer.kind === "refused") terminal.err(`e2d: refused: ${answer.why}\n`);
   else {
-    terminal.out(`${dryRun ? "would be done" : "on its way"}: ${answer.text}\n`);
+    const state = dryRun ? "would be done" : answer.immediate === true ? "done" : "accepted";
+    terminal.out(`${state}: ${answer.text}\n`);
     for (const operation of answer.plan?.operations ?? []) {
       const { kind, ...facts } = operation;
       terminal.out(`  ${kind} ${Object.entries(facts).map(([name, value]) => `${name}=${value}`).join(" ")}\n`);
@@ -33,26 +37,26 @@ export async function control(
   return answer.kind === "refused" ? 1 : 0;
 }
 
-/** Where the unit of systemd keeps its data: see deploy/systemd/e2d.service. */
+/** E2D_DATA_DIR of deploy/systemd/e2d.service. */
 const unitDataDir = "/var/lib/e2d/etcd";
 
 /**
- * The socket of the node on `dataDir`; without one that of a node on the default data-dir, else that of the unit's node.
- * Throws E2dError `control_unreachable` when neither has a socket.
+ * The control socket of the node on `dataDir`. Without `dataDir`: the socket of the default data-dir, otherwise that of
+ * the systemd unit's data-dir, whichever exists first. Throws E2dError `control_unreachable` if neither exists.
  */
 export async function nodeSocket(
   dataDir: string | undefined,
-  isThere: (path: string) => Promise<boolean>,
+  exists: (path: string) => Promise<boolean>,
 ): Promise<string> {
   if (dataDir) return socketOf(dataDir);
-  const places = [runFlags.dataDir.default, unitDataDir].map(socketOf);
-  for (const place of places) if (await isThere(place)) return place;
-  throw new E2dError("control_unreachable", `Cannot ask a node at "${places.join('" or "')}": neither is there`, {
-    hint: "run this on the machine of a node that runs, and pass the --data-dir of that node",
+  const sockets = [runFlags.dataDir.default, unitDataDir].map(socketOf);
+  for (const socket of sockets) if (await exists(socket)) return socket;
+  throw new E2dError("control_unreachable", `Cannot connect to a node at "${sockets.join('" or "')}": no such socket`, {
+    hint: "run this command on the machine of a running node, and pass the --data-dir of that node",
   });
 }
 
 const socketOf = (dataDir: string) => controlPath(absolutePath(dataDir).replace(/(?<=.)\/+$/, ""));
 
-/** A folder that this user may not look into counts as having one: who asks is then told that it may not. */
-const maybeThere = (path: string) => systemFiles.info(path).then((info) => info !== undefined, () => true);
+/** True also for a folder that this user may not read: connecting then fails with an error that names the permission. */
+const existsOrHidden = (path: string) => systemFiles.info(path).then((info) => info !== undefined, () => true);

@@ -1,6 +1,6 @@
 /**
- * For `--dry-run`: the disk as it is, to which writing only seems to be done. A command runs with it as it always does,
- * meets its own checks and errors, and reads back what it wrote; afterwards the disk is as before.
+ * The files of a `--dry-run`: reads come from the disk, writes are kept in memory. A command runs unchanged, with its own
+ * checks and errors, and reads back its own writes. The disk is never changed.
  */
 import { E2dError } from "../errors.ts";
 import type { FileInfo, Files } from "../ports.ts";
@@ -9,7 +9,7 @@ type Entry = { kind: "file"; data: Uint8Array<ArrayBuffer>; mode: number } | { k
 
 export class DryFiles implements Files {
   readonly #real: Files;
-  /** What differs from the disk, by path. */
+  /** Differences from the disk, by path. */
   readonly #changes = new Map<string, Entry>();
 
   constructor(real: Files) {
@@ -68,13 +68,13 @@ export class DryFiles implements Files {
     return Promise.resolve();
   }
 
-  /** Of files alone: no command that tries things out renames a folder. */
+  /** Renames files only: no command with `--dry-run` renames a folder. */
   async rename(from: string, to: string): Promise<void> {
     const action = `Cannot rename "${from}" to "${to}"`;
     const [data, info] = [await this.read(from), await this.info(from)];
-    if (data === undefined) throw new E2dError("file_write", `${action}: it is no file`);
+    if (data === undefined) throw new E2dError("file_write", `${action}: it is not a file`);
     if (await this.info(to) !== undefined) throw exists(action, to);
-    await this.writeAtomic(to, data, info === undefined ? {} : { mode: info.mode });
+    await this.writeAtomic(to, data, info && { mode: info.mode });
     await this.remove(from);
   }
 
@@ -85,5 +85,5 @@ export class DryFiles implements Files {
 }
 
 function exists(action: string, path: string): E2dError {
-  return new E2dError("file_exists", `${action}: "${path}" is there already`);
+  return new E2dError("file_exists", `${action}: "${path}" already exists`);
 }

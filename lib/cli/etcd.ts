@@ -1,4 +1,7 @@
-/** `e2d etcd install` and `e2d etcd list`: what they do once their flags are read. */
+/**
+ * `e2d etcd install` and `e2d etcd list`, after their flags are read, and the etcd programs of the other commands with a
+ * progress bar for downloads. lib/etcd/install selects, downloads and verifies.
+ */
 import type { Logger } from "../ports.ts";
 import {
   findEtcd,
@@ -8,14 +11,14 @@ import {
   type ListedEtcd,
   listEtcd,
   planInstall,
-} from "../etcd/provider.ts";
-import type { EtcdPrograms, EtcdRequest, ProviderPorts } from "../etcd/provider.ts";
+} from "../etcd/install/provider.ts";
+import type { EtcdPrograms, EtcdRequest, ProviderPorts } from "../etcd/install/provider.ts";
 import { defaultVersion } from "../etcd/version.ts";
 import { systemEtcdRequest, systemProviderPorts } from "./etcd_provider.ts";
 import { ProgressBar } from "./progress.ts";
 import { systemTerminal, type Terminal } from "./terminal.ts";
 
-/** Shows how a download gets on while `work` runs, if there is one. */
+/** Shows the progress of a download, if `work` starts one. */
 async function withProgress<T>(
   request: EtcdRequest,
   terminal: Terminal,
@@ -32,7 +35,7 @@ async function withProgress<T>(
   }
 }
 
-/** The etcd that `run` is to use, downloaded with a progress bar where there is none. Throws as `findEtcd` does. */
+/** The etcd to run, downloaded if none is installed. Throws as `findEtcd` does. */
 export async function provideEtcd(
   options: { version?: string | undefined; etcdDir?: string | undefined; signal?: AbortSignal | undefined },
   log: Logger,
@@ -42,7 +45,7 @@ export async function provideEtcd(
   return await withProgress(await systemEtcdRequest(options), terminal, (request) => findEtcd(request, ports));
 }
 
-/** For `e2d upgrade`: the newest of a minor version. Throws as `findEtcdOfMinor` does. */
+/** For `e2d upgrade`: the newest installed or pinned patch release of `minor`. Throws as `findEtcdOfMinor` does. */
 export async function provideEtcdOfMinor(
   minor: string,
   options: { etcdDir?: string | undefined; signal?: AbortSignal | undefined },
@@ -53,7 +56,7 @@ export async function provideEtcdOfMinor(
 
 export interface EtcdInstallOptions {
   version?: string | undefined;
-  /** A folder to install to, as `<to>/<version>`, instead of this user's cache. */
+  /** Installs to `<to>/<version>` instead of this user's cache. */
   to?: string | undefined;
   dryRun?: boolean | undefined;
   signal?: AbortSignal | undefined;
@@ -65,15 +68,19 @@ export async function etcdInstall(options: EtcdInstallOptions, log: Logger, term
   if (to !== undefined) request.cacheDir = to.startsWith("/") ? to : `${Deno.cwd()}/${to}`;
   const ports = systemProviderPorts(log);
   if (options.dryRun) return terminal.out(planText(await planInstall(request, ports)));
-  const found = await withProgress(request, terminal, (request) => installEtcd(request, ports));
-  const folder = found.etcd.slice(0, found.etcd.lastIndexOf("/"));
-  terminal.out(`etcd ${found.version} is ${found.source === "download" ? "now" : "already"} in ${folder}\n`);
+  const installed = await withProgress(request, terminal, (request) => installEtcd(request, ports));
+  const folder = installed.etcd.slice(0, installed.etcd.lastIndexOf("/"));
+  terminal.out(
+    installed.source === "download"
+      ? `installed etcd ${installed.version} in ${folder}\n`
+      : `etcd ${installed.version} is already installed in ${folder}\n`,
+  );
 }
 
 function planText({ version, folder, url }: InstallPlan): string {
   return url === undefined
-    ? `etcd ${version} is already in ${folder}\n`
-    : `would download ${url} and put etcd ${version} in ${folder}\n`;
+    ? `etcd ${version} is already installed in ${folder}\n`
+    : `would download ${url} and install etcd ${version} in ${folder}\n`;
 }
 
 export interface EtcdListOptions {
@@ -85,34 +92,34 @@ export async function etcdList(options: EtcdListOptions, log: Logger, terminal =
   const request = await systemEtcdRequest({ etcdDir: options.etcdDir });
   const ports = systemProviderPorts(log);
   const listed = await listEtcd(request, ports);
-  const chosen = await wouldRun(request, listed, ports);
+  const selected = await selectedByRun(request, listed, ports);
   if (options.json) {
-    const rows = listed.map((etcd) => ({ ...etcd, run: etcd === chosen }));
+    const rows = listed.map((etcd) => ({ ...etcd, run: etcd === selected }));
     return terminal.out(`${JSON.stringify(rows, null, 2)}\n`);
   }
-  terminal.out(listText(listed, chosen));
+  terminal.out(listText(listed, selected));
 }
 
-/** The one of the list that `e2d run` takes; undefined when it would download one. */
-async function wouldRun(
+/** The listed etcd that `e2d run` would select; undefined if it would download one. */
+async function selectedByRun(
   request: EtcdRequest,
   listed: readonly ListedEtcd[],
   ports: ProviderPorts,
 ): Promise<ListedEtcd | undefined> {
-  // An embedded etcd comes before the folders; looking for it would unpack it.
+  // An embedded etcd precedes the folders, and findEtcd() would unpack it.
   const first = listed.find(({ source }) => source === "etcd-dir" || source === "embedded");
   if (first !== undefined || listed.length === 0) return first;
   const { etcd } = await findEtcd(request, ports);
   return listed.find(({ folder }) => etcd === `${folder}/etcd`);
 }
 
-/** A table for people; the first column marks what `e2d run` takes. */
-export function listText(listed: readonly ListedEtcd[], chosen: ListedEtcd | undefined): string {
+/** A table; the first column marks the etcd that `e2d run` would select. */
+export function listText(listed: readonly ListedEtcd[], selected: ListedEtcd | undefined): string {
   if (listed.length === 0) {
-    return `no etcd here: "e2d run" downloads ${defaultVersion}, "e2d etcd install" does it now\n`;
+    return `no etcd is installed: "e2d run" downloads ${defaultVersion}, "e2d etcd install" downloads it now\n`;
   }
   const rows = [["", "VERSION", "SOURCE", "FOLDER"]];
-  for (const etcd of listed) rows.push([etcd === chosen ? "*" : "", etcd.version, etcd.source, etcd.folder]);
+  for (const etcd of listed) rows.push([etcd === selected ? "*" : "", etcd.version, etcd.source, etcd.folder]);
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()}\n`)
     .join("");

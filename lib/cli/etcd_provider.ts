@@ -1,8 +1,11 @@
-/** Joins the etcd provider to this machine: its folders, its platform, and what is inside this executable. */
+/**
+ * Connects the etcd provider of lib/etcd/install to this machine: its folders, its platform, and the etcd that is embedded
+ * in this executable. Decides nothing about versions.
+ */
 import type { Logger } from "../ports.ts";
-import { parseNote } from "../etcd/cache.ts";
-import type { EmbeddedEtcd } from "../etcd/install.ts";
-import type { EtcdRequest, ProviderPorts } from "../etcd/provider.ts";
+import { parseNote } from "../etcd/install/cache.ts";
+import type { EmbeddedEtcd } from "../etcd/install/install.ts";
+import type { EtcdRequest, ProviderPorts } from "../etcd/install/provider.ts";
 import { systemClock } from "../sys/clock.ts";
 import { systemFiles } from "../sys/files.ts";
 import { systemProcesses } from "../sys/process.ts";
@@ -10,12 +13,12 @@ import { systemStaging } from "../sys/staging.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Relative values mean another folder in every working directory: they count as not set, as XDG wants it. */
+/** The XDG base directory specification requires relative paths to be ignored. */
 const absolute = (path: string | undefined) => path?.startsWith("/") ? path : undefined;
 
 /**
- * The folder of this user's etcd cache; undefined where the user has no home. A systemd service with
- * `CacheDirectory=e2d` and no home gets that folder.
+ * The folder of this user's etcd cache; undefined if the user has no home. A systemd service without a home uses its
+ * `CacheDirectory=e2d`.
  */
 export function etcdCacheDir(environment: Environment): string | undefined {
   const xdg = absolute(environment.XDG_CACHE_HOME);
@@ -27,17 +30,17 @@ export function etcdCacheDir(environment: Environment): string | undefined {
 }
 
 /**
- * `PREFIX/lib/e2d/etcd` of the PREFIX this e2d is installed to, which install.sh fills for every user of the machine.
- * E2D_LIB_DIR names `PREFIX/lib/e2d` where the program is not an executable of its own.
+ * `PREFIX/lib/e2d/etcd` of the PREFIX that this e2d is installed to; install.sh fills it for all users of the machine.
+ * E2D_LIB_DIR names `PREFIX/lib/e2d` if e2d runs by the launcher script instead of a compiled executable.
  */
 export function etcdSharedDir(environment: Environment, executable: string | undefined): string | undefined {
   const lib = absolute(environment.E2D_LIB_DIR);
   if (lib !== undefined) return `${lib}/etcd`;
-  // PREFIX/bin/e2d
+  // The executable is PREFIX/bin/e2d.
   return executable?.replace(/\/[^/]*\/[^/]*$/, "/lib/e2d/etcd");
 }
 
-/** Programs that were put into this executable; undefined when there are none. */
+/** The etcd that tools/embed_etcd.ts embedded in this executable; undefined if there is none. */
 export async function embeddedEtcd(): Promise<EmbeddedEtcd | undefined> {
   if (!Deno.build.standalone) return undefined;
   const folder = decodeURIComponent(new URL("../../embedded", import.meta.url).pathname);
@@ -52,7 +55,7 @@ export async function embeddedEtcd(): Promise<EmbeddedEtcd | undefined> {
   return note && { folder, version: note.version, files: note.files };
 }
 
-/** The request that `run`, `etcd install` and `etcd list` have in common. */
+/** The provider request of `run`, `etcd install` and `etcd list`. */
 export async function systemEtcdRequest(
   options: { version?: string | undefined; etcdDir?: string | undefined; signal?: AbortSignal | undefined },
 ): Promise<EtcdRequest> {

@@ -1,12 +1,16 @@
-/** `e2d pki rollover status|prepare|trust|reissue|drop`: what they do once their flags are read. */
-import { Buffer } from "node:buffer";
-import { E2dError } from "../errors.ts";
+/**
+ * `e2d pki rollover status|prepare|trust|reissue|drop`, after the flags are read. Never begins `reissue` or `drop` before
+ * every member of the cluster was probed and is ready.
+ */
+import { describeError, E2dError } from "../errors.ts";
+import type { EtcdTls } from "../etcd/client/channel.ts";
+import { openEtcd } from "../etcd/client/client.ts";
 import type { Staging, TlsProbe } from "../ports.ts";
 import type { Authority } from "../pki/authority.ts";
 import { readAuthority } from "../pki/generate.ts";
 import { directoryOf } from "../pki/key_files.ts";
 import type { NewKeyKind } from "../pki/private_key.ts";
-import { blockersOfEnd, type MemberTrust } from "../pki/rollover.ts";
+import { blockersOfEnd, type MemberTrust } from "../pki/rollover/rollover.ts";
 import {
   dropOld,
   prepareRollover,
@@ -15,17 +19,20 @@ import {
   type RolloverOptions,
   type RolloverState,
   trustNext,
-} from "../pki/rollover_files.ts";
-import { blockersOf, rolloverPlan } from "../pki/rollover_plan.ts";
-import { probeMembers, type ProbeTarget } from "../pki/rollover_probe.ts";
+} from "../pki/rollover/files.ts";
+import { blockersOf, rolloverPlan } from "../pki/rollover/plan.ts";
+import { probeMembers, type ProbeTarget } from "../pki/rollover/probe.ts";
+import { systemClock } from "../sys/clock.ts";
+import { enableGrpcTls } from "../sys/grpc/tls.ts";
+import { definedFields } from "./defined_fields.ts";
 import { type CaFlags, caPaths, pairsIn, type PkiCommandPorts } from "./pki.ts";
 
 export type RolloverStepName = "status" | "prepare" | "trust" | "reissue" | "drop";
 
 export interface RolloverFlags extends CaFlags {
-  /** Where client, peer and server pairs lie. Default: where the CA certificate lies. */
+  /** Folder of the client, peer and server certificates. Default: the folder of the CA certificate. */
   dir?: string | undefined;
-  /** Client URLs of one or more members; the cluster itself tells all of them. Needed by reissue and drop. */
+  /** Client URLs of one or more members, which list the others. Required by reissue and drop. */
   endpoints?: readonly string[] | undefined;
   keyType?: NewKeyKind | undefined;
   days?: number | undefined;
@@ -36,21 +43,18 @@ export interface RolloverFlags extends CaFlags {
 export interface RolloverPorts extends PkiCommandPorts {
   remove: Staging["remove"];
   probe: TlsProbe;
-  /** Every member of the cluster as it knows itself. */
+  /** The members that the cluster lists. */
   listMembers(request: MemberListRequest): Promise<ProbeTarget[]>;
 }
 
-/** A client of etcd: PEM texts. */
-export interface MemberListRequest {
-  endpoints: readonly string[];
-  trusted: string;
-  certificate: string;
-  key: string;
+/** Client URLs of members, and the CA and client certificate as PEM texts. */
+export interface MemberListRequest extends EtcdTls {
+  readonly endpoints: readonly string[];
 }
 
 const dayMs = 24 * 60 * 60 * 1000;
 
-/** Resolves with the exit code, 0. Throws E2dError `pki_rollover_blocked` when a member is not ready for the phase. */
+/** Resolves with exit status 0. Throws E2dError `pki_rollover_blocked` if a member is not ready for the phase. */
 export async function pkiRollover(step: RolloverStepName, flags: RolloverFlags, ports: RolloverPorts): Promise<number> {
   const ca = caPaths(flags);
   const options: RolloverOptions = { ...ca, pairs: await pairsIn(ports.files, flags.dir || directoryOf(ca.caCert)) };
@@ -60,8 +64,7 @@ export async function pkiRollover(step: RolloverStepName, flags: RolloverFlags, 
     case "prepare":
       await prepareRollover(ports, {
         ...options,
-        ...(flags.keyType === undefined ? {} : { kind: flags.keyType }),
-        ...(flags.days === undefined ? {} : { lifetimeMs: flags.days * dayMs }),
+        ...definedFields({ kind: flags.keyType, lifetimeMs: flags.days && flags.days * dayMs }),
       });
       break;
     case "trust":
@@ -75,15 +78,15 @@ export async function pkiRollover(step: RolloverStepName, flags: RolloverFlags, 
     default:
       step satisfies never;
   }
-  if (flags.dryRun) ports.terminal.out("Nothing is written. It would be so:\n");
+  if (flags.dryRun) ports.terminal.out("Dry run: nothing was written. The state after this command would be:\n");
   else if (step === "drop") {
-    ports.terminal.out("The old authority is dropped here. Restart e2d on one member after the other.\n");
+    ports.terminal.out("Dropped the old authority on this machine. Restart e2d on one member after the other.\n");
   }
   await printStatus(await readRollover(ports, options), flags, options, ports);
   return 0;
 }
 
-/** No member may be left behind, so the members are asked, not believed. */
+/** Probes every member: a member that does not trust the next authority would be cut off from the cluster. */
 async function requireReady(
   step: "reissue" | "drop",
   state: RolloverState,
@@ -92,11 +95,11 @@ async function requireReady(
   ports: RolloverPorts,
 ): Promise<void> {
   const { kind } = state.phase;
-  // What is done here already may be run again without asking.
+  // A completed phase may be repeated without probing.
   if (kind === "dropped" || kind === (step === "drop" ? "none" : "reissued")) return;
-  const members = await askMembers(state, flags, options, ports);
+  const members = await probeCluster(state, flags, options, ports);
   if (members === undefined) {
-    throw new E2dError("pki_rollover_blocked", `Cannot begin the phase "${step}": the members were not asked`, {
+    throw new E2dError("pki_rollover_blocked", `Cannot begin the phase "${step}": the members were not probed`, {
       hint: "pass --endpoints with the client URL of a member",
     });
   }
@@ -106,7 +109,8 @@ async function requireReady(
   }
 }
 
-async function askMembers(
+/** The trust of every member; undefined without `--endpoints`, a next authority or a client certificate. */
+async function probeCluster(
   state: RolloverState,
   flags: RolloverFlags,
   options: RolloverOptions,
@@ -118,7 +122,7 @@ async function askMembers(
   const text = async (path: string) => await ports.files.readText(path) ?? "";
   const members = await ports.listMembers({
     endpoints: flags.endpoints,
-    trusted: await text(options.caCert),
+    ca: await text(options.caCert),
     certificate: await text(own.paths.cert),
     key: await text(own.paths.key),
   });
@@ -126,7 +130,7 @@ async function askMembers(
   return await probeMembers(ports, { members, old: await oldAuthority(state, options, ports), next, signal });
 }
 
-/** The authority to go, while its certificate is still trusted and its key still kept. */
+/** The authority that is being replaced, while its certificate is trusted and its key kept. */
 async function oldAuthority(
   state: RolloverState,
   options: RolloverOptions,
@@ -153,7 +157,7 @@ async function printStatus(
     }
     return;
   }
-  const members = await askMembers(state, flags, options, ports);
+  const members = await probeCluster(state, flags, options, ports);
   const mark = { yes: "done", no: "to do", unknown: "?" } as const;
   terminal.out(`This machine: ${state.phase.kind}\n`);
   for (const [index, plan] of rolloverPlan.entries()) {
@@ -161,31 +165,28 @@ async function printStatus(
     terminal.out(`${String(index + 1).padStart(2)}  ${plan.phase.padEnd(7)}  ${mark[done].padEnd(5)}  ${plan.what}\n`);
   }
   if (members === undefined) {
-    terminal.out("The members were not asked: pass --endpoints with the client URL of a member.\n");
+    terminal.out("The members were not probed: pass --endpoints with the client URL of a member.\n");
   } else if (state.phase.kind === "dropped") {
     for (const blocker of blockersOfEnd(members)) terminal.out(`${blocker}\n`);
   }
 }
 
-/** Asks etcd itself; from whichever endpoint answers. */
-export async function listEtcdMembers(request: MemberListRequest): Promise<ProbeTarget[]> {
-  const { enableGrpcTls } = await import("../sys/grpc_tls.ts");
+/** The members as the first endpoint that answers lists them. Throws E2dError `pki_rollover_members` if none answers. */
+export async function listEtcdMembers({ endpoints, ...tls }: MemberListRequest): Promise<ProbeTarget[]> {
   await enableGrpcTls();
-  const { Etcd3 } = await import("etcd3");
-  const client = new Etcd3({
-    hosts: [...request.endpoints],
-    credentials: {
-      rootCertificate: Buffer.from(request.trusted),
-      certChain: Buffer.from(request.certificate),
-      privateKey: Buffer.from(request.key),
-    },
-  });
+  const client = await openEtcd({ endpoints, tls, clock: systemClock });
   try {
-    const { members } = await client.cluster.memberList({ linearizable: true } as never);
-    return members.map(({ name, clientURLs, peerURLs }) => ({ name, urls: [...clientURLs, ...peerURLs] }));
-  } catch (cause) {
-    throw new E2dError("pki_rollover_members", `Cannot ask "${request.endpoints.join(",")}" for the members`, {
-      cause,
+    const failures: string[] = [];
+    for (const endpoint of endpoints) {
+      try {
+        const members = await client.memberList(endpoint);
+        return members.map(({ name, clientUrls, peerUrls }) => ({ name, urls: [...clientUrls, ...peerUrls] }));
+      } catch (error) {
+        failures.push(describeError(error));
+      }
+    }
+    throw new E2dError("pki_rollover_members", `Cannot list the members: ${failures.join("; ")}`, {
+      hint: "pass the client URLs of running members with --endpoints",
     });
   } finally {
     client.close();

@@ -1,4 +1,4 @@
-/** Draws how far a download is: a bar on a terminal, now and then a line elsewhere. */
+/** Draws the progress of a transfer: a bar on a terminal, otherwise one line per tenth. */
 import { bytesText } from "../units.ts";
 
 export interface ProgressOutput {
@@ -12,7 +12,7 @@ export interface Progress {
   totalBytes: number | undefined;
 }
 
-/** A bar is drawn again at most this often, and a line is written at most every tenth of the whole. */
+/** Shortest time between two redraws of the bar. */
 const redrawMs = 100;
 
 /** One line of at most `columns`: `etcd 3.6.14 [=====>     ]  45 %  10.3 MiB of 22.9 MiB`. */
@@ -28,7 +28,7 @@ export function progressLine(title: string, { receivedBytes, totalBytes }: Progr
   return `${title} [${bar}] ${tail}`;
 }
 
-/** Give `update` every step, and call `end` before anything else is written. */
+/** Call `update` at every step, and `end` before any other output. */
 export class ProgressBar {
   readonly #title: string;
   readonly #output: ProgressOutput;

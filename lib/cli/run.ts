@@ -1,21 +1,25 @@
-/** `e2d run`: joins one node to this machine. */
+/**
+ * `e2d run`: connects the manager of one node to the operating system. Owns the signals of the process and its exit
+ * status; contains no decision about the cluster.
+ */
 import { describeError, isE2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
-import { inspectDataDir } from "../etcd/data_dir.ts";
+import { openEtcd } from "../etcd/client/client.ts";
+import { inspectDataDir } from "../etcd/data/data_dir.ts";
 import type { NodeConfig } from "../manager/node_config.ts";
 import { ServiceNotices } from "../manager/service_notices.ts";
-import { startNode, type System } from "../manager/start_node.ts";
+import { startNode } from "../manager/start_node.ts";
 import { systemClock } from "../sys/clock.ts";
 import { forbidCoreDumps } from "../sys/core_dumps.ts";
 import { serveControl } from "../sys/control_socket.ts";
 import { systemFileReader } from "../sys/file_reader.ts";
 import { systemFiles } from "../sys/files.ts";
-import { openGrpcStream } from "../sys/grpc_fetch.ts";
-import { enableGrpcTls } from "../sys/grpc_tls.ts";
+import { openGrpcStream } from "../sys/grpc/fetch.ts";
+import { enableGrpcTls } from "../sys/grpc/tls.ts";
 import { systemResolver } from "../sys/dns.ts";
-import { systemHttp, trustingHttp } from "../sys/http.ts";
+import { systemHttp, trustingHttp } from "../sys/http/http.ts";
 import { systemStaging } from "../sys/staging.ts";
-import { serveHttp } from "../sys/http_server.ts";
+import { serveHttp } from "../sys/http/server.ts";
 import { systemLocks } from "../sys/lock.ts";
 import { systemNetwork } from "../sys/network.ts";
 import { serviceManager } from "../sys/notify.ts";
@@ -23,15 +27,17 @@ import { systemProcesses } from "../sys/process.ts";
 import { systemRandom } from "../sys/random.ts";
 import { systemConnections } from "../sys/tcp.ts";
 import { bindDatagrams } from "../sys/udp.ts";
+import { directGet } from "../sys/http/direct_get.ts";
 import { provideEtcd, provideEtcdOfMinor } from "./etcd.ts";
 import { absolutePath, openPlace, readRecipients } from "./snapshot_place.ts";
+import type { System } from "../manager/system.ts";
 
-/** Resolves with the exit status. */
+/** Runs the node until SIGTERM or SIGINT, or until it cannot continue. Resolves with the exit status. */
 export async function run(config: NodeConfig, log: Logger): Promise<number> {
   const stop = new AbortController();
   const hurry = new AbortController();
   const onSignal = (signal: string) => {
-    log.info(stop.signal.aborted ? "asked again: stopping at once" : "asked to stop", { signal });
+    log.info(stop.signal.aborted ? "stopping immediately: second signal" : "stopping", { signal });
     (stop.signal.aborted ? hurry : stop).abort();
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => onSignal(signal));
@@ -76,7 +82,7 @@ function systemFor(
       const { ownAddress } = await import("../discovery/own_address.ts");
       const machine = { network: systemNetwork, clock: systemClock, log };
       const { host, source } = await ownAddress({ method, clusterSize, ...machine }, signal);
-      log.info("this machine's address was found out", { host, source });
+      log.info("detected this machine's address", { host, source });
       return host;
     },
     discover: async (spec, until) => {
@@ -105,6 +111,11 @@ function systemFor(
     staging: systemStaging,
     reader: systemFileReader,
     http: systemHttp,
+    openPrivateHttp(tls) {
+      if (tls === undefined) return { http: systemHttp, close() {} };
+      const { ca, certificate, key } = tls;
+      return trustingHttp([ca], certificate === undefined || key === undefined ? undefined : { certificate, key });
+    },
     resolve: async (host) => {
       const { lookup } = await import("node:dns/promises");
       return (await lookup(host, { all: true })).map(({ address }) => address);
@@ -112,7 +123,10 @@ function systemFor(
     absolutePath,
     serveHttp,
     serveControl,
-    enableTls: enableGrpcTls,
-    openStream: openGrpcStream,
+    openEtcd: async (options) => {
+      // Must have run before the client dials.
+      await enableGrpcTls();
+      return await openEtcd({ ...options, openStream: openGrpcStream, get: directGet });
+    },
   };
 }

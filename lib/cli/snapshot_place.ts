@@ -1,14 +1,17 @@
-/** Joins `--snapshot-backup-url` to a store, with the credentials and keys of this machine. */
+/**
+ * Opens the store that `--snapshot-backup-url` names, with the credentials of the flags and this machine, and reads the
+ * key files of `--snapshot-recipient`.
+ */
 import { E2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
 import type { CredentialConfig } from "../manager/node_config.ts";
-import type { SnapshotPlace } from "../snapshot/catalogue.ts";
-import { keyBytes } from "../snapshot/keys.ts";
+import type { SnapshotPlace } from "../snapshot/lookup.ts";
+import { keyBytes } from "../snapshot/format/keys.ts";
 import { FileStore } from "../storage/file_store.ts";
 import { parseS3Endpoint, parseStoreUrl } from "../storage/url.ts";
 import { systemClock } from "../sys/clock.ts";
 import { systemFiles } from "../sys/files.ts";
-import { systemHttp } from "../sys/http.ts";
+import { systemHttp } from "../sys/http/http.ts";
 import { systemRandom } from "../sys/random.ts";
 import { systemStaging } from "../sys/staging.ts";
 
@@ -21,7 +24,7 @@ export interface PlaceOptions {
 export const absolutePath = (path: string): string =>
   path.startsWith("/") ? path : `${Deno.cwd()}/${path.replace(/^\.\//, "")}`;
 
-/** Throws E2dError `store_url`, `store_credentials` or `aws_credentials`; asks nobody yet. */
+/** Throws E2dError `store_url`, `store_credentials` or `aws_credentials`. Sends no request yet. */
 export async function openPlace(options: PlaceOptions, log: Logger): Promise<SnapshotPlace> {
   const { credentials } = options;
   const url = parseStoreUrl(options.url, absolutePath);
@@ -34,13 +37,13 @@ export async function openPlace(options: PlaceOptions, log: Logger): Promise<Sna
   const environment = (name: string) => Deno.env.get(name);
   const [{ S3Store }, { awsCredentials }, { awsRegion }] = await Promise.all([
     import("../storage/s3_store.ts"),
-    import("../cloud/aws_credentials.ts"),
-    import("../cloud/aws_credential_source.ts"),
+    import("../cloud/aws/credentials.ts"),
+    import("../cloud/aws/credential_source.ts"),
   ]);
   if (url.kind === "spaces") {
     const { doSpacesKey, doSpacesSecret } = credentials;
     if (doSpacesKey === undefined || doSpacesSecret === undefined) {
-      throw new E2dError("store_credentials", `Cannot use "${options.url}": no Spaces key is given`, {
+      throw new E2dError("store_credentials", `Cannot use "${options.url}": no Spaces key is set`, {
         hint: "pass --do-spaces-key and --do-spaces-secret",
       });
     }
@@ -79,10 +82,10 @@ export async function readRecipients(paths: readonly string[], log?: Logger): Pr
     const warning = await readableWarning(systemFiles, path);
     if (warning !== undefined) log?.warn(warning);
     if (bytes?.length === keyBytes) return bytes;
-    const state = bytes === undefined ? "there is no such file" : `it has ${bytes.length} bytes`;
+    const state = bytes === undefined ? "no such file" : `the file has ${bytes.length} bytes`;
     throw new E2dError("recipient_key", `Cannot use --snapshot-recipient "${path}": ${state}`, {
       hint:
-        `make one of ${keyBytes} bytes: head -c ${keyBytes} /dev/urandom > FILE, and keep it apart from the cluster`,
+        `create a key of ${keyBytes} bytes: head -c ${keyBytes} /dev/urandom > FILE, and store it outside the cluster`,
     });
   }));
 }

@@ -1,32 +1,32 @@
-/** Where a command writes: results to `out`, all else to `err`. */
+/** The output of a command: results go to `out`, everything else to `err`. */
 export interface Terminal {
   /** Throws {@link ReaderGone}. */
   out(text: string): void;
   err(text: string): void;
-  /** Columns of the terminal behind `err`; undefined when it is none. */
+  /** Columns of the terminal that `err` is connected to; undefined if it is not a terminal. */
   columns: number | undefined;
 }
 
-/** Whoever read the results has closed the pipe, as `head` does: there is nothing left to do, and nothing is wrong. */
+/** The reader of the results closed the pipe, as `head` does: the command ends without an error message. */
 export class ReaderGone extends Error {
   override readonly name = "ReaderGone";
 }
 
-/** 128 and the number of SIGPIPE, of which other tools end then: it is what shells know. */
+/** 128 + SIGPIPE: the status that shells report for a process that SIGPIPE ended. */
 export const readerGoneStatus = 141;
 
 export const systemTerminal: Terminal = {
   out(text) {
     if (!writeAll(Deno.stdout, text)) throw new ReaderGone();
   },
-  // What is said beside the results is no reason to leave the work.
+  // A closed stderr must not end the command.
   err: (text) => void writeAll(Deno.stderr, text),
   get columns() {
     return Deno.stderr.isTerminal() ? Deno.consoleSize().columns : undefined;
   },
 };
 
-/** False when nobody reads any more. */
+/** Returns false if the reader closed the pipe. */
 function writeAll(to: { writeSync(data: Uint8Array): number }, text: string): boolean {
   const data = new TextEncoder().encode(text);
   try {

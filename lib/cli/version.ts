@@ -1,6 +1,9 @@
-/** What `e2d version` says: the original's JSON, with the runtime in place of Go's. Imports nothing: it is to be quick. */
+/**
+ * The output of `e2d version`: the JSON of the Go e2d, with the version of Deno instead of Go. Imports nothing, because
+ * scripts and probes run this command often.
+ */
 
-/** Held equal to deno.json by a test. */
+/** A test compares this with deno.json. */
 export const e2dVersion = "1.0.0";
 /** Set by the build (tools/compile.ts); empty in a checkout. */
 export const gitSha = "";

@@ -1,12 +1,12 @@
 /**
- * Azure, as far as discovery asks: machines of the own resource group by tag, under the machine's managed identity.
- * Machines of uniform scale sets are not among the virtual machines; they are asked for with the set, whose tags they
- * carry.
+ * The part of the Azure API that discovery uses: machines of this machine's resource group by tag, with its managed
+ * identity. Machines of uniform scale sets are not listed as virtual machines; they are listed with their set, whose
+ * tags they inherit.
  */
 import * as v from "valibot";
 import { E2dError, isE2dError } from "../errors.ts";
-import { askJson, type CloudPorts } from "./ask_json.ts";
-import { askMetadata, metadataUrlDefault } from "./ask_metadata.ts";
+import { type CloudPorts, requestJson } from "./request_json.ts";
+import { metadataUrlDefault, requestMetadata } from "./request_metadata.ts";
 import { CachedToken } from "./cached_token.ts";
 import { allPages } from "./pages.ts";
 
@@ -18,7 +18,7 @@ export interface AzureConfig {
 export interface AzureMachine {
   id: string;
   tags: Readonly<Record<string, string>>;
-  /** `running`, `starting`, `stopped`, `deallocated` …; undefined: Azure does not say. */
+  /** `running`, `starting`, `stopped`, `deallocated` …; undefined: Azure does not report it. */
   power: string | undefined;
   privateAddress: string | undefined;
 }
@@ -36,7 +36,7 @@ const networkVersion = "2024-05-01";
 /** The newest version under which the interfaces of a scale set are documented. */
 const scaleSetNetworkVersion = "2018-10-01";
 
-/** Where Azure Resource Manager answers in each of its clouds. */
+/** The endpoint of Azure Resource Manager in each Azure cloud. */
 const managementUrls: Readonly<Record<string, string>> = {
   AzurePublicCloud: "https://management.azure.com",
   AzureUSGovernmentCloud: "https://management.usgovcloudapi.net",
@@ -57,7 +57,7 @@ const ownSchema = v.object({
     })),
   })),
 });
-/** Azure writes the number as text; Azure Arc as a number. */
+/** `expires_in` is text in Azure and a number in Azure Arc. */
 const tokenSchema = v.object({
   access_token: v.string(),
   expires_in: v.pipe(v.union([v.string(), v.number()]), v.transform(Number), v.number(), v.finite()),
@@ -89,7 +89,7 @@ const scaleSetSchema = v.object({
   properties: v.optional(v.object({ orchestrationMode: v.optional(v.string()) })),
 });
 
-/** Azure compares names of tags without case, values with it. */
+/** Azure compares tag names case-insensitively and tag values case-sensitively. */
 export function hasAzureTags(
   tags: Readonly<Record<string, string>>,
   wanted: readonly { key: string; value: string }[],
@@ -110,7 +110,7 @@ export class Azure {
     this.#token = new CachedToken(ports.clock, (signal) => this.#fetchToken(signal));
   }
 
-  /** Throws E2dError `no_metadata_service`, and what `askJson` throws. */
+  /** Throws E2dError `no_metadata_service`, and what `requestJson` throws. */
   async ownMachine(signal: AbortSignal): Promise<OwnMachine> {
     const { compute, network } = await this.#metadata("instance", { "api-version": "2021-02-01" }, ownSchema, signal);
     const addresses = network?.interface.flatMap(({ ipv4 }) => ipv4?.ipAddress ?? []) ?? [];
@@ -123,7 +123,7 @@ export class Azure {
     };
   }
 
-  /** All machines with all these tags in the resource group of `own`. Throws what `askJson` throws. */
+  /** All machines with all these tags in the resource group of `own`. Throws what `requestJson` throws. */
   async machines(
     own: OwnMachine,
     wanted: readonly { key: string; value: string }[],
@@ -131,7 +131,10 @@ export class Azure {
   ): Promise<AzureMachine[]> {
     const url = this.#config.apiUrl ?? managementUrls[own.environment];
     if (url === undefined) {
-      throw new E2dError("cloud_refused", `Cannot ask Azure: its cloud "${own.environment}" is not known here`);
+      throw new E2dError(
+        "cloud_refused",
+        `Cannot find the endpoint of Azure: the Azure cloud "${own.environment}" is unknown`,
+      );
     }
     this.#managementUrl = url;
     const group = `/subscriptions/${own.subscription}/resourceGroups/${
@@ -158,7 +161,7 @@ export class Azure {
       for (const machine of matching) found.push(machineOf(machine, addresses, {}));
     }
     for (const { name, tags, properties } of sets) {
-      // The machines of a flexible set are among the virtual machines.
+      // The machines of a flexible set are listed as virtual machines.
       if (properties?.orchestrationMode === "Flexible" || !hasAzureTags(tags ?? {}, wanted)) continue;
       const path = `${compute}/virtualMachineScaleSets/${name}`;
       const query = { "api-version": scaleSetNetworkVersion };
@@ -185,15 +188,15 @@ export class Azure {
   }
 
   async #fetchToken(signal: AbortSignal) {
-    // The resource is the one of the public cloud in all clouds but those that have their own.
+    // The resource is the management endpoint of the Azure cloud that this machine runs in.
     const query = { "api-version": "2018-02-01", resource: `${new URL(this.#managementUrl).origin}/` };
     try {
       const answer = await this.#metadata("identity/oauth2/token", query, tokenSchema, signal);
-      return { token: answer.access_token, lifeMs: answer.expires_in * 1000 };
+      return { token: answer.access_token, lifetimeMs: answer.expires_in * 1000 };
     } catch (error) {
       if (!isE2dError(error, "cloud_refused")) throw error;
       throw new E2dError("cloud_unauthorized", `Cannot get a token from Azure: ${error.message}`, {
-        hint: "give this machine a managed identity with the role Reader on its resource group",
+        hint: "assign a managed identity with the role Reader on the resource group to this machine",
       });
     }
   }
@@ -206,10 +209,10 @@ export class Azure {
   ) {
     const url = new URL(`/metadata/${path}`, this.#config.metadataUrl ?? metadataUrlDefault);
     url.search = `${new URLSearchParams(query)}`;
-    return askMetadata({ cloud: "Azure", url, headers: { metadata: "true" }, schema }, this.#ports, signal);
+    return requestMetadata({ cloud: "Azure", url, headers: { metadata: "true" }, schema }, this.#ports, signal);
   }
 
-  /** All pages of one kind of thing, e.g. `virtualMachines`. */
+  /** All pages of one kind of resource, such as `virtualMachines`. */
   async #list<Schema extends v.GenericSchema>(
     kind: string,
     path: string,
@@ -225,7 +228,7 @@ export class Azure {
     return await allPages<v.InferOutput<Schema>, string>(action, async (page) => {
       const url = page === undefined ? first : new URL(page);
       if (url.origin !== first.origin) {
-        throw new E2dError("cloud_answer", `Cannot ${action}: the next page is at another host, "${url.host}"`);
+        throw new E2dError("cloud_answer", `Cannot ${action}: the next page is on another host, "${url.host}"`);
       }
       const token = await this.#token.get(signal);
       const question = {
@@ -238,10 +241,10 @@ export class Azure {
         secrets: [token],
       };
       try {
-        const answer = await askJson(question, this.#ports, signal) as v.InferOutput<typeof pageSchema>;
+        const answer = await requestJson(question, this.#ports, signal) as v.InferOutput<typeof pageSchema>;
         return { items: answer.value, next: answer.nextLink || undefined };
       } catch (error) {
-        if (isE2dError(error, "cloud_unauthorized")) this.#token.forget();
+        if (isE2dError(error, "cloud_unauthorized")) this.#token.invalidate();
         throw error;
       }
     });
@@ -266,7 +269,7 @@ function machineOf(
   };
 }
 
-/** The primary address of each machine, by its id; Azure writes one id in different cases. */
+/** The primary address of each machine by its id in lower case: Azure varies the case of one id. */
 function addressesOf(interfaces: readonly v.InferOutput<typeof interfaceSchema>[]): Map<string, string> {
   const addresses = new Map<string, string>();
   for (const { properties } of interfaces) {

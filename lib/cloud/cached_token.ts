@@ -2,18 +2,18 @@ import type { Clock } from "../ports.ts";
 
 export interface FreshToken {
   token: string;
-  /** How long it is good for from now: a span, since the clock of the machine may be wrong. */
-  lifeMs: number;
+  /** Validity from now in milliseconds: a duration, because the clock of this machine may be wrong. */
+  lifetimeMs: number;
 }
 
-/** So long before its end a token is fetched anew; the clouds hand out the next one by then. */
+/** A token is replaced this long before it expires; the clouds issue the next one by then. */
 const marginMs = 120_000;
 
-/** One token, fetched when it is needed and again before it ends. */
+/** One token, fetched when it is first needed and again before it expires. */
 export class CachedToken {
   readonly #clock: Clock;
   readonly #fetch: (signal: AbortSignal) => Promise<FreshToken>;
-  #kept: { token: string; untilMs: number } | undefined;
+  #cached: { token: string; untilMs: number } | undefined;
 
   constructor(clock: Clock, fetch: (signal: AbortSignal) => Promise<FreshToken>) {
     this.#clock = clock;
@@ -21,15 +21,15 @@ export class CachedToken {
   }
 
   async get(signal: AbortSignal): Promise<string> {
-    if (this.#kept !== undefined && this.#clock.monotonicMs() < this.#kept.untilMs) return this.#kept.token;
-    const askedMs = this.#clock.monotonicMs();
-    const { token, lifeMs } = await this.#fetch(signal);
-    this.#kept = { token, untilMs: askedMs + lifeMs - marginMs };
+    if (this.#cached !== undefined && this.#clock.monotonicMs() < this.#cached.untilMs) return this.#cached.token;
+    const requestedAtMs = this.#clock.monotonicMs();
+    const { token, lifetimeMs: lifeMs } = await this.#fetch(signal);
+    this.#cached = { token, untilMs: requestedAtMs + lifeMs - marginMs };
     return token;
   }
 
-  /** After a refusal: what is kept may have been withdrawn. */
-  forget(): void {
-    this.#kept = undefined;
+  /** Drops the token after a refusal: it may have been revoked. */
+  invalidate(): void {
+    this.#cached = undefined;
   }
 }

@@ -1,7 +1,7 @@
-/** DigitalOcean, as far as discovery asks: droplets by tag, and the droplet this node runs on. */
+/** The part of the DigitalOcean API that discovery uses: droplets by tag, and the droplet that this node runs on. */
 import * as v from "valibot";
-import { askJson, type CloudPorts } from "./ask_json.ts";
-import { askMetadata, metadataUrlDefault } from "./ask_metadata.ts";
+import { type CloudPorts, requestJson } from "./request_json.ts";
+import { metadataUrlDefault, requestMetadata } from "./request_metadata.ts";
 import { allPages } from "./pages.ts";
 
 export interface DigitalOceanConfig {
@@ -23,7 +23,7 @@ export interface OwnDroplet {
   privateAddress: string | undefined;
 }
 
-/** The most a page can have. */
+/** The maximum of the API. */
 const pageSize = 200;
 
 const dropletsSchema = v.object({
@@ -57,11 +57,11 @@ export class DigitalOcean {
     this.#ports = ports;
   }
 
-  /** Needs no token. Throws E2dError `no_metadata_service`, and what `askJson` throws. */
+  /** Needs no token. Throws E2dError `no_metadata_service`, and what `requestJson` throws. */
   async ownDroplet(signal: AbortSignal): Promise<OwnDroplet> {
     const url = new URL("/metadata/v1.json", this.#config.metadataUrl ?? metadataUrlDefault);
-    const answer = await askMetadata(
-      // The reference shows the object, one page of it the object in a list.
+    const answer = await requestMetadata(
+      // The reference documents the object, and on one page the object in a list.
       { cloud: "DigitalOcean", url, schema: v.union([metadataSchema, v.tuple([metadataSchema])]) },
       this.#ports,
       signal,
@@ -71,7 +71,7 @@ export class DigitalOcean {
     return { id: own.droplet_id, tags: own.tags ?? [], privateAddress };
   }
 
-  /** All droplets with this tag. Needs a token that may read droplets and tags. Throws what `askJson` throws. */
+  /** All droplets with this tag. Needs a token that may read droplets and tags. Throws what `requestJson` throws. */
   async droplets(tag: string, signal: AbortSignal): Promise<Droplet[]> {
     const { token, apiUrl = "https://api.digitalocean.com" } = this.#config;
     const action = `list the droplets with the tag "${tag}"`;
@@ -80,7 +80,7 @@ export class DigitalOcean {
       async (page = 1) => {
         const url = new URL("/v2/droplets", apiUrl);
         url.search = `${new URLSearchParams({ tag_name: tag, per_page: `${pageSize}`, page: `${page}` })}`;
-        const { droplets, links } = await askJson(
+        const { droplets, links } = await requestJson(
           {
             action,
             url,
@@ -93,7 +93,7 @@ export class DigitalOcean {
           this.#ports,
           signal,
         );
-        // The page is counted here: the address an answer names is not one to send a token to.
+        // The page number is counted here: the token must not be sent to a URL from a response.
         return { items: droplets, next: links?.pages?.next === undefined ? undefined : page + 1 };
       },
     );

@@ -2,8 +2,8 @@ import { E2dError } from "../errors.ts";
 import type { Clock, Http } from "../ports.ts";
 import { withDeadline } from "./with_deadline.ts";
 
-export interface Question {
-  /** Continues «Cannot …»: `list the pods`. */
+export interface HttpRequest {
+  /** The verb and object after "Cannot": `list the pods`. */
   action: string;
   url: URL;
   method?: "GET" | "PUT" | "POST";
@@ -12,8 +12,8 @@ export interface Question {
   timeoutMs: number;
 }
 
-/** An answer of any status, its text whole. */
-export interface Answer {
+/** A complete response of any status. */
+export interface HttpAnswer {
   status: number;
   headers: Headers;
   text: string;
@@ -23,18 +23,19 @@ const answerBytesMax = 16 * 1024 * 1024;
 const detailLengthMax = 200;
 
 /**
- * One question over HTTP and its answer, bounded in time and size. Follows no redirect: it would carry the credential to
- * whoever it names. Throws E2dError `cloud_unreachable`, `cloud_untrusted`, `cloud_timeout` or `cloud_answer` (cut or
+ * One HTTP request and its response, bounded in time and size. Follows no redirect: it would send the credential to
+ * another server. Throws E2dError `cloud_unreachable`, `cloud_untrusted`, `cloud_timeout` or `cloud_answer` (truncated or
  * too long).
  */
 export async function exchange(
-  { action, url, method = "GET", headers = {}, body, timeoutMs }: Question,
+  { action, url, method = "GET", headers = {}, body, timeoutMs }: HttpRequest,
   { http, clock }: { http: Http; clock: Clock },
   signal: AbortSignal,
-): Promise<Answer> {
+): Promise<HttpAnswer> {
   const at = `${url.origin}${url.pathname}`;
-  const late = () => new E2dError("cloud_timeout", `Cannot ${action} at "${at}": no answer within ${timeoutMs} ms`);
-  return await withDeadline({ ms: timeoutMs, clock, signal, late }, async (limited) => {
+  const timeoutError = () =>
+    new E2dError("cloud_timeout", `Cannot ${action} at "${at}": no answer within ${timeoutMs} ms`);
+  return await withDeadline({ ms: timeoutMs, clock, signal, timeoutError }, async (limited) => {
     let response: Response;
     try {
       response = await http(url, { method, headers, body: body ?? null, redirect: "manual", signal: limited });
@@ -61,22 +62,22 @@ async function readText(response: Response, action: string, signal: AbortSignal)
     }
   } catch {
     signal.throwIfAborted();
-    throw new E2dError("cloud_answer", `Cannot ${action}: the connection broke within the answer`);
+    throw new E2dError("cloud_answer", `Cannot ${action}: the connection broke during the response`);
   }
   if (bytes > answerBytesMax) {
-    throw new E2dError("cloud_answer", `Cannot ${action}: the answer is longer than ${answerBytesMax} bytes`);
+    throw new E2dError("cloud_answer", `Cannot ${action}: the response is longer than ${answerBytesMax} bytes`);
   }
   return text + decoder.decode();
 }
 
-/** What a failed `fetch` means: `cloud_untrusted` for a certificate nobody known has signed, else `cloud_unreachable`. */
+/** The error of a failed `fetch`: `cloud_untrusted` for a certificate of an unknown authority, else `cloud_unreachable`. */
 export function connectionError(cannot: string, cause: unknown): E2dError {
   const text = cause instanceof Error ? cause.message : String(cause);
-  // The system's words, without what a library puts around them.
+  // The operating system's message without the prefixes of libraries.
   const last = text.split(": ").at(-1)!.replace(/ \(os error \d+\)$/, "").slice(0, detailLengthMax);
   if (/certificate/i.test(text)) {
-    return new E2dError("cloud_untrusted", `${cannot}: the certificate it shows is not trusted (${last})`, {
-      hint: "check who answers there, and that its authority is one this machine trusts",
+    return new E2dError("cloud_untrusted", `${cannot}: the server certificate is not trusted (${last})`, {
+      hint: "check which server answers at this address, and that this machine trusts its authority",
     });
   }
   const state = last.charAt(0).toLowerCase() + last.slice(1);
@@ -85,8 +86,8 @@ export function connectionError(cannot: string, cause: unknown): E2dError {
   });
 }
 
-/** What an answer says, on one line: masks secrets first and shortens then, since half a secret is one, too. */
-export function shownDetail(text: string, secrets: readonly (string | undefined)[] = []): string {
+/** The text of a response on one line. Masks secrets before it shortens: a part of a secret must not appear either. */
+export function errorDetail(text: string, secrets: readonly (string | undefined)[] = []): string {
   let plain = text;
   for (const secret of secrets) if (secret) plain = plain.replaceAll(secret, "…");
   // deno-lint-ignore no-control-regex

@@ -1,8 +1,8 @@
-/** Google Compute Engine, as far as discovery asks: instances by label, under the machine's own service account. */
+/** The part of the Compute Engine API that discovery uses: instances by label, with the machine's service account. */
 import * as v from "valibot";
 import { isE2dError } from "../errors.ts";
-import { askJson, type CloudPorts } from "./ask_json.ts";
-import { askMetadata, metadataUrlDefault } from "./ask_metadata.ts";
+import { type CloudPorts, requestJson } from "./request_json.ts";
+import { metadataUrlDefault, requestMetadata } from "./request_metadata.ts";
 import { CachedToken } from "./cached_token.ts";
 import { allPages } from "./pages.ts";
 
@@ -45,16 +45,16 @@ export class Gce {
     this.#token = new CachedToken(ports.clock, async (signal) => {
       const path = "instance/service-accounts/default/token";
       const answer = await this.#metadata(path, tokenSchema, signal, JSON.parse);
-      return { token: answer.access_token, lifeMs: answer.expires_in * 1000 };
+      return { token: answer.access_token, lifetimeMs: answer.expires_in * 1000 };
     });
   }
 
-  /** The address in the first network, as the metadata service gives it. */
+  /** The address in the first network, from the metadata service. */
   async ownPrivateAddress(signal: AbortSignal): Promise<string | undefined> {
     return await this.#metadata("instance/network-interfaces/0/ip", v.pipe(v.string(), v.trim()), signal);
   }
 
-  /** Labels of the instance this runs on; the metadata service does not have them. */
+  /** Labels of this instance, from the API: the metadata service does not have them. */
   async ownLabels(signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
     const [project, zone, name] = await Promise.all([
       this.#project(signal),
@@ -68,17 +68,17 @@ export class Gce {
     ]);
     const path = `/compute/v1/projects/${project}/zones/${zone}/instances/${name}`;
     const permission = "compute.instances.get";
-    return (await this.#ask(`look at the instance "${name}"`, path, {}, instanceSchema, permission, signal)).labels;
+    return (await this.#request(`read the instance "${name}"`, path, {}, instanceSchema, permission, signal)).labels;
   }
 
-  /** All instances of the project with all these labels, in any zone. Throws what `askJson` throws. */
+  /** All instances of the project with all these labels, in any zone. Throws what `requestJson` throws. */
   async instances(labels: readonly { key: string; value: string }[], signal: AbortSignal): Promise<GceInstance[]> {
     const filter = labels.map(({ key, value }) => `(labels.${key} = "${value}")`).join(" ");
     const path = `/compute/v1/projects/${await this.#project(signal)}/aggregated/instances`;
     const action = "list the instances of the project";
     const found = await allPages<v.InferOutput<typeof instanceSchema>, string>(action, async (page) => {
       const query = { filter, maxResults: `${pageSize}`, ...page === undefined ? {} : { pageToken: page } };
-      const { items, nextPageToken } = await this.#ask(
+      const { items, nextPageToken } = await this.#request(
         action,
         path,
         query,
@@ -88,7 +88,7 @@ export class Gce {
       );
       return { items: Object.values(items).flatMap(({ instances }) => instances), next: nextPageToken || undefined };
     });
-    // The filter language leaves open whether an empty value matches a label that is not there.
+    // The filter language does not define whether an empty value matches an absent label.
     const matching = found.filter((one) => labels.every(({ key, value }) => one.labels[key] === value));
     return matching.map(({ name, status, labels, networkInterfaces }) => ({
       name,
@@ -110,10 +110,10 @@ export class Gce {
   ) {
     const url = new URL(`/computeMetadata/v1/${path}`, this.#config.metadataUrl ?? metadataUrlDefault);
     const headers = { "metadata-flavor": "Google" };
-    return askMetadata({ cloud: "Google Compute Engine", url, headers, schema, parse }, this.#ports, signal);
+    return requestMetadata({ cloud: "Google Compute Engine", url, headers, schema, parse }, this.#ports, signal);
   }
 
-  async #ask<Schema extends v.GenericSchema>(
+  async #request<Schema extends v.GenericSchema>(
     action: string,
     path: string,
     query: Record<string, string>,
@@ -134,9 +134,9 @@ export class Gce {
       secrets: [token],
     };
     try {
-      return await askJson(question, this.#ports, signal);
+      return await requestJson(question, this.#ports, signal);
     } catch (error) {
-      if (isE2dError(error, "cloud_unauthorized")) this.#token.forget();
+      if (isE2dError(error, "cloud_unauthorized")) this.#token.invalidate();
       throw error;
     }
   }

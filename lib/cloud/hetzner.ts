@@ -1,7 +1,7 @@
-/** Hetzner Cloud, as far as discovery asks: servers by label, and the server this node runs on. */
+/** The part of the Hetzner Cloud API that discovery uses: servers by label, and the server that this node runs on. */
 import * as v from "valibot";
-import { askJson, type CloudPorts } from "./ask_json.ts";
-import { askMetadata, metadataUrlDefault } from "./ask_metadata.ts";
+import { type CloudPorts, requestJson } from "./request_json.ts";
+import { metadataUrlDefault, requestMetadata } from "./request_metadata.ts";
 import { allPages } from "./pages.ts";
 
 export interface HetznerConfig {
@@ -18,7 +18,7 @@ export interface HetznerServer {
   privateNets: readonly { network: number; address: string }[];
 }
 
-/** The most a page can have. */
+/** The maximum of the API. */
 const pageSize = 50;
 
 const serverSchema = v.object({
@@ -41,31 +41,31 @@ export class Hetzner {
     this.#ports = ports;
   }
 
-  /** Number of the server this runs on. Needs no token. Throws `no_metadata_service`, and what `askJson` throws. */
+  /** The id of this server. Needs no token. Throws E2dError `no_metadata_service`, and what `requestJson` throws. */
   async ownId(signal: AbortSignal): Promise<number> {
     const schema = v.pipe(v.string(), v.trim(), v.regex(/^\d{1,15}$/), v.transform(Number));
     return await this.#metadata("instance-id", schema, signal);
   }
 
-  /** The address in the first private network; undefined outside of any. */
+  /** The address in the first private network; undefined without a private network. */
   async ownPrivateAddress(signal: AbortSignal): Promise<string | undefined> {
     const text = await this.#metadata("private-networks", v.string(), signal);
-    // A list in YAML, one map for each network: the one field asked for is on a line of its own.
+    // A YAML list with one map per network: the field `ip` is on a line of its own.
     return /^\s*(?:-\s+)?ip:\s*["']?([0-9a-fA-F.:]+)["']?\s*$/m.exec(text)?.[1];
   }
 
   async server(id: number, signal: AbortSignal): Promise<HetznerServer> {
     const schema = v.object({ server: serverSchema });
-    return serverOf((await this.#ask(`look at the server ${id}`, `/v1/servers/${id}`, {}, schema, signal)).server);
+    return serverOf((await this.#request(`read the server ${id}`, `/v1/servers/${id}`, {}, schema, signal)).server);
   }
 
-  /** All servers with all these labels. Throws what `askJson` throws. */
+  /** All servers with all these labels. Throws what `requestJson` throws. */
   async servers(labels: readonly { key: string; value: string }[], signal: AbortSignal): Promise<HetznerServer[]> {
     const selector = labels.map(({ key, value }) => `${key}==${value}`).join(",");
     const action = `list the servers with the labels "${selector}"`;
     const found = await allPages<v.InferOutput<typeof serverSchema>, number>(action, async (page = 1) => {
       const query = { label_selector: selector, per_page: `${pageSize}`, page: `${page}` };
-      const { servers, meta } = await this.#ask(action, "/v1/servers", query, pageSchema, signal);
+      const { servers, meta } = await this.#request(action, "/v1/servers", query, pageSchema, signal);
       return { items: servers, next: meta.pagination.next_page ?? undefined };
     });
     return found.map(serverOf);
@@ -73,10 +73,10 @@ export class Hetzner {
 
   #metadata<Schema extends v.GenericSchema>(path: string, schema: Schema, signal: AbortSignal) {
     const url = new URL(`/hetzner/v1/metadata/${path}`, this.#config.metadataUrl ?? metadataUrlDefault);
-    return askMetadata({ cloud: "Hetzner", url, schema, parse: (text) => text }, this.#ports, signal);
+    return requestMetadata({ cloud: "Hetzner", url, schema, parse: (text) => text }, this.#ports, signal);
   }
 
-  #ask<Schema extends v.GenericSchema>(
+  #request<Schema extends v.GenericSchema>(
     action: string,
     path: string,
     query: Record<string, string>,
@@ -86,7 +86,7 @@ export class Hetzner {
     const { token, apiUrl = "https://api.hetzner.cloud" } = this.#config;
     const url = new URL(path, apiUrl);
     url.search = `${new URLSearchParams(query)}`;
-    return askJson(
+    return requestJson(
       {
         action,
         url,

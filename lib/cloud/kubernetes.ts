@@ -1,12 +1,11 @@
 /**
- * The API of the Kubernetes cluster this pod runs in, as far as discovery asks: pods by label, at once and as they change,
- * under the pod's service account. Its token, its namespace and the cluster's authority are read anew for each question,
- * since all of them are replaced while a pod lives.
+ * The part of the Kubernetes API that discovery uses: lists and watches pods by label, with the pod's service account.
+ * The token, the namespace and the cluster's CA are read again for each request, because they change while a pod runs.
  */
 import * as v from "valibot";
 import { E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Files, Http, Random } from "../ports.ts";
-import { type Answer, connectionError, exchange, shownDetail } from "./exchange.ts";
+import { connectionError, errorDetail, exchange, type HttpAnswer } from "./exchange.ts";
 import { linesOf } from "./lines_of.ts";
 import { allPages } from "./pages.ts";
 import { ThrottledError } from "./throttled_error.ts";
@@ -18,7 +17,7 @@ export interface KubernetesPorts {
   readonly random: Random;
   readonly files: Pick<Files, "readText">;
   readonly http: Http;
-  /** Missing: the cluster's authority has to be one of the system's. */
+  /** Creates a client that trusts these CAs (PEM). Absent: `http` is used, which trusts the system's CAs only. */
   readonly trustingHttp?: ((authorities: readonly string[]) => { http: Http; close(): void }) | undefined;
   readonly environment: (name: string) => string | undefined;
 }
@@ -26,14 +25,14 @@ export interface KubernetesPorts {
 export interface Pod {
   name: string;
   labels: Readonly<Record<string, string>>;
-  /** It has an address and neither has ended nor is about to. */
+  /** It has an address, has not ended and is not being deleted. */
   alive: boolean;
   address: string | undefined;
 }
 
 export interface PodList {
   pods: readonly Pod[];
-  /** Where `watch` goes on from. */
+  /** The resource version at which `watch` continues. */
   version: string;
 }
 
@@ -41,13 +40,13 @@ export type PodEvent =
   | { kind: "present"; pod: Pod; version: string }
   | { kind: "gone"; name: string; version: string }
   | { kind: "bookmark"; version: string }
-  /** What comes after the version asked for is no longer kept: list anew. */
+  /** The requested version is no longer available (410): list again. */
   | { kind: "too-old" };
 
 const accountPath = "/var/run/secrets/kubernetes.io/serviceaccount";
 const timeoutMs = 10_000;
 const pageSize = 100;
-/** The server ends a watch after so long, which is no fault; e2d does a little later, should the server be gone. */
+/** The server ends a watch after `watchS`, which is not an error; e2d ends it after `watchMaxMs` if the server does not. */
 const watchS = 240;
 const watchMaxMs = 270_000;
 const eventBytesMax = 4 * 1024 * 1024;
@@ -85,32 +84,32 @@ export class Kubernetes {
   readonly #origin: string;
   readonly #ports: KubernetesPorts;
 
-  /** Throws E2dError `k8s_outside` when this is no pod and no `apiUrl` is given. */
+  /** Throws E2dError `k8s_outside` outside of a pod, unless `apiUrl` is given. */
   constructor({ apiUrl }: { apiUrl?: string | undefined }, ports: KubernetesPorts) {
     this.#ports = ports;
     this.#origin = apiUrl ?? inClusterOrigin(ports.environment);
   }
 
-  /** The pod this runs in. Throws what `list` throws, and E2dError `cloud_not_found`. */
+  /** This pod. Throws what `list` throws, and E2dError `cloud_not_found`. */
   async ownPod(signal: AbortSignal): Promise<Pod> {
     const name = this.#ports.environment("POD_NAME") || this.#ports.environment("HOSTNAME");
     if (!name) {
-      throw new E2dError("k8s_outside", "Cannot find the own pod: neither POD_NAME nor HOSTNAME is set");
+      throw new E2dError("k8s_outside", "Cannot find this pod: neither POD_NAME nor HOSTNAME is set");
     }
-    return await this.#within(async (access) => {
+    return await this.#withAccess(async (access) => {
       const path = `/${encodeURIComponent(name)}`;
-      return podOf(await this.#ask({ verb: "get", path, query: {}, schema: podSchema }, access, signal));
+      return podOf(await this.#request({ verb: "get", path, query: {}, schema: podSchema }, access, signal));
     });
   }
 
   /**
-   * All pods of the own namespace with these labels. Throws E2dError `cloud_forbidden` (names verb and resource),
+   * All pods of this pod's namespace with these labels. Throws E2dError `cloud_forbidden` (names verb and resource),
    * `cloud_unauthorized`, `cloud_throttled`, `cloud_failed`, `cloud_refused`, `k8s_account` when the service account is
    * not mounted, and what `exchange` throws.
    */
   async list(labels: readonly { key: string; value: string }[], signal: AbortSignal): Promise<PodList> {
-    return await this.#within(async (access) => {
-      // The pages of one list are of one moment; who asks too slowly is told that it is over (410), and begins anew.
+    return await this.#withAccess(async (access) => {
+      // All pages of a list show one resource version, which expires (410): then the list starts again.
       for (let again = 2;; again--) {
         try {
           return await this.#listOnce(selectorOf(labels), access, signal);
@@ -122,8 +121,8 @@ export class Kubernetes {
   }
 
   /**
-   * What happens to these pods after `version`; ends when the server ends the watch or the connection breaks. Throws as
-   * `list` does when the watch does not begin, and E2dError `cloud_answer` for what is no event.
+   * Changes of these pods after `version`; ends when the server ends the watch or the connection breaks. Throws as `list`
+   * does when the watch does not start, and E2dError `cloud_answer` for an invalid event.
    */
   async *watch(
     labels: readonly { key: string; value: string }[],
@@ -150,7 +149,7 @@ export class Kubernetes {
         yield this.#eventOf(line.value);
       }
     } finally {
-      // Frees the connection of a response nobody reads to its end, and the timer.
+      // Frees the connection of a response that is not read to its end, and the timer.
       over.abort();
       access.close();
     }
@@ -160,7 +159,7 @@ export class Kubernetes {
     let version = "";
     const pods = await allPages<Pod, string>("list the pods", async (page) => {
       const query = { labelSelector, limit: `${pageSize}`, ...page === undefined ? {} : { continue: page } };
-      const { metadata, items } = await this.#ask({ verb: "list", query, schema: listSchema }, access, signal);
+      const { metadata, items } = await this.#request({ verb: "list", query, schema: listSchema }, access, signal);
       version = metadata.resourceVersion;
       return { items: items.map(podOf), next: metadata.continue || undefined };
     });
@@ -181,9 +180,9 @@ export class Kubernetes {
       resourceVersion,
     };
     const url = this.#url(access, "", query);
-    const late = () => new E2dError("cloud_timeout", `Cannot watch the pods at "${url.origin}": no answer`);
-    const deadline = { ms: timeoutMs, clock: this.#ports.clock, signal, late };
-    // The deadline is for the head of the answer: the body has its own.
+    const timeoutError = () => new E2dError("cloud_timeout", `Cannot watch the pods at "${url.origin}": no answer`);
+    const deadline = { ms: timeoutMs, clock: this.#ports.clock, signal, timeoutError };
+    // This deadline covers the head of the response; the body has its own.
     const response = await withDeadline(deadline, async () => {
       try {
         return await access.http(url, { headers: headersOf(access), redirect: "manual", signal });
@@ -194,12 +193,14 @@ export class Kubernetes {
     });
     if (response.status === 200) return response;
     const text = await response.text().catch(() => "");
-    throw this.#refused("watch", { status: response.status, headers: response.headers, text }, access);
+    throw this.#errorOf("watch", { status: response.status, headers: response.headers, text }, access);
   }
 
   #eventOf(line: string): PodEvent {
     const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), eventSchema), line);
-    if (!parsed.success) throw new E2dError("cloud_answer", "Cannot watch the pods: an event is cut or garbled");
+    if (!parsed.success) {
+      throw new E2dError("cloud_answer", "Cannot watch the pods: an event is truncated or malformed");
+    }
     const event = parsed.output;
     switch (event.type) {
       case "ADDED":
@@ -213,13 +214,13 @@ export class Kubernetes {
         return { kind: "bookmark", version: event.object.metadata.resourceVersion };
       case "ERROR":
         if (event.object.code === 410) return { kind: "too-old" };
-        throw new E2dError("cloud_failed", `Cannot watch the pods: ${shownDetail(event.object.message)}`);
+        throw new E2dError("cloud_failed", `Cannot watch the pods: ${errorDetail(event.object.message)}`);
       default:
         return event satisfies never;
     }
   }
 
-  async #ask<Schema extends v.GenericSchema>(
+  async #request<Schema extends v.GenericSchema>(
     { verb, path = "", query, schema }: {
       verb: "get" | "list";
       path?: string;
@@ -234,16 +235,20 @@ export class Kubernetes {
     const ports = { http: access.http, clock: this.#ports.clock };
     return await withRetries({ ...this.#ports, signal }, async () => {
       const answer = await exchange({ action, url, headers: headersOf(access), timeoutMs }, ports, signal);
-      if (answer.status !== 200) throw this.#refused(verb, answer, access);
+      if (answer.status !== 200) throw this.#errorOf(verb, answer, access);
       const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), answer.text);
       if (parsed.success) return parsed.output;
-      throw new E2dError("cloud_answer", `Cannot ${action}: the answer of "${url.origin}" is cut or garbled`);
+      throw new E2dError("cloud_answer", `Cannot ${action}: the response of "${url.origin}" is truncated or malformed`);
     });
   }
 
-  #refused(verb: "get" | "list" | "watch", { status, headers, text }: Answer, { token, namespace }: Access): E2dError {
+  #errorOf(
+    verb: "get" | "list" | "watch",
+    { status, headers, text }: HttpAnswer,
+    { token, namespace }: Access,
+  ): E2dError {
     const parsed = v.safeParse(statusSchema, text);
-    const detail = parsed.success ? shownDetail(parsed.output.message, [token]) : "";
+    const detail = parsed.success ? errorDetail(parsed.output.message, [token]) : "";
     const cannot = `Cannot ${verb} the pods of the namespace "${namespace}"`;
     const suffix = detail === "" ? "" : `: ${detail}`;
     switch (status) {
@@ -252,7 +257,7 @@ export class Kubernetes {
           "cloud_unauthorized",
           `${cannot}: the token of the service account is refused (401)${suffix}`,
           {
-            hint: "check that the service account still exists, and the clock of the node",
+            hint: "check that the service account exists, and that the clock of the node is right",
           },
         );
       case 403:
@@ -262,20 +267,20 @@ export class Kubernetes {
           { hint: `allow "${verb}" on "pods" in a Role of "${namespace}", and bind it to the pod's service account` },
         );
       case 404:
-        return new E2dError("cloud_not_found", `${cannot}: there is no such thing (404)${suffix}`);
+        return new E2dError("cloud_not_found", `${cannot}: the resource does not exist (404)${suffix}`);
       case 410:
-        return new E2dError("k8s_too_old", `${cannot}: the moment of the list is over (410)${suffix}`);
+        return new E2dError("k8s_too_old", `${cannot}: the resource version has expired (410)${suffix}`);
       case 429: {
         const seconds = Number(headers.get("retry-after") ?? NaN);
         return new ThrottledError(
-          `${cannot}: there were too many questions (429)${suffix}`,
+          `${cannot}: the API server throttles requests (429)${suffix}`,
           seconds >= 0 ? seconds * 1000 : undefined,
         );
       }
       default:
         return status >= 500
-          ? new E2dError("cloud_failed", `${cannot}: the API server fails (${status})${suffix}`)
-          : new E2dError("cloud_refused", `${cannot}: the answer is ${status}${suffix}`);
+          ? new E2dError("cloud_failed", `${cannot}: the API server reports an internal error (${status})${suffix}`)
+          : new E2dError("cloud_refused", `${cannot}: the response status is ${status}${suffix}`);
     }
   }
 
@@ -285,7 +290,7 @@ export class Kubernetes {
     return url;
   }
 
-  async #within<T>(work: (access: Access) => Promise<T>): Promise<T> {
+  async #withAccess<T>(work: (access: Access) => Promise<T>): Promise<T> {
     const access = await this.#access();
     try {
       return await work(access);
@@ -299,13 +304,13 @@ export class Kubernetes {
     const read = async (name: string) => {
       const text = (await files.readText(`${accountPath}/${name}`))?.trim();
       if (text) return text;
-      throw new E2dError("k8s_account", `Cannot read "${accountPath}/${name}": it is not there`, {
-        hint: "give the pod a service account and leave automountServiceAccountToken on",
+      throw new E2dError("k8s_account", `Cannot read "${accountPath}/${name}": the file does not exist`, {
+        hint: "set serviceAccountName in the pod, and do not disable automountServiceAccountToken",
       });
     };
     const [token, namespace, authority] = [await read("token"), await read("namespace"), await read("ca.crt")];
     if (!/^[\x21-\x7e]+$/.test(token)) {
-      throw new E2dError("k8s_account", `Cannot use "${accountPath}/token": it is no token`);
+      throw new E2dError("k8s_account", `Cannot use "${accountPath}/token": it is not a token`);
     }
     return { token, namespace, ...trustingHttp?.([authority]) ?? { http, close() {} } };
   }
@@ -317,7 +322,7 @@ function inClusterOrigin(environment: KubernetesPorts["environment"]): string {
   const url = host ? URL.parse(`https://${host.includes(":") ? `[${host}]` : host}:${port}`) : null;
   if (url !== null) return url.origin;
   throw new E2dError("k8s_outside", "Cannot find the Kubernetes API: KUBERNETES_SERVICE_HOST is not set", {
-    hint: "run e2d in a pod, or choose another method of discovery",
+    hint: "run e2d in a pod, or choose another method with --peer-discovery",
   });
 }
 

@@ -1,8 +1,8 @@
 import { E2dError } from "../errors.ts";
 
 /**
- * Lines of a body as they come; a last one without its end is left out, for it may be cut. Throws E2dError `cloud_answer`
- * for one longer than `bytesMax`, and what the body throws.
+ * The lines of a body as they arrive, without a last line that has no line feed: it may be truncated. Throws E2dError
+ * `cloud_answer` for a line longer than `bytesMax`, and the errors of the body. `what` names the line in the error.
  */
 export async function* linesOf(
   body: ReadableStream<Uint8Array<ArrayBuffer>> | null,
@@ -11,7 +11,7 @@ export async function* linesOf(
   const decoder = new TextDecoder();
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let bytes = 0;
-  const keep = (part: Uint8Array<ArrayBuffer>) => {
+  const append = (part: Uint8Array<ArrayBuffer>) => {
     bytes += part.length;
     if (bytes > bytesMax) {
       throw new E2dError("cloud_answer", `Cannot read ${what}: it is longer than ${bytesMax} bytes`);
@@ -21,13 +21,13 @@ export async function* linesOf(
   for await (const chunk of body ?? []) {
     let from = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
-      keep(chunk.subarray(from, end));
+      append(chunk.subarray(from, end));
       from = end + 1;
       const line = parts.map((part) => decoder.decode(part, { stream: true })).join("") + decoder.decode();
       parts.length = 0;
       bytes = 0;
       if (line.trim() !== "") yield line;
     }
-    keep(chunk.subarray(from));
+    append(chunk.subarray(from));
   }
 }

@@ -1,11 +1,11 @@
 import { E2dError } from "../errors.ts";
 
-/** With the page sizes asked for, far more instances than any cluster's tag will ever match. */
+/** With the requested page sizes this is far more than the instances of any cluster. */
 const pagesMax = 1000;
 
 /**
- * All items of a list that is given in pages. `ask` gets undefined for the first page, then what the page before named.
- * Throws E2dError `cloud_answer` when a page names itself or one that was already asked for.
+ * All items of a paged list. `ask` gets undefined for the first page, then the `next` of the previous page. Throws
+ * E2dError `cloud_answer` when a page names itself or an earlier page as the next one.
  */
 export async function allPages<Item, Next extends string | number>(
   action: string,
@@ -20,7 +20,7 @@ export async function allPages<Item, Next extends string | number>(
     for (const item of answer.items) items.push(item);
     page = answer.next;
     if (page !== undefined && (asked.has(page) || asked.size >= pagesMax)) {
-      throw new E2dError("cloud_answer", `Cannot ${action}: the pages of the answer do not end`);
+      throw new E2dError("cloud_answer", `Cannot ${action}: the pages of the response do not end`);
     }
     if (page !== undefined) asked.add(page);
   } while (page !== undefined);

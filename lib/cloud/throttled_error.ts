@@ -1,12 +1,12 @@
 import { E2dError } from "../errors.ts";
 
-/** A cloud asks for fewer questions: code `cloud_throttled`. */
+/** The cloud throttles requests: code `cloud_throttled`. */
 export class ThrottledError extends E2dError {
-  /** How long it asks to be left alone; undefined: it does not say. */
+  /** The requested pause (Retry-After); undefined: the response has none. */
   readonly retryAfterMs: number | undefined;
 
   constructor(message: string, retryAfterMs: number | undefined) {
-    super("cloud_throttled", message, { hint: "nothing to do: it is asked again later, and less often" });
+    super("cloud_throttled", message, { hint: "no action is needed: e2d tries again later and less often" });
     this.retryAfterMs = retryAfterMs;
   }
 }

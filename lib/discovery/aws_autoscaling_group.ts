@@ -1,11 +1,11 @@
-import { AwsEc2 } from "../cloud/aws_ec2.ts";
+import { AwsEc2 } from "../cloud/aws/ec2.ts";
 import { awsConfigOf } from "./aws_config.ts";
 import { InstancePeers } from "./instance_peers.ts";
 import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.ts";
 
 /**
- * Instances in service in the Auto Scaling group of this one. Throws E2dError `aws_credentials` or `aws_endpoint` for a
- * configuration that cannot be meant.
+ * Instances in service in the Auto Scaling group of this instance. Throws E2dError `aws_credentials` or `aws_endpoint`
+ * for an invalid configuration.
  */
 export function awsAutoscalingGroup(config: DiscoveryConfig, ports: DiscoveryPorts): DiscoveryMethod {
   const name = "aws-autoscaling-group";
@@ -16,7 +16,7 @@ export function awsAutoscalingGroup(config: DiscoveryConfig, ports: DiscoveryPor
     async peers(signal) {
       const ids = await cloud.groupInService(await cloud.ownInstance(signal), signal);
       const instances = await cloud.runningInstancesOf(ids, signal);
-      return peers.of(
+      return peers.fromInstances(
         instances.map(({ id, privateAddress }) => ({ name: id, running: true, address: privateAddress })),
       );
     },

@@ -1,7 +1,7 @@
-import type { AwsConfig } from "../cloud/aws_ec2.ts";
+import type { AwsConfig } from "../cloud/aws/ec2.ts";
 import type { DiscoveryConfig } from "./method.ts";
 
-/** What the AWS methods take from the command line. */
+/** The part of the configuration that the AWS methods use. */
 export function awsConfigOf(config: DiscoveryConfig): AwsConfig {
   return {
     accessKey: config.awsAccessKey,

@@ -3,7 +3,7 @@ import { InstancePeers, tagsOrOwn } from "./instance_peers.ts";
 import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.ts";
 import type { Tag } from "./spec.ts";
 
-/** Machines of the own resource group with all these tags, or all of the own ones. */
+/** Machines of this machine's resource group with all these tags; without tags: with all tags of this machine. */
 export function azureTags(tags: readonly Tag[], config: DiscoveryConfig, ports: DiscoveryPorts): DiscoveryMethod {
   const cloud = new Azure({ ...config.endpoints }, ports);
   const name = "azure-tags";
@@ -14,7 +14,7 @@ export function azureTags(tags: readonly Tag[], config: DiscoveryConfig, ports: 
       const own = await cloud.ownMachine(signal);
       const wanted = await tagsOrOwn(name, tags, () => Promise.resolve(own.tags), ["hidden-"]);
       const machines = await cloud.machines(own, wanted, signal);
-      return peers.of(machines.map(({ id, power, privateAddress }) => ({
+      return peers.fromInstances(machines.map(({ id, power, privateAddress }) => ({
         name: id.split("/").at(-1)!,
         running: power === undefined || power === "running" || power === "starting",
         address: privateAddress,

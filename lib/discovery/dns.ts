@@ -7,8 +7,8 @@ const lookupsMax = 16;
 const targetsMax = 1_000;
 
 /**
- * SRV records under `_e2d._tcp.NAME`, with the port of the record; where there are none, A and AAAA of NAME. A name that
- * does not exist is nobody; a server that does not answer is an error.
+ * SRV records of `_e2d._tcp.NAME`, with the port of the record; without any, A and AAAA records of NAME. A name that does
+ * not exist means no peers; a name server that does not answer is an error.
  */
 export function dnsName(name: string, ports: Pick<DiscoveryPorts, "resolver" | "log">): DiscoveryMethod {
   const { resolver, log } = ports;
@@ -23,13 +23,13 @@ export function dnsName(name: string, ports: Pick<DiscoveryPorts, "resolver" | "
         targets.slice(at, at + lookupsMax).map(async ({ host, port }) => {
           const addresses = await resolver.addresses(`${host}.`, signal);
           if (addresses === undefined) without.push(host);
-          for (const address of oneFamily(addresses ?? [])) peers.push({ host: address, port });
+          for (const address of oneAddressFamily(addresses ?? [])) peers.push({ host: address, port });
         }),
       );
     }
     const text = without.sort().join();
     if (text !== unresolved && text !== "") {
-      log.warn("Targets of SRV records have no address", { name, targets: without });
+      log.warn("Discovery ignores SRV records whose targets have no address", { name, targets: without });
     }
     unresolved = text;
     return peers;
@@ -40,30 +40,30 @@ export function dnsName(name: string, ports: Pick<DiscoveryPorts, "resolver" | "
     async peers(signal) {
       signal.throwIfAborted();
       const records = await resolver.services(`_e2d._tcp.${name}`, signal);
-      // RFC 2782: a record whose target is the root says that the service is not there.
+      // RFC 2782: a record with the root as its target means that the service does not exist.
       const targets = records?.filter(({ host, port }) => host !== "" && port > 0);
       if (targets !== undefined && targets.length > targetsMax) {
         throw new E2dError(
           "discovery_too_many",
-          `Cannot use the SRV records of "${name}": there are ${targets.length}`,
+          `Cannot use the SRV records of "${name}": there are ${targets.length}, the limit is ${targetsMax}`,
         );
       }
       if (targets !== undefined) return await addressesOf(targets, signal);
       const addresses = await resolver.addresses(name, signal);
       if (addresses === undefined && !missing) {
-        log.warn("The name has neither SRV records nor addresses", { srv: `_e2d._tcp.${name}`, name });
+        log.warn("Discovery finds neither SRV records nor addresses", { srv: `_e2d._tcp.${name}`, name });
       }
       missing = addresses === undefined;
-      return oneFamily(addresses ?? []).map((host) => ({ host }));
+      return oneAddressFamily(addresses ?? []).map((host) => ({ host }));
     },
   };
 }
 
 /**
- * The IPv4 addresses where there are any, else the IPv6 ones: e2d listens on one of the families, and a node that is
- * known by two addresses would look like two, one of them silent, which holds a founding back.
+ * The IPv4 addresses, or the IPv6 addresses when there is no IPv4 address. e2d listens on one family: a node with two
+ * addresses would look like two nodes, one of them silent, which blocks the bootstrap.
  */
-function oneFamily(addresses: readonly string[]): readonly string[] {
+function oneAddressFamily(addresses: readonly string[]): readonly string[] {
   const usable = addresses.filter((address) => addressKind(address) !== "unusable");
   const four = usable.filter((address) => !address.includes(":"));
   return four.length > 0 ? four : usable;

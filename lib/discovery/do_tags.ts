@@ -3,7 +3,7 @@ import { parseToken } from "../cloud/token.ts";
 import { InstancePeers, tagsOrOwn } from "./instance_peers.ts";
 import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.ts";
 
-/** Droplets with any of these tags, or any of the own ones. Throws E2dError `cloud_token` when there is no token. */
+/** Droplets with any of these tags; without tags: with any tag of this droplet. Throws E2dError `cloud_token`. */
 export function doTags(tags: readonly string[], config: DiscoveryConfig, ports: DiscoveryPorts): DiscoveryMethod {
   const token = parseToken(config.digitalOceanToken, {
     cloud: "DigitalOcean",
@@ -18,9 +18,9 @@ export function doTags(tags: readonly string[], config: DiscoveryConfig, ports: 
       const own = async () => (await cloud.ownDroplet(signal)).tags.map((key) => ({ key }));
       const wanted = await tagsOrOwn(name, [...new Set(tags)].map((key) => ({ key })), own);
       const found = [];
-      // One after the other: a token may ask 250 times a minute, for all that use it.
+      // Sequentially: the limit of 250 requests a minute is shared by all users of a token.
       for (const { key } of wanted) found.push(...await cloud.droplets(key, signal));
-      return peers.of(found.map(({ id, status, privateAddress }) => ({
+      return peers.fromInstances(found.map(({ id, status, privateAddress }) => ({
         name: `${id}`,
         running: status === "active" || status === "new",
         address: privateAddress,

@@ -1,4 +1,4 @@
-import { AwsEc2 } from "../cloud/aws_ec2.ts";
+import { AwsEc2 } from "../cloud/aws/ec2.ts";
 import { E2dError } from "../errors.ts";
 import { awsConfigOf } from "./aws_config.ts";
 import { InstancePeers, tagsOrOwn } from "./instance_peers.ts";
@@ -6,9 +6,9 @@ import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.
 import type { Tag } from "./spec.ts";
 
 /**
- * Running instances with all these tags, or all of the own ones. In a value that is given, `*` and `?` stand for any
- * letters, as in the original: EC2 reads them so. Throws E2dError `aws_credentials` or `aws_endpoint` for a
- * configuration that cannot be meant.
+ * Running instances with all these tags; without tags: with all tags of this instance. In a given value `*` and `?` are
+ * wildcards of EC2, as in the Go original. Throws E2dError `aws_credentials` or `aws_endpoint` for an invalid
+ * configuration.
  */
 export function ec2Tags(tags: readonly Tag[], config: DiscoveryConfig, ports: DiscoveryPorts): DiscoveryMethod {
   const name = "ec2-tags";
@@ -21,13 +21,13 @@ export function ec2Tags(tags: readonly Tag[], config: DiscoveryConfig, ports: Di
     if (own === undefined) {
       throw new E2dError(
         "aws_no_instance",
-        `Cannot find the instance "${instanceId}" in "${region}": it is not there`,
+        `Cannot find the instance "${instanceId}" in "${region}": EC2 does not list it`,
         {
           hint: "check that the credentials belong to the account of the instance",
         },
       );
     }
-    // Here the letters mean themselves.
+    // The values of this instance's own tags are literal.
     return own.tags.map(({ key, value }) => ({ key, value: value.replace(/[\\*?]/g, "\\$&") }));
   }
 
@@ -37,7 +37,7 @@ export function ec2Tags(tags: readonly Tag[], config: DiscoveryConfig, ports: Di
       const wanted = await tagsOrOwn(name, tags, () => ownTags(signal), ["aws:"]);
       const filters = wanted.map(({ key, value }) => ({ name: `tag:${key}`, values: [value] }));
       const instances = await cloud.runningInstances(filters, signal);
-      return peers.of(
+      return peers.fromInstances(
         instances.map(({ id, privateAddress }) => ({ name: id, running: true, address: privateAddress })),
       );
     },

@@ -9,39 +9,42 @@ const stderrBytesMax = 64 * 1024;
 const stderrShownMax = 300;
 
 /**
- * The lines a command writes. It is given to `sh -c`, as it would be in a unit file or a crontab: quotes, pipes and
- * variables mean there what they mean everywhere. Exit code 0 and no lines: there are no peers.
+ * The lines that a command writes to standard output. The command runs with `sh -c`, so quotes, pipes and variables have
+ * their usual meaning. Exit code 0 without lines means no peers.
  */
 export function execCommand(command: string, ports: Pick<DiscoveryPorts, "clock" | "processes">): DiscoveryMethod {
   const failed = (state: string) =>
     new E2dError("discovery_exec", `Cannot find peers by "exec": the command ${state}`, {
-      hint: "run the command by hand as the user of e2d",
+      hint: "run the command in a shell as the user of e2d",
     });
-  let ownGroup: Promise<boolean> | undefined;
+  let groupSupported: Promise<boolean> | undefined;
   return {
     name: "exec",
     async peers(signal): Promise<readonly PeerAddress[]> {
       signal.throwIfAborted();
-      ownGroup ??= canLeadGroup(ports.processes);
-      const [program, ...args] = await ownGroup ? ["setsid", "sh", "-c", command] : ["sh", "-c", command];
+      groupSupported ??= canStartProcessGroup(ports.processes);
+      const [program, ...args] = await groupSupported ? ["setsid", "sh", "-c", command] : ["sh", "-c", command];
       const process = await ports.processes.start(program!, args, { dieWithParent: true });
-      const late = () => failed(`did not end within ${commandTimeoutMs} ms`);
+      const timeoutError = () => failed(`did not end within ${commandTimeoutMs} ms`);
       try {
-        return await withDeadline({ ms: commandTimeoutMs, clock: ports.clock, signal, late }, async (limited) => {
-          const [stdout, stderr, exit] = await Promise.all([
-            readBounded(process.stdout, peerListBytesMax, limited),
-            readBounded(process.stderr, stderrBytesMax, limited),
-            process.exited,
-          ]);
-          if (exit.code !== 0) {
-            throw failed(`ended with ${exit.signal ?? `exit code ${exit.code}`}${said(stderr.text)}`);
-          }
-          if (!stdout.whole) throw failed(`wrote more than ${peerListBytesMax} bytes`);
-          return parsePeerList(stdout.text, "the command");
-        });
+        return await withDeadline(
+          { ms: commandTimeoutMs, clock: ports.clock, signal, timeoutError },
+          async (limited) => {
+            const [stdout, stderr, exit] = await Promise.all([
+              readBounded(process.stdout, peerListBytesMax, limited),
+              readBounded(process.stderr, stderrBytesMax, limited),
+              process.exited,
+            ]);
+            if (exit.code !== 0) {
+              throw failed(`ended with ${exit.signal ?? `exit code ${exit.code}`}${stderrSuffix(stderr.text)}`);
+            }
+            if (!stdout.whole) throw failed(`wrote more than ${peerListBytesMax} bytes`);
+            return parsePeerList(stdout.text, "the command");
+          },
+        );
       } catch (error) {
-        // The shell alone would leave what it started, one more with each asking.
-        if (await ownGroup) ports.processes.kill(-process.pid, "SIGKILL");
+        // Killing the shell alone would leave its children running, more with each poll.
+        if (await groupSupported) ports.processes.kill(-process.pid, "SIGKILL");
         else process.kill("SIGKILL");
         throw error;
       }
@@ -49,8 +52,8 @@ export function execCommand(command: string, ports: Pick<DiscoveryPorts, "clock"
   };
 }
 
-/** True where setsid of util-linux or busybox makes the command a process group that can be ended as a whole. */
-async function canLeadGroup(processes: Processes): Promise<boolean> {
+/** True when setsid (util-linux or busybox) can start the command as a process group, which is killed as a whole. */
+async function canStartProcessGroup(processes: Processes): Promise<boolean> {
   try {
     const probe = await processes.start("setsid", ["true"]);
     const [exit] = await Promise.all([probe.exited, probe.stdout.cancel(), probe.stderr.cancel()]);
@@ -60,7 +63,7 @@ async function canLeadGroup(processes: Processes): Promise<boolean> {
   }
 }
 
-/** Reads to the end, so that the writer is never stopped, and keeps the first `bytesMax`. */
+/** Reads to the end, so that the writer never blocks, and keeps the first `bytesMax` bytes. */
 async function readBounded(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
   bytesMax: number,
@@ -68,7 +71,7 @@ async function readBounded(
 ): Promise<{ text: string; whole: boolean }> {
   const decoder = new TextDecoder();
   const reader = stream.getReader();
-  // A child of the command may hold the pipe open for ever.
+  // A child of the command may keep the pipe open without end.
   const cancel = () => void reader.cancel().catch(() => {});
   signal.addEventListener("abort", cancel, { once: true });
   let text = "";
@@ -84,7 +87,7 @@ async function readBounded(
   return { text, whole: bytes <= bytesMax };
 }
 
-function said(stderr: string): string {
+function stderrSuffix(stderr: string): string {
   // deno-lint-ignore no-control-regex
   const plain = stderr.replace(/[\x00-\x1f\x7f]+/g, " ").trim();
   if (plain === "") return "";

@@ -3,12 +3,12 @@ import type { DiscoveryMethod, DiscoveryPorts } from "./method.ts";
 import { parsePeerList, peerListBytesMax } from "./peer_list.ts";
 
 /**
- * How often the file is looked at. By its text and not by its time: in a mounted ConfigMap the file is a link that stays
- * the same while what it leads to is exchanged.
+ * Interval of reading the file. Changes are detected by the text, not by the modification time: in a mounted ConfigMap
+ * the file is a link whose target is replaced.
  */
-const lookEveryMs = 2_000;
+const pollIntervalMs = 2_000;
 
-/** The addresses in a file. A file that is missing or unreadable is an error, an empty one an empty list. */
+/** The addresses in a file. A missing or unreadable file is an error; an empty file means no peers. */
 export function peersFile(path: string, ports: Pick<DiscoveryPorts, "clock" | "files">): DiscoveryMethod {
   async function read(): Promise<string> {
     const info = await ports.files.info(path);
@@ -16,8 +16,8 @@ export function peersFile(path: string, ports: Pick<DiscoveryPorts, "clock" | "f
     const text = info === undefined || tooLong ? undefined : await ports.files.readText(path);
     if (text !== undefined && text.length <= peerListBytesMax) return text;
     if (info === undefined || !tooLong && text === undefined) {
-      throw new E2dError("discovery_file", `Cannot read the peers of "${path}": there is no such file`, {
-        hint: "write the file, an empty one where there are no peers yet",
+      throw new E2dError("discovery_file", `Cannot read the peers of "${path}": the file does not exist`, {
+        hint: "create the file; it may be empty while there are no peers",
       });
     }
     throw new E2dError(
@@ -37,7 +37,7 @@ export function peersFile(path: string, ports: Pick<DiscoveryPorts, "clock" | "f
         const text = await read();
         if (text !== before) yield parsePeerList(text, `"${path}"`);
         before = text;
-        await ports.clock.sleep(lookEveryMs, signal);
+        await ports.clock.sleep(pollIntervalMs, signal);
       }
     },
   };

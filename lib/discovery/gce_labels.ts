@@ -3,7 +3,7 @@ import { InstancePeers, tagsOrOwn } from "./instance_peers.ts";
 import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.ts";
 import type { Tag } from "./spec.ts";
 
-/** Instances of the own project with all these labels, or all of the own ones. */
+/** Instances of this project with all these labels; without labels: with all labels of this instance. */
 export function gceLabels(labels: readonly Tag[], config: DiscoveryConfig, ports: DiscoveryPorts): DiscoveryMethod {
   const cloud = new Gce({ ...config.endpoints }, ports);
   const name = "gce-labels";
@@ -13,7 +13,7 @@ export function gceLabels(labels: readonly Tag[], config: DiscoveryConfig, ports
     async peers(signal) {
       const own = async () => Object.entries(await cloud.ownLabels(signal)).map(([key, value]) => ({ key, value }));
       const instances = await cloud.instances(await tagsOrOwn(name, labels, own, ["goog-"]), signal);
-      return peers.of(instances.map(({ name, status, privateAddress }) => ({
+      return peers.fromInstances(instances.map(({ name, status, privateAddress }) => ({
         name,
         running: ["RUNNING", "STAGING", "PROVISIONING", "REPAIRING"].includes(status),
         address: privateAddress,

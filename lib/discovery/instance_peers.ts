@@ -1,4 +1,4 @@
-/** From the instances of a cloud to peers: those that run and have a private address; says who is left out. */
+/** Converts the instances of a cloud to peers: running ones with a private address. Logs the instances it leaves out. */
 import { E2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
 import { addressKind } from "./ip_address.ts";
@@ -20,17 +20,17 @@ export class InstancePeers {
     this.#log = log;
   }
 
-  of(instances: readonly Instance[]): PeerAddress[] {
+  fromInstances(instances: readonly Instance[]): PeerAddress[] {
     const running = instances.filter((instance) => instance.running);
     const isPeer = ({ address }: Instance) => address !== undefined && isUsable(address);
     const usable = running.filter(isPeer);
-    // An instance may be found by each of several tags.
+    // Several tags may find the same instance.
     const leftOut = [...new Set(running.filter((one) => !isPeer(one)).map(({ name }) => name))].sort();
     if (leftOut.join() !== this.#leftOut) {
       this.#leftOut = leftOut.join();
       if (leftOut.length > 0) {
         const fields = { method: this.#method, instances: leftOut.slice(0, 20), count: leftOut.length };
-        this.#log.warn("Instances without a private address are left out", fields);
+        this.#log.warn("Discovery ignores instances without a private address", fields);
       }
     }
     return [...new Set(usable.map(({ address }) => address!))].map((host) => ({ host }));
@@ -43,8 +43,8 @@ function isUsable(address: string): boolean {
 }
 
 /**
- * The tags to look for: those that were named, else the instance's own. Tags that a cloud sets by itself (`ignored` at
- * the beginning of their names) say nothing about the cluster. Throws E2dError `discovery_no_tags` when nothing is left.
+ * The tags to search for: the given ones, else this instance's own. Own tags whose names begin with one of `ignored` are
+ * set by the cloud and do not identify the cluster. Throws E2dError `discovery_no_tags` when no tag is left.
  */
 export async function tagsOrOwn<Tag extends { key: string }>(
   method: string,
@@ -55,7 +55,7 @@ export async function tagsOrOwn<Tag extends { key: string }>(
   if (given.length > 0) return given;
   const found = (await own()).filter(({ key }) => !ignored.some((start) => key.startsWith(start)));
   if (found.length > 0) return found;
-  // To look for no tag would find every machine of the account.
+  // A search without tags would find every machine of the account.
   throw new E2dError("discovery_no_tags", `Cannot find peers by "${method}": this instance has no tags`, {
     hint: `tag the instances of the cluster, or name the tags after "${method}:"`,
   });

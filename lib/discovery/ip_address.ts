@@ -1,7 +1,7 @@
-/** IP addresses as text, as far as discovery judges them. Pure. */
+/** Classifies textual IP addresses for discovery. Pure. */
 
 /** Four numbers, or undefined for anything but a dotted IPv4 address. */
-function fourOf(text: string): [number, number, number, number] | undefined {
+function parseIpv4(text: string): [number, number, number, number] | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
   const four = match?.slice(1).map(Number);
   return four !== undefined && four.every((part) => part <= 255) ? four as [number, number, number, number] : undefined;
@@ -10,11 +10,11 @@ function fourOf(text: string): [number, number, number, number] | undefined {
 export type AddressKind = "private" | "public" | "loopback" | "link-local" | "unusable";
 
 /**
- * What an address is good for; undefined for what is none. Private: RFC 1918, RFC 6598 (shared by carriers and by
+ * The kind of an address; undefined for text that is not an IP address. Private: RFC 1918, RFC 6598 (carrier-grade NAT,
  * overlay networks) and RFC 4193. Unusable: unspecified, multicast, reserved.
  */
 export function addressKind(text: string): AddressKind | undefined {
-  const four = fourOf(text);
+  const four = parseIpv4(text);
   if (four !== undefined) {
     const [a, b] = four;
     if (a === 127) return "loopback";

@@ -4,20 +4,20 @@ import { InstancePeers, tagsOrOwn } from "./instance_peers.ts";
 import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts, PeerAddress } from "./method.ts";
 import type { Tag } from "./spec.ts";
 
-/** Labels that controllers give to each pod or to each generation of pods: they tell the pods of one set apart. */
-const ofControllers = [
+/** Labels that controllers set on single pods or on generations of pods: they differ between the pods of one set. */
+const controllerLabels = [
   "apps.kubernetes.io/",
   "batch.kubernetes.io/",
   "statefulset.kubernetes.io/",
   "controller-revision-hash",
   "pod-template-",
 ];
-/** Between one watch and the next, so that a server which ends each at once is not run down. */
+/** Pause between two watches, so that a server that ends each watch at once is not overloaded. */
 const pauseMs = 1_000;
 
 /**
- * Pods of the own namespace with all these labels, or all of the own ones, told of as they come and go. Throws E2dError
- * `k8s_outside` when this is no pod.
+ * Pods of this namespace with all these labels; without labels: with all labels of this pod. Changes are watched. Throws
+ * E2dError `k8s_outside` outside of a pod.
  */
 export function k8sLabels(labels: readonly Tag[], config: DiscoveryConfig, ports: DiscoveryPorts): DiscoveryMethod {
   const name = "k8s-labels";
@@ -25,7 +25,7 @@ export function k8sLabels(labels: readonly Tag[], config: DiscoveryConfig, ports
   const peers = new InstancePeers(name, ports.log);
 
   function peersOf(pods: Iterable<Pod>): PeerAddress[] {
-    return peers.of([...pods].map(({ name, alive, address }) => ({ name, running: alive, address })));
+    return peers.fromInstances([...pods].map(({ name, alive, address }) => ({ name, running: alive, address })));
   }
 
   async function wanted(signal: AbortSignal): Promise<readonly Tag[]> {
@@ -33,7 +33,7 @@ export function k8sLabels(labels: readonly Tag[], config: DiscoveryConfig, ports
       const pod = await cluster.ownPod(signal);
       return Object.entries(pod.labels).map(([key, value]) => ({ key, value }));
     };
-    return await tagsOrOwn(name, labels, own, ofControllers);
+    return await tagsOrOwn(name, labels, own, controllerLabels);
   }
 
   return {
@@ -61,7 +61,7 @@ export function k8sLabels(labels: readonly Tag[], config: DiscoveryConfig, ports
       }
     },
     ownAddress() {
-      // The default route leads through the pod's own interface; this variable is how a pod says otherwise.
+      // Without POD_IP the interface of the default route is used, which is the pod's own.
       const address = config.environment("POD_IP");
       return Promise.resolve(address !== undefined && addressKind(address) !== undefined ? address : undefined);
     },

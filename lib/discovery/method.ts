@@ -1,10 +1,10 @@
-/** What every way of finding peers is to the rest of e2d: one interface, one file a method, loaded when chosen. */
+/** The interface of all discovery methods. Each method is one file, which is loaded only when it is chosen. */
 import type { Clock, Files, Http, Logger, Processes, Random, Resolver } from "../ports.ts";
 
 export interface PeerAddress {
   /** An IP address without brackets, or a host name. */
   readonly host: string;
-  /** Gossip port; undefined: the one of this node. */
+  /** Gossip port; undefined: the gossip port of this node. */
   readonly port?: number;
 }
 
@@ -12,30 +12,29 @@ export interface DiscoveryMethod {
   /** As on the command line: `do-tags`. */
   readonly name: string;
   /**
-   * All peers there are now, each once; this node may be among them. Empty: the place answered that there are none.
-   * Throws E2dError when it did not answer, refused, or answered nonsense; the signal's reason when aborted.
+   * All present peers without duplicates; this node may be among them. Empty: the source reports no peers. Throws E2dError
+   * when the source does not answer, refuses, or returns an invalid response; the signal's reason when aborted.
    */
   peers(signal: AbortSignal): Promise<readonly PeerAddress[]>;
   /**
-   * Whole answers as they change, where the place tells of changes by itself. Ends or throws when it stops telling;
-   * asking by `peers` goes on beside it.
+   * Complete lists after each change, if the source reports changes. Ends or throws when the source stops; polling with
+   * `peers` continues concurrently.
    */
   changes?(signal: AbortSignal): AsyncIterable<readonly PeerAddress[]>;
   /**
-   * The private address of this machine, where the place knows it: `--host` unset. Undefined: it does not say.
-   * Throws as `peers` does.
+   * The private address of this machine, if the source knows it, for an unset `--host`. Undefined: the source does not
+   * report it. Throws as `peers` does.
    */
   ownAddress?(signal: AbortSignal): Promise<string | undefined>;
 }
 
-/** What the methods are made of; each takes what it needs. */
+/** The ports of all methods; each uses a part of them. */
 export interface DiscoveryPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly http: Http;
   /**
-   * The same for a place with authorities of its own (PEM). Missing: `http` serves, which trusts those of the system
-   * alone.
+   * Creates a client that trusts these CAs (PEM). Absent: `http` is used, which trusts the system's CAs only.
    */
   readonly trustingHttp?: ((authorities: readonly string[]) => { http: Http; close(): void }) | undefined;
   readonly files: Files;
@@ -44,7 +43,7 @@ export interface DiscoveryPorts {
   readonly log: Logger;
 }
 
-/** What the command line and the environment say beside the method. */
+/** The configuration of the methods besides `--peer-discovery`. */
 export interface DiscoveryConfig {
   /** `--do-access-token`, E2D_DO_ACCESS_TOKEN. */
   readonly digitalOceanToken?: string | undefined;
@@ -52,8 +51,8 @@ export interface DiscoveryConfig {
   readonly awsAccessKey?: string | undefined;
   readonly awsSecretKey?: string | undefined;
   readonly awsRoleSessionName?: string | undefined;
-  /** One variable of the environment: HCLOUD_TOKEN and the like are read where they are needed. */
+  /** Reads one environment variable, such as HCLOUD_TOKEN. */
   environment(name: string): string | undefined;
-  /** Other places to ask than the provider's own; for tests and for endpoints inside a private network. */
+  /** Endpoints instead of the provider's own, for tests and for private networks. */
   readonly endpoints?: { readonly apiUrl?: string; readonly metadataUrl?: string };
 }

@@ -2,8 +2,8 @@ import type { DiscoveryConfig, DiscoveryMethod, DiscoveryPorts } from "./method.
 import type { DiscoverySpec } from "./spec.ts";
 
 /**
- * The method a specification names. Only its own file is loaded, and nothing is asked yet. Throws E2dError for what the
- * method cannot work with at all: `cloud_token`, `aws_credentials`, `k8s_outside` and the like.
+ * Loads the method of a specification; loads no other method and sends no request. Throws E2dError for a configuration
+ * that the method cannot use: `cloud_token`, `aws_credentials`, `k8s_outside` and others.
  */
 export async function discoveryMethod(
   spec: DiscoverySpec,

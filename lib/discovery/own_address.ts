@@ -1,6 +1,7 @@
 /**
- * The address this node tells its peers when `--host` is unset. Asks the metadata service of the chosen cloud, else
- * takes the interface of the default route. Never chooses a public address, and the loopback only for a cluster of one.
+ * Chooses the address that this node announces when `--host` is unset: from the metadata service of the chosen cloud,
+ * else from the interface of the default route. Must never choose a public address, and the loopback address only for a
+ * cluster of one node.
  */
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Logger, Network } from "../ports.ts";
@@ -13,16 +14,16 @@ export interface OwnAddress {
 }
 
 /**
- * A metadata service that says nothing may be one that is not up yet, or a machine that is busy with its own start: so
- * often it is asked before the default route decides, with this pause between. A wrong address cuts the node off.
+ * Tries, and the pause between them, before the default route decides: during the boot of a machine the metadata service
+ * may not answer yet, and a wrong address isolates the node.
  */
 const triesMax = 5;
 const pauseMs = 1_000;
 
 /**
- * `clusterSize` is `-n`. Throws E2dError `own_address_public` where there are only public addresses,
- * `own_address_unknown` where there is none or more than one to choose from, and what the metadata service's answer
- * led to, when it is there but answered badly.
+ * `clusterSize` is `-n`. Throws E2dError `own_address_public` when there are only public addresses,
+ * `own_address_unknown` when there is no address or more than one, and the error of an invalid response of the metadata
+ * service.
  */
 export async function ownAddress(
   { method, clusterSize, network, clock, log }: {
@@ -34,28 +35,28 @@ export async function ownAddress(
   },
   signal: AbortSignal,
 ): Promise<OwnAddress> {
-  const told = await askMethod(method, { clock, log }, signal);
-  if (told !== undefined) return { host: told, source: "metadata service" };
+  const fromMethod = await addressFromMethod(method, { clock, log }, signal);
+  if (fromMethod !== undefined) return { host: fromMethod, source: "metadata service" };
 
   const all = network.addresses();
   const usable = all.filter(({ address }) => ["private", "public"].includes(addressKind(address) ?? ""));
-  const privates = usable.filter(({ address }) => addressKind(address) === "private").sort(fourFirst);
+  const privateAddresses = usable.filter(({ address }) => addressKind(address) === "private").sort(ipv4First);
   const devices = await network.defaultDevices();
   for (const device of devices) {
-    const found = privates.find((one) => one.device === device);
+    const found = privateAddresses.find((one) => one.device === device);
     if (found !== undefined) return { host: found.address, source: "default route" };
   }
-  if (devices.length === 0 && new Set(privates.map(({ device }) => device)).size === 1) {
-    return { host: privates[0]!.address, source: "only private address" };
+  if (devices.length === 0 && new Set(privateAddresses.map(({ device }) => device)).size === 1) {
+    return { host: privateAddresses[0]!.address, source: "only private address" };
   }
   if (clusterSize === 1) return { host: "127.0.0.1", source: "loopback" };
-  throw unknown(
+  throw noAddressError(
     devices.length === 0 ? usable : usable.filter(({ device }) => devices.includes(device)),
     devices.length > 0,
   );
 }
 
-async function askMethod(
+async function addressFromMethod(
   method: DiscoveryMethod | undefined,
   { clock, log }: { clock: Clock; log: Logger },
   signal: AbortSignal,
@@ -68,7 +69,7 @@ async function askMethod(
     } catch (error) {
       if (!isE2dError(error, "no_metadata_service")) throw error;
       if (tries === triesMax) {
-        log.warn("no metadata service tells the own address: the default route decides", {
+        log.warn("Cannot read the address of this machine from the metadata service: using the default route", {
           method: method.name,
           tries,
           error: describeError(error),
@@ -81,8 +82,8 @@ async function askMethod(
 }
 
 /**
- * What a cloud calls private may lie in a range of its customer's own. A loopback address of its own is what the
- * imitation of a cloud gives to each of the instances on one machine; 127.0.0.1 tells nothing.
+ * A private network of a cloud may use a public range of its customer. A loopback address other than 127.0.0.1 is the
+ * address of one of several instances in a simulated cloud on one machine.
  */
 function isReachable(address: string): boolean {
   const kind = addressKind(address);
@@ -90,20 +91,24 @@ function isReachable(address: string): boolean {
     (kind === "loopback" && address !== "127.0.0.1" && address !== "::1");
 }
 
-const fourFirst = (a: { address: string }, b: { address: string }) =>
+const ipv4First = (a: { address: string }, b: { address: string }) =>
   Number(a.address.includes(":")) - Number(b.address.includes(":"));
 
-function unknown(found: readonly { device: string; address: string }[], routed: boolean): E2dError {
+function noAddressError(found: readonly { device: string; address: string }[], routed: boolean): E2dError {
   const list = found.map(({ device, address }) => `${address} (${device})`).join(", ");
   if (found.length > 0 && found.every(({ address }) => addressKind(address) === "public")) {
-    return new E2dError("own_address_public", `Cannot choose the own address: there are only public ones, ${list}`, {
-      hint: "name the one that peers may use: --host ADDRESS",
-    });
+    return new E2dError(
+      "own_address_public",
+      `Cannot choose the address of this node: it has only public ones, ${list}`,
+      {
+        hint: "pass the one that peers may use: --host ADDRESS",
+      },
+    );
   }
   const state = found.length > 0
-    ? `it may be any of ${list}`
-    : `no interface${routed ? " of the default route" : ""} has one`;
-  return new E2dError("own_address_unknown", `Cannot choose the own address: ${state}`, {
+    ? `there are several, ${list}`
+    : `no interface${routed ? " of the default route" : ""} has a usable one`;
+  return new E2dError("own_address_unknown", `Cannot choose the address of this node: ${state}`, {
     hint: "pass --host ADDRESS",
   });
 }

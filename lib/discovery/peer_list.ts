@@ -1,4 +1,4 @@
-/** A list of peers as people and programs write it. Pure. */
+/** Parses lists of peers, as text or JSON. Pure. */
 import { E2dError } from "../errors.ts";
 import { addressKind } from "./ip_address.ts";
 import type { PeerAddress } from "./method.ts";
@@ -24,8 +24,9 @@ function usable(host: string, portText: string | undefined): PeerAddress | undef
 }
 
 /**
- * A JSON array of addresses, or one address a line (or several, separated by spaces or commas) with comments after «#».
- * An empty text is an empty list. Throws E2dError `discovery_list` naming the first wrong entry and its place.
+ * A JSON array of addresses, or text with one address a line (or several, separated by spaces or commas) and comments
+ * after "#". An empty text is an empty list. Throws E2dError `discovery_list`, which names the first invalid entry and
+ * its position.
  */
 export function parsePeerList(text: string, source: string): PeerAddress[] {
   const body = text.replace(/^\ufeff/, "");
@@ -36,8 +37,8 @@ export function parsePeerList(text: string, source: string): PeerAddress[] {
     const peer = typeof entry === "string" ? parsePeer(entry.trim()) : undefined;
     if (peer !== undefined) return peer;
     const shown = JSON.stringify(entry)?.slice(0, 80) ?? "nothing";
-    throw new E2dError("discovery_list", `Cannot read the peers of ${source}: ${shown} ${place} is no address`, {
-      hint: "write one IP address or host name a line, with :PORT where gossip has another port",
+    throw new E2dError("discovery_list", `Cannot read the peers of ${source}: ${shown} ${place} is not an address`, {
+      hint: "write one IP address or host name per line, with :PORT for another gossip port",
     });
   });
 }
@@ -52,7 +53,7 @@ function jsonEntries(text: string, source: string): Entry[] {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new E2dError("discovery_list", `Cannot read the peers of ${source}: the JSON list is cut or garbled`);
+    throw new E2dError("discovery_list", `Cannot read the peers of ${source}: the JSON list is truncated or malformed`);
   }
   return (value as unknown[]).map((entry, index) => ({ entry, place: `(entry ${index + 1})` }));
 }

@@ -1,6 +1,6 @@
 /**
- * What `--peer-discovery` asks for, as a value. Parsed at the border, before anything of a cloud is loaded: a wrong
- * method or option is refused at start. The Go original took any text and found nobody. Pure.
+ * Parses `--peer-discovery` before any cloud code is loaded, so that an invalid method or option is refused at start. The
+ * Go original accepted any text and found no peers. Pure.
  */
 import { E2dError } from "../errors.ts";
 
@@ -9,7 +9,7 @@ export interface Tag {
   readonly value: string;
 }
 
-/** Empty `tags`: those of the instance this node runs on. */
+/** Empty `tags`: the tags of the instance that this node runs on. */
 export type DiscoverySpec =
   | { readonly method: "aws-autoscaling-group" }
   | { readonly method: "ec2-tags" | LabelMethod; readonly tags: readonly Tag[] }
@@ -37,15 +37,15 @@ export const discoveryForms: Readonly<Record<DiscoveryMethodName, string>> = {
 
 const names = Object.keys(discoveryForms) as DiscoveryMethodName[];
 const specLengthMax = 4096;
-/** As many as an EC2 instance can have. */
+/** The limit of an EC2 instance. */
 const tagsMax = 50;
 
-/** Name and value of a Kubernetes label; Hetzner took the same rules. */
+/** Name and value of a Kubernetes label; Hetzner has the same rules. */
 const labelValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
 const labelKey =
   /^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 
-/** What a provider lets a tag be made of; whatever it would never have stored cannot match anything. */
+/** The providers' rules for tags: a tag that a provider cannot store cannot match. */
 const tagRules: Readonly<Record<"ec2-tags" | LabelMethod, { key: RegExp; value: RegExp }>> = {
   "ec2-tags": { key: /^.{1,128}$/su, value: /^.{0,256}$/su },
   "k8s-labels": { key: labelKey, value: labelValue },
@@ -57,7 +57,7 @@ const tagRules: Readonly<Record<"ec2-tags" | LabelMethod, { key: RegExp; value: 
 const digitalOceanTag = /^[A-Za-z0-9:_-]{1,255}$/;
 const dnsName = /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*\.?$/;
 
-/** Reads `METHOD[:OPTION]`; the method in any case, as in the original. Throws E2dError `discovery_spec`. */
+/** Parses `METHOD[:OPTION]`; the method is case-insensitive, as in the Go original. Throws E2dError `discovery_spec`. */
 export function parseDiscovery(text: string): DiscoverySpec {
   if (text.length > specLengthMax) {
     throw new E2dError("discovery_spec", `Cannot use --peer-discovery: it is longer than ${specLengthMax} characters`);
@@ -71,7 +71,7 @@ export function parseDiscovery(text: string): DiscoverySpec {
   switch (method) {
     case "aws-autoscaling-group":
       if (option !== undefined) {
-        throw refuse(trimmed, "the method takes no option", "leave away the colon and what follows");
+        throw specError(trimmed, "the method takes no option", "remove the colon and the text after it");
       }
       return { method };
     case "ec2-tags":
@@ -79,25 +79,32 @@ export function parseDiscovery(text: string): DiscoverySpec {
     case "gce-labels":
     case "azure-tags":
     case "hetzner-labels":
-      return { method, tags: entriesOf(trimmed, option).map((entry) => parseTag(trimmed, method, entry)).filter(once) };
+      return {
+        method,
+        tags: entriesOf(trimmed, option).map((entry) => parseTag(trimmed, method, entry)).filter(firstOccurrence),
+      };
     case "do-tags":
       return { method, tags: entriesOf(trimmed, option).map((entry) => parseDigitalOceanTag(trimmed, entry)) };
     case "dns": {
       const name = (option ?? "").trim();
       if (!dnsName.test(name)) {
-        throw refuse(trimmed, `"${name}" is no DNS name`, "name what the records are kept under: dns:etcd.example.com");
+        throw specError(trimmed, `"${name}" is not a DNS name`, "write the name of the records: dns:etcd.example.com");
       }
       return { method, name };
     }
     case "file": {
       const path = (option ?? "").trim();
-      if (path === "") throw refuse(trimmed, "the path is missing", "write file:/etc/e2d/peers");
+      if (path === "") throw specError(trimmed, "the path is missing", "write file:/etc/e2d/peers");
       return { method, path };
     }
     case "exec": {
       const command = (option ?? "").trim();
       if (command === "") {
-        throw refuse(trimmed, "the command is missing", "write exec:/usr/local/bin/peers; its lines are addresses");
+        throw specError(
+          trimmed,
+          "the command is missing",
+          "write exec:/usr/local/bin/peers for a command that prints one address per line",
+        );
       }
       return { method, command };
     }
@@ -105,13 +112,13 @@ export function parseDiscovery(text: string): DiscoverySpec {
       return method satisfies never;
   }
 
-  function once(tag: Tag, at: number, all: readonly Tag[]): boolean {
+  function firstOccurrence(tag: Tag, at: number, all: readonly Tag[]): boolean {
     const first = all.find(({ key }) => key === tag.key)!;
     if (first.value !== tag.value) {
-      throw refuse(
+      throw specError(
         trimmed,
         `"${tag.key}" has two values`,
-        "an instance must have all of the tags, and none has both of these",
+        "pass each tag once: an instance must have all of the tags",
       );
     }
     return all.indexOf(first) === at;
@@ -121,17 +128,17 @@ export function parseDiscovery(text: string): DiscoverySpec {
 function entriesOf(text: string, option: string | undefined): string[] {
   if (option === undefined) return [];
   const entries = option.split(",");
-  if (entries.length > tagsMax) throw refuse(text, `more than ${tagsMax} tags are named`, "name fewer");
+  if (entries.length > tagsMax) throw specError(text, `it has more than ${tagsMax} tags`, "pass fewer tags");
   for (const entry of entries) {
     if (entry.trim() === "") {
-      throw refuse(
+      throw specError(
         text,
         "a tag is empty",
-        "separate tags by one comma; without a colon the instance's own tags are used",
+        "separate tags with one comma; without a colon the instance's own tags are used",
       );
     }
     if (entry !== entry.trim()) {
-      throw refuse(text, `"${entry}" begins or ends with a space`, "write no spaces around the comma");
+      throw specError(text, `"${entry}" begins or ends with a space`, "write no spaces around the comma");
     }
   }
   return entries;
@@ -139,31 +146,33 @@ function entriesOf(text: string, option: string | undefined): string[] {
 
 function parseTag(text: string, method: "ec2-tags" | LabelMethod, entry: string): Tag {
   const equals = entry.indexOf("=");
-  // A name alone stands for the empty value, as in the original, which knew this for EC2 only.
+  // A name alone means the empty value, as in the Go original, and only for EC2.
   if (equals < 0 && method !== "ec2-tags") {
-    throw refuse(text, `"${entry}" has no value`, `write ${entry}=VALUE, or ${entry}= for the empty one`);
+    throw specError(text, `"${entry}" has no value`, `write ${entry}=VALUE, or ${entry}= for the empty value`);
   }
   const key = equals < 0 ? entry : entry.slice(0, equals);
   const value = equals < 0 ? "" : entry.slice(equals + 1);
   const rules = tagRules[method];
-  if (!rules.key.test(key)) throw refuse(text, `"${key}" cannot be the name of a tag there`, "check its spelling");
+  if (!rules.key.test(key)) {
+    throw specError(text, `"${key}" is not a valid tag name for ${method}`, "check its spelling");
+  }
   if (!rules.value.test(value)) {
-    throw refuse(text, `"${value}" cannot be the value of a tag there`, "check its spelling");
+    throw specError(text, `"${value}" is not a valid tag value for ${method}`, "check its spelling");
   }
   return { key, value };
 }
 
 function parseDigitalOceanTag(text: string, entry: string): string {
   if (digitalOceanTag.test(entry)) return entry;
-  throw refuse(
+  throw specError(
     text,
-    `"${entry}" cannot be a tag there`,
-    "DigitalOcean's tags are letters, digits, colons, dashes and underscores, without a value",
+    `"${entry}" is not a valid tag for do-tags`,
+    "use letters, digits, colons, dashes and underscores: tags of DigitalOcean have no value",
   );
 }
 
-function refuse(text: string, state: string, hint: string): E2dError {
-  return new E2dError("discovery_spec", `Cannot use --peer-discovery "${shown(text)}": ${state}`, { hint });
+function specError(text: string, state: string, hint: string): E2dError {
+  return new E2dError("discovery_spec", `Cannot use --peer-discovery "${redacted(text)}": ${state}`, { hint });
 }
 
 function unknownMethod(given: string): E2dError {
@@ -171,20 +180,20 @@ function unknownMethod(given: string): E2dError {
     .map((name) => ({ name, distance: editDistance(given, name) }))
     .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(name.length / 3)))
     .sort((a, b) => a.distance - b.distance);
-  const near = closest?.name ?? names.find((name) => given.length > 1 && name.startsWith(given));
+  const suggestion = closest?.name ?? names.find((name) => given.length > 1 && name.startsWith(given));
   const list = Object.values(discoveryForms).join(", ");
-  return new E2dError("discovery_spec", `Cannot use --peer-discovery "${shown(given)}": there is no such method`, {
-    hint: near === undefined ? `one of ${list}` : `did you mean "${near}"? The methods: ${list}`,
+  return new E2dError("discovery_spec", `Cannot use --peer-discovery "${redacted(given)}": the method is unknown`, {
+    hint: suggestion === undefined ? `use one of ${list}` : `did you mean "${suggestion}"? The methods: ${list}`,
   });
 }
 
-/** A command line may hold a secret, and a long text helps nobody. */
-function shown(text: string): string {
+/** Shortens the text, and hides the command of exec, which may contain a secret. */
+function redacted(text: string): string {
   const plain = text.toLowerCase().startsWith("exec:") ? "exec:…" : text;
   return plain.length > 120 ? `${plain.slice(0, 119)}…` : plain;
 }
 
-/** Levenshtein's distance: single letters added, left out or changed. */
+/** Levenshtein distance. */
 function editDistance(a: string, b: string): number {
   if (a.length > 64) return Infinity;
   let row = Array.from({ length: b.length + 1 }, (_, at) => at);

@@ -1,26 +1,26 @@
-/** Fills and empties indexes of tables in use, in bounded batches. */
-import { compareBytes } from "./bytes.ts";
-import { decodeRow, encodeRow, type StoredRow } from "./codec.ts";
+/** Builds and clears indexes of tables in use, in bounded batches. */
+import { compareBytes } from "./schema/bytes.ts";
+import { decodeRow, encodeRow, type StoredRow } from "./schema/codec.ts";
 import { CorruptError, DuplicateError } from "./errors.ts";
-import type { Compare, KeyValue, Operation } from "./kv.ts";
-import { endOf, type Entry, forwardKey, sampleKeys, type Space, storedValue } from "./layout.ts";
-import { encodeOrdered, type Orderable } from "./order.ts";
-import { schemaHolds, SchemaMoved } from "./reader.ts";
-import { checkKeyValue, idOf } from "./row.ts";
-import type { Store } from "./store.ts";
+import type { Compare, KeyValue, Operation } from "./kv/kv.ts";
+import { endOf, type Entry, forwardKey, sampleKeys, type Space, storedValue } from "./schema/layout.ts";
+import { encodeOrdered, type Orderable } from "./schema/order.ts";
+import { SchemaChanged, schemaUnchanged } from "./kv/reader.ts";
+import { checkKeyValue, idOf } from "./schema/row.ts";
+import type { Store } from "./kv/store.ts";
 import type { TableState } from "./table_state.ts";
 
-/** A row costs a put and a compare, another compare for a unique value, and two puts if it is a sample. */
+/** A row needs a put and a compare, one more compare for a unique value, and two more puts if it is a sample. */
 const batchRows = 60;
-/** etcd counts what is left of the table for each page, so pages are longer than batches. */
+/** etcd counts the rest of the table for each page, so pages are longer than batches. */
 const pageRows = 960;
 const clearRows = 1_000;
 
-/** Throws DuplicateError when two rows share a value that is to be unique, SchemaMoved when the schema changed. */
+/** Throws DuplicateError when two rows share a value of a unique field, SchemaChanged when the schema changed. */
 export async function buildIndex(state: TableState, field: string): Promise<void> {
   for await (const batch of rowBatches(state)) {
     let rows = batch;
-    while (rows.length > 0 && !await putEntries(state, field, rows)) rows = await readAgain(state, rows);
+    while (rows.length > 0 && !await putEntries(state, field, rows)) rows = await rereadRows(state, rows);
   }
 }
 
@@ -32,13 +32,13 @@ export async function findEmpty(state: TableState, field: string): Promise<Order
   return undefined;
 }
 
-/** The schema under which something may be removed. */
+/** The revision of the schema under which keys may be removed. */
 export interface UnderSchema {
   key: Uint8Array;
   revision: number;
 }
 
-/** Removes every entry of an index that nobody maintains; false when the schema changed meanwhile. */
+/** Removes every entry of an index that no writer maintains; false when the schema changed meanwhile. */
 export async function clearSpace(store: Store, space: Space, under: UnderSchema): Promise<boolean> {
   for (const prefix of [space.forward, space.samples, space.samplesBack]) {
     if (!await clearPrefix(store, prefix, under)) return false;
@@ -47,8 +47,8 @@ export async function clearSpace(store: Store, space: Space, under: UnderSchema)
 }
 
 /**
- * Removes all keys under a prefix, a thousand at a time, so that etcd answers others in between. False when the schema
- * changed meanwhile: what is there now may belong to a new table or index, and must not be touched.
+ * Removes all keys with a prefix, a thousand at a time, so that etcd serves others in between. False when the schema
+ * changed meanwhile: the keys may now belong to a new table or index, and must not be removed.
  */
 export async function clearPrefix(store: Store, prefix: Uint8Array, under: UnderSchema): Promise<boolean> {
   const end = endOf(prefix);
@@ -69,36 +69,36 @@ export async function clearPrefix(store: Store, prefix: Uint8Array, under: Under
   }
 }
 
-interface Seen {
+interface SourceRow {
   kv: KeyValue;
   row: StoredRow;
   id: Orderable;
 }
 
-/** All rows, each batch as of its own moment: rows that come later are the concern of their writers. */
-async function* rowBatches(state: TableState): AsyncGenerator<Seen[]> {
+/** All rows, each batch at its own revision. Writers maintain the entries of later rows themselves. */
+async function* rowBatches(state: TableState): AsyncGenerator<SourceRow[]> {
   const { forward } = state.layout.rows(state.meta.id);
   for (let key: Uint8Array = forward;;) {
     const { kvs, more } = await state.store.range({ key, end: endOf(forward), limit: pageRows });
     for (let at = 0; at < kvs.length; at += batchRows) {
-      yield kvs.slice(at, at + batchRows).map((kv) => seen(state, kv));
+      yield kvs.slice(at, at + batchRows).map((kv) => sourceRow(state, kv));
     }
     if (!more) return;
     key = endOf(kvs.at(-1)!.key);
   }
 }
 
-async function readAgain(state: TableState, rows: readonly Seen[]): Promise<Seen[]> {
+async function rereadRows(state: TableState, rows: readonly SourceRow[]): Promise<SourceRow[]> {
   const response = await state.store.read({
-    compares: [schemaHolds(state)],
+    compares: [schemaUnchanged(state)],
     success: rows.map(({ kv: { key } }) => ({ kind: "range", request: { key } })),
     failure: [],
   });
-  if (!response.succeeded) throw new SchemaMoved(state);
-  return response.ranges.flatMap((range) => range!.kvs.map((kv) => seen(state, kv)));
+  if (!response.succeeded) throw new SchemaChanged(state);
+  return response.ranges.flatMap((range) => range!.kvs.map((kv) => sourceRow(state, kv)));
 }
 
-function seen(state: TableState, kv: KeyValue): Seen {
+function sourceRow(state: TableState, kv: KeyValue): SourceRow {
   const decoded = decodeRow(kv.value);
   if (decoded?.kind !== "row") {
     throw new CorruptError(`Cannot read a row of table "${state.name}": not written by e2db`, { table: state.name });
@@ -106,9 +106,9 @@ function seen(state: TableState, kv: KeyValue): Seen {
   return { kv, row: decoded.row, id: idOf(state.declared, state.meta.id, decoded.row.values) };
 }
 
-/** False when a row changed meanwhile: read the batch again. */
-async function putEntries(state: TableState, field: string, rows: readonly Seen[]): Promise<boolean> {
-  const compares: Compare[] = [schemaHolds(state)];
+/** False when a row changed meanwhile: the batch must be read again. */
+async function putEntries(state: TableState, field: string, rows: readonly SourceRow[]): Promise<boolean> {
+  const compares: Compare[] = [schemaUnchanged(state)];
   const success: Operation[] = [];
   const entries = rows.map((row) => ({ ...row, entry: entryOf(state, field, row) }));
   const owners = await ownersOf(state, entries.map(({ entry }) => entry));
@@ -123,7 +123,7 @@ async function putEntries(state: TableState, field: string, rows: readonly Seen[
         throw duplicate(state, field, id);
       }
       taken.set(name, id);
-      // An owner that is this row already wrote the entry with the row; its own compare protects it.
+      // The entry of this row was written with the row, whose compare protects it.
       if (owner !== undefined) continue;
     }
     const key = forwardKey(entry);
@@ -134,20 +134,22 @@ async function putEntries(state: TableState, field: string, rows: readonly Seen[
     if (!entry.exclusive || owners[index] !== undefined) continue;
     compares.push({ key: forwardKey(entry), target: "mod", result: "equal", revision: 0 });
   }
-  const look: Operation = { kind: "range", request: { key: state.layout.meta, keysOnly: true } };
-  const response = await state.store.commit({ compares, success, failure: [look] }, undefined, { table: state.name });
+  const readSchema: Operation = { kind: "range", request: { key: state.layout.meta, keysOnly: true } };
+  const response = await state.store.commit({ compares, success, failure: [readSchema] }, undefined, {
+    table: state.name,
+  });
   if (response.succeeded) return true;
-  if (response.ranges[0]?.kvs[0]?.modRevision !== state.metaRevision) throw new SchemaMoved(state);
+  if (response.ranges[0]?.kvs[0]?.modRevision !== state.metaRevision) throw new SchemaChanged(state);
   return false;
 }
 
-function entryOf(state: TableState, field: string, { row, id }: Seen): Entry {
+function entryOf(state: TableState, field: string, { row, id }: SourceRow): Entry {
   const { layout, meta, name } = state;
   checkKeyValue(name, field, storedValue(meta, field, row.values));
   return layout.entries(meta, id, row.values).find(({ space }) => space.field === field && space.kind !== "row")!;
 }
 
-/** The ids, as they stand in keys, of the rows that hold unique values already. */
+/** The encoded ids of the rows that have these unique values already. */
 async function ownersOf(state: TableState, entries: readonly Entry[]): Promise<(Uint8Array | undefined)[]> {
   if (!entries.some(({ exclusive }) => exclusive)) return [];
   const response = await state.store.read({

@@ -1,11 +1,11 @@
-/** Holds every entry of a table's indexes against a full reading of its rows, all at one revision. */
-import { binaryString, compareBytes } from "./bytes.ts";
-import { decodeRow, encodeRow, type StoredRow } from "./codec.ts";
-import type { KeyValue } from "./kv.ts";
-import { endOf, forwardKey, type Layout, sampleKeys, type Space } from "./layout.ts";
-import { decodeOrdered, encodeOrdered, isOrderable } from "./order.ts";
-import type { TableMeta } from "./schema.ts";
-import type { Store } from "./store.ts";
+/** Compares every index entry of a table with all its rows, at one revision. */
+import { binaryString, compareBytes } from "./schema/bytes.ts";
+import { decodeRow, encodeRow, type StoredRow } from "./schema/codec.ts";
+import type { KeyValue } from "./kv/kv.ts";
+import { endOf, forwardKey, type Layout, sampleKeys, type Space } from "./schema/layout.ts";
+import { decodeOrdered, encodeOrdered, isOrderable } from "./schema/order.ts";
+import type { TableMeta } from "./schema/schema.ts";
+import type { Store } from "./kv/store.ts";
 import { readMeta, unknownTable } from "./table_state.ts";
 
 export interface CheckProblem {
@@ -13,15 +13,15 @@ export interface CheckProblem {
   /** The index's field, or the id for the rows themselves. */
   field: string;
   kind:
-    /** A row that cannot be read, or stands under another id than its own. */
+    /** A row that cannot be read, or is stored under another id than its own. */
     | "unreadable"
-    /** A row without the entry it should have: queries by this field do not find it. */
+    /** A row without its entry: queries by this field do not find it. */
     | "missing"
-    /** An entry without a row: queries by this field find a row that is not there. */
+    /** An entry without a row: queries by this field find a row that does not exist. */
     | "orphan"
     /** An entry with an older state of its row. */
     | "stale";
-  /** The id of the row, where it is known. */
+  /** The id of the row, if it is known. */
   id: unknown;
 }
 
@@ -29,14 +29,14 @@ export interface CheckReport {
   rows: number;
   /** Index entries compared, samples included. */
   entries: number;
-  /** Empty when all is well; at most 1,000. */
+  /** At most 1,000. */
   problems: CheckProblem[];
 }
 
 const pageRows = 1_000;
 const problemsMax = 1_000;
 
-/** What a key should hold. */
+/** The expected content of a key. */
 interface Expected {
   value: Uint8Array;
   id: unknown;
@@ -46,7 +46,7 @@ export async function checkTable(store: Store, layout: Layout, report: CheckRepo
   const stored = await readMeta(store, layout);
   if (stored === undefined) throw unknownTable(layout.table);
   const { meta } = stored;
-  // A table that is being dropped has no rows left to answer for.
+  // The rows of a table that is being dropped do not count.
   if (meta.state === "dropping") return;
   const spaces = Object.entries(meta.fields)
     .filter(([, shape]) => shape.index !== "none" && shape.state === "ready")
@@ -80,7 +80,7 @@ export async function checkTable(store: Store, layout: Layout, report: CheckRepo
   }
 }
 
-/** The row under its own id, or undefined. */
+/** Undefined for an invalid row, or one that is not stored under its own id. */
 function readRow(meta: TableMeta, rows: Space, kv: KeyValue): { row: StoredRow; id: unknown } | undefined {
   const decoded = decodeRow(kv.value);
   if (decoded?.kind !== "row") return undefined;

@@ -1,43 +1,43 @@
 /**
- * The numbers of increment ids. An insert that comes alone takes its number in its own transaction; inserts that come
- * while one is under way wait and have their numbers reserved together, by one transaction for all.
+ * Assigns the numbers of increment ids. A single insert claims its number in its own transaction. Concurrent inserts wait
+ * for it, and one transaction then reserves numbers for all of them.
  */
-import { fromUtf8, utf8 } from "./bytes.ts";
+import { fromUtf8, utf8 } from "./schema/bytes.ts";
 import { CorruptError, UnknownTableError } from "./errors.ts";
-import type { Compare, KeyValue, Operation } from "./kv.ts";
-import type { Store } from "./store.ts";
+import type { Compare, KeyValue, Operation } from "./kv/kv.ts";
+import type { Store } from "./kv/store.ts";
 
-/** A number, and where it is not reserved yet, what the transaction using it must add. */
+/** A number and, unless it is reserved already, the operations that the transaction using it must add. */
 export interface Ticket {
   number: number;
   claim?: { compare: Compare; put: Operation };
-  /** To be called once, with the revision of the commit, or undefined when it failed. */
+  /** Must be called once, with the revision of the commit, or undefined when the commit failed. */
   settle(revision: number | undefined): void;
 }
 
-interface Table {
+interface CountedTable {
   readonly name: string;
   readonly layout: { counter: Uint8Array; meta: Uint8Array };
 }
 
-interface Known {
+interface CounterState {
   last: number;
   modRevision: number;
 }
 
 export class Counter {
   readonly #store: Store;
-  readonly #table: Table;
-  #known: Known | undefined;
+  readonly #table: CountedTable;
+  #known: CounterState | undefined;
   #busy = false;
   #waiting: { count: number; resolve: (first: number) => void; reject: (error: unknown) => void }[] = [];
 
-  constructor(store: Store, table: Table) {
+  constructor(store: Store, table: CountedTable) {
     this.#store = store;
     this.#table = table;
   }
 
-  /** The next number, to be claimed by the insert itself where that saves a round trip. */
+  /** The next number. The insert claims it itself if that saves a round trip. */
   async take(): Promise<Ticket> {
     const known = this.#known;
     if (this.#busy || known === undefined) return { number: await this.reserve(1), settle: () => {} };
@@ -54,7 +54,7 @@ export class Counter {
     };
   }
 
-  /** The first of `count` numbers nobody else will get; they are lost if they are not used. */
+  /** The first of `count` numbers that no other insert gets. Unused numbers are lost. */
   reserve(count: number): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ count, resolve, reject });
@@ -62,7 +62,7 @@ export class Counter {
     });
   }
 
-  /** What a transaction that brings its own number must add so that the counter never gives it out again. */
+  /** The operations that keep the counter from assigning `number` again; undefined when it is beyond already. */
   async raise(number: number): Promise<{ compare: Compare; put: Operation } | undefined> {
     const known = this.#read((await this.#store.range({ key: this.#table.layout.counter })).kvs[0]);
     if (number <= known.last) return undefined;
@@ -92,7 +92,7 @@ export class Counter {
     for (let pauseMs = 1;; pauseMs = Math.min(pauseMs * 2, 50)) {
       const response = await this.#store.commit(
         {
-          // A table that was dropped meanwhile must not get its counter back.
+          // The counter of a table that was dropped meanwhile must not be created again.
           compares: [this.#compare(known), { key: meta, target: "create", result: "greater", revision: 0 }],
           success: [this.#put(known.last + count)],
           failure: [{ kind: "range", request: { key } }, { kind: "range", request: { key: meta, keysOnly: true } }],
@@ -114,7 +114,7 @@ export class Counter {
     }
   }
 
-  #compare(known: Known): Compare {
+  #compare(known: CounterState): Compare {
     return { key: this.#table.layout.counter, target: "mod", result: "equal", revision: known.modRevision };
   }
 
@@ -122,7 +122,7 @@ export class Counter {
     return { kind: "put", key: this.#table.layout.counter, value: utf8(String(last)) };
   }
 
-  #read(kv: KeyValue | undefined): Known {
+  #read(kv: KeyValue | undefined): CounterState {
     if (kv === undefined) return { last: 0, modRevision: 0 };
     const last = Number(fromUtf8(kv.value));
     if (Number.isSafeInteger(last) && last >= 0) return { last, modRevision: kv.modRevision };

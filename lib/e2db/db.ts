@@ -1,38 +1,46 @@
 import { type CheckReport, checkTable } from "./check.ts";
-import { Cipher } from "./cipher.ts";
-import { utf8 } from "./bytes.ts";
+import { Cipher } from "./schema/cipher.ts";
+import { utf8 } from "./schema/bytes.ts";
 import { BadSchemaError, ConflictError } from "./errors.ts";
-import { type EtcdOptions, openEtcdKv } from "./etcd_kv.ts";
-import type { FieldMap, IdOf, InsertOf, RowOf } from "./field.ts";
-import type { Kv } from "./kv.ts";
-import { endOf, Layout } from "./layout.ts";
-import { type Lock, type LockOptions, takeLock } from "./lock.ts";
+import { type EtcdOptions, openEtcdKv } from "./kv/etcd_kv.ts";
+import type { FieldMap, IdOf, InsertOf, RowOf } from "./schema/field.ts";
+import type { Kv } from "./kv/kv.ts";
+import { endOf, Layout } from "./schema/layout.ts";
+import { acquireLock, type Lock, type LockOptions } from "./kv/lock.ts";
 import { openTable, putMeta } from "./open_table.ts";
 import { dropTable } from "./drop_table.ts";
 import { defaultPlatform, type Platform } from "./platform.ts";
-import type { Scope } from "./query.ts";
-import { SnapshotReader, withSchema } from "./reader.ts";
+import type { Scope } from "./scope.ts";
+import { SnapshotReader, withSchema } from "./kv/reader.ts";
 import { runTransaction } from "./run_transaction.ts";
-import { checkName, declareFields, declareSchema, narrow, type Narrowing, type SchemaRoles } from "./schema.ts";
-import { isStandardSchema, type SchemaInput, type SchemaOutput, type StandardSchema } from "./standard_schema.ts";
-import { Store } from "./store.ts";
+import { checkName, declareFields, declareSchema, narrow, type Narrowing, type SchemaRoles } from "./schema/schema.ts";
+import {
+  isStandardSchema,
+  type SchemaInput,
+  type SchemaOutput,
+  type StandardSchema,
+} from "./schema/standard_schema.ts";
+import { Store } from "./kv/store.ts";
 import { Table } from "./table.ts";
 import { readMeta, type TableState, unknownTable } from "./table_state.ts";
 import type { Fence, Transaction } from "./transaction.ts";
 
 export type OpenOptions = (EtcdOptions | { kv: Kv }) & {
-  /** Everything is kept under this name; letters, digits and _ . - /. */
+  /** The prefix of all keys; letters, digits and _ . - /. */
   namespace: string;
   /** 32 bytes for encrypted fields. */
   key?: Uint8Array;
-  /** Keys that older values were sealed with. */
+  /** Keys with which older values were encrypted. */
   oldKeys?: readonly Uint8Array[];
-  /** How long to go on asking an etcd that does not answer, or to begin a transaction again. Default 30,000. */
+  /** How long to retry a call without an answer, or a transaction with conflicts. Default 30,000. */
   giveUpMs?: number;
   platform?: Platform;
 };
 
-/** Opens a database; a given `kv` is closed with it. Dials at the first call, so a wrong address shows there. */
+/**
+ * Opens a database; a given `kv` is closed with it. Connects at the first call, so a wrong address is reported there.
+ * Throws BadSchemaError for an invalid namespace or key.
+ */
 export async function open(options: OpenOptions): Promise<Db> {
   const { namespace, key, oldKeys = [], giveUpMs = 30_000, platform = defaultPlatform } = options;
   if (!/^[A-Za-z0-9_.\/-]{1,200}$/.test(namespace)) {
@@ -43,7 +51,7 @@ export async function open(options: OpenOptions): Promise<Db> {
   return new Db(new Store(kv, platform, { giveUpMs }), namespace, cipher, giveUpMs);
 }
 
-/** The parts of a Standard Schema that have a role; the id is "id" unless named. */
+/** The fields of a Standard Schema that have a role; the id is "id" unless named. */
 export interface Roles<Row, IdName extends keyof Row & string> extends SchemaRoles {
   id?: IdName;
   unique?: readonly (keyof Row & string)[];
@@ -52,19 +60,19 @@ export interface Roles<Row, IdName extends keyof Row & string> extends SchemaRol
 }
 
 type AsObject<T> = T extends object ? T : never;
-/** What a Standard Schema takes, where the id may be left to e2db. */
+/** The input of a Standard Schema with an optional id, which e2db fills in. */
 type InsertOfSchema<Input, IdName extends PropertyKey> =
   & Omit<Input, IdName>
   & { [K in IdName]?: K extends keyof Input ? Input[K] | undefined : never };
 
-// deno-lint-ignore no-explicit-any -- any table at all
+// deno-lint-ignore no-explicit-any -- stands for every table
 type SomeTable = Table<any, any, any>;
 
-/** One transaction: use its tables in place of the database's. */
+/** One transaction: use its tables instead of the database's. */
 export interface Tx {
   /** The table as this transaction sees it; it must belong to the same database. */
   table<T extends SomeTable>(table: T): T;
-  /** The commit fails with LockLostError unless the lock is still held then. */
+  /** The commit fails with LockLostError unless the lock is still held at that moment. */
   fence(lock: Fence): void;
 }
 
@@ -84,9 +92,9 @@ export class Db implements AsyncDisposable {
   }
 
   /**
-   * Opens a table and creates it if need be. Where fields were added since, builds their indexes while other programs go
-   * on reading and writing. Throws BadSchemaError for a declaration that makes no sense, SchemaChangeError for one that
-   * the stored rows cannot follow, DuplicateError when rows share a value that is now to be unique.
+   * Opens a table, which is created if necessary. Builds the indexes of added fields while other programs continue to
+   * read and write. Throws BadSchemaError for an invalid declaration, SchemaChangeError for one that is incompatible with
+   * the stored rows, DuplicateError when rows share a value of a field that becomes unique.
    */
   table<F extends FieldMap>(name: string, fields: F): Promise<Table<RowOf<F>, InsertOf<F>, IdOf<F>>>;
   table<S extends StandardSchema, IdName extends keyof SchemaOutput<S> & string = "id" & keyof SchemaOutput<S>>(
@@ -114,15 +122,15 @@ export class Db implements AsyncDisposable {
     return kvs.map((kv) => new TextDecoder().decode(kv.key.subarray(prefix.length)));
   }
 
-  /** Removes a table with all its rows, in batches; unusable from the first moment. Throws UnknownTableError. */
+  /** Removes a table with all its rows, in batches; it is unusable immediately. Throws UnknownTableError. */
   drop(name: string): Promise<void> {
     checkName("table", name);
     return dropTable(this.#store, new Layout(this.#namespace, name));
   }
 
   /**
-   * Takes back what a declaration can only add: indexes, and that a field is required. Throws UnknownTableError,
-   * SchemaChangeError for a field the table does not have.
+   * Removes indexes, or makes required fields optional, which a declaration cannot do. Throws UnknownTableError, or
+   * SchemaChangeError for a field that the table does not have.
    */
   async alter(name: string, narrowing: Narrowing): Promise<void> {
     checkName("table", name);
@@ -136,10 +144,10 @@ export class Db implements AsyncDisposable {
   }
 
   /**
-   * Runs `action` as one serializable transaction over any number of tables: all reads are of one moment, all writes
-   * are applied at one moment, and nothing read has changed in between. Begins again, calling `action` anew, when
-   * another writer came first; so `action` should do nothing else that matters. When it throws, nothing is written.
-   * Throws TooLargeError for more than 128 operations or 1.5 MiB, ConflictError when others won until the time was up.
+   * Runs `action` as one serializable transaction over any number of tables: all reads are of one revision, all writes
+   * are applied at one revision, and nothing that was read has changed in between. When another writer commits first,
+   * `action` is called again, so it should have no other side effects. When it throws, nothing is written. Throws
+   * TooLargeError for more than 128 operations or 1.5 MiB, ConflictError when there are conflicts for `giveUpMs`.
    */
   transaction<T>(action: (tx: Tx) => Promise<T>): Promise<T> {
     return runTransaction(this.#store, "several", { giveUpMs: this.#giveUpMs }, (transaction) =>
@@ -157,14 +165,14 @@ export class Db implements AsyncDisposable {
       }));
   }
 
-  /** Takes a lock, waiting in line. Use `await using` so that it is released in any case. */
+  /** Acquires a lock, in the order of requests. Use `await using` so that it is released in every case. */
   lock(name: string, options: LockOptions = {}): Promise<Lock> {
-    return takeLock(this.#store, this.#namespace, name, options);
+    return acquireLock(this.#store, this.#namespace, name, options);
   }
 
   /**
-   * Compares every index of every table, or of the named ones, with a full reading of the rows at one revision. Holds
-   * the keys of a table in memory. Throws UnknownTableError.
+   * Compares every index of all tables, or of the named ones, with all rows at one revision. Keeps the keys of one table
+   * in memory. Throws UnknownTableError.
    */
   async check(tables?: readonly string[]): Promise<CheckReport> {
     const report: CheckReport = { rows: 0, entries: 0, problems: [] };
@@ -175,7 +183,7 @@ export class Db implements AsyncDisposable {
     return report;
   }
 
-  /** Ends the connection; watches end, locks run out. */
+  /** Closes the connection: watches end, locks expire. */
   close(): void {
     this.#store.kv.close();
   }
@@ -190,9 +198,9 @@ export class Db implements AsyncDisposable {
     return {
       state,
       many: "each",
-      read: (action) => state.upToDate(() => withSchema(() => action(new SnapshotReader(store)))),
+      read: (action) => state.withCurrentSchema(() => withSchema(() => action(new SnapshotReader(store)))),
       write: (action, rows = "single") =>
-        state.upToDate(() => runTransaction(store, rows, { giveUpMs: this.#giveUpMs }, action)),
+        state.withCurrentSchema(() => runTransaction(store, rows, { giveUpMs: this.#giveUpMs }, action)),
       reader: () => new SnapshotReader(store),
     };
   }

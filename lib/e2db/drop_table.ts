@@ -1,11 +1,11 @@
-/** The end of a table: marked first, so that no writer adds to it, then emptied in batches, then forgotten. */
+/** Drops a table: marks it, so that no writer adds rows, then removes its keys in batches, then its schema. */
 import { clearPrefix } from "./build_index.ts";
-import type { Layout } from "./layout.ts";
-import { encodeMeta } from "./schema.ts";
-import type { Store } from "./store.ts";
+import type { Layout } from "./schema/layout.ts";
+import { encodeMeta } from "./schema/schema.ts";
+import type { Store } from "./kv/store.ts";
 import { readMeta, unknownTable } from "./table_state.ts";
 
-/** Throws UnknownTableError when there is none. */
+/** Throws UnknownTableError when the table does not exist. */
 export async function dropTable(store: Store, layout: Layout): Promise<void> {
   while (true) {
     const stored = await readMeta(store, layout);
@@ -26,7 +26,7 @@ export async function dropTable(store: Store, layout: Layout): Promise<void> {
   await finishDrop(store, layout);
 }
 
-/** Ends a drop that was begun, by whomever. */
+/** Completes a drop that this or another program has begun. */
 export async function finishDrop(store: Store, layout: Layout): Promise<void> {
   const stored = await readMeta(store, layout);
   if (stored?.meta.state !== "dropping") return;

@@ -1,4 +1,4 @@
-/** What an {@link E2dbError} carries beside its message. */
+/** Details of an {@link E2dbError}, all optional. */
 export interface E2dbErrorDetails {
   table?: string | undefined;
   field?: string | undefined;
@@ -7,7 +7,7 @@ export interface E2dbErrorDetails {
   cause?: unknown;
 }
 
-/** Every code a program may branch on; stable between releases. */
+/** Every code of an {@link E2dbError}; stable between releases. */
 export type E2dbErrorCode =
   | "bad_cursor"
   | "bad_import"
@@ -33,7 +33,7 @@ export type E2dbErrorCode =
   | "wrong_type";
 
 /**
- * The base of every error that leaves e2db on purpose. Catch by class (`instanceof DuplicateError`) or, across copies of
+ * The base class of every error that e2db throws deliberately. Catch by class (`instanceof DuplicateError`) or, across copies of
  * the module, by `code`.
  */
 export class E2dbError extends Error {
@@ -60,7 +60,7 @@ export class BadCursorError extends E2dbError {
   }
 }
 
-/** A line of an import that cannot be read; the message has its number. */
+/** An invalid line of an import; the message has its number. */
 export class BadImportError extends E2dbError {
   override readonly name = "BadImportError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -68,7 +68,7 @@ export class BadImportError extends E2dbError {
   }
 }
 
-/** A table declaration that makes no sense, found before anything is sent. */
+/** An invalid table declaration, detected before anything is sent. */
 export class BadSchemaError extends E2dbError {
   override readonly name = "BadSchemaError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -76,7 +76,7 @@ export class BadSchemaError extends E2dbError {
   }
 }
 
-/** The database was closed by this program. */
+/** This program has closed the database. */
 export class ClosedError extends E2dbError {
   override readonly name = "ClosedError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -84,10 +84,10 @@ export class ClosedError extends E2dbError {
   }
 }
 
-/** etcd has thrown away the revision that was asked for. */
+/** etcd has compacted the requested revision. */
 export class CompactedError extends E2dbError {
   override readonly name = "CompactedError";
-  /** The oldest revision that can still be read; 0 when etcd did not say. */
+  /** The oldest revision that can still be read; 0 when etcd did not report it. */
   readonly compactRevision: number;
   constructor(message: string, details: E2dbErrorDetails & { compactRevision: number }) {
     super("compacted", message, details);
@@ -95,7 +95,7 @@ export class CompactedError extends E2dbError {
   }
 }
 
-/** Other writers won every attempt. Nothing was written. */
+/** Other writers committed first at every attempt. Nothing was written. */
 export class ConflictError extends E2dbError {
   override readonly name = "ConflictError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -103,7 +103,7 @@ export class ConflictError extends E2dbError {
   }
 }
 
-/** Stored bytes that e2db did not write, or that were changed behind its back. */
+/** Stored bytes that e2db did not write, or that another program has changed. */
 export class CorruptError extends E2dbError {
   override readonly name = "CorruptError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -119,7 +119,7 @@ export class DuplicateError extends E2dbError {
   }
 }
 
-/** A lock that is no longer ours; the write it fenced did not happen. */
+/** The lock is no longer held; the write that it fenced was not made. */
 export class LockLostError extends E2dbError {
   override readonly name = "LockLostError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -127,7 +127,7 @@ export class LockLostError extends E2dbError {
   }
 }
 
-/** A lock that another holder kept for longer than the caller would wait. */
+/** Another holder kept the lock for longer than `waitMs`. */
 export class LockTimeoutError extends E2dbError {
   override readonly name = "LockTimeoutError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -143,7 +143,7 @@ export class MissingRequiredError extends E2dbError {
   }
 }
 
-/** A row to change that is not there. */
+/** The row to change does not exist. */
 export class NotFoundError extends E2dbError {
   override readonly name = "NotFoundError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -175,7 +175,7 @@ export class SchemaChangeError extends E2dbError {
   }
 }
 
-/** The row has changed since the version the caller holds. */
+/** The row has changed since the version that the caller passed. */
 export class StaleVersionError extends E2dbError {
   override readonly name = "StaleVersionError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -183,7 +183,7 @@ export class StaleVersionError extends E2dbError {
   }
 }
 
-/** More than one etcd transaction can carry (128 operations, 1.5 MiB), or more than one key may hold. */
+/** More than fits into one etcd transaction (128 operations, 1.5 MiB), or into one key. */
 export class TooLargeError extends E2dbError {
   override readonly name = "TooLargeError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -191,7 +191,7 @@ export class TooLargeError extends E2dbError {
   }
 }
 
-/** etcd did not answer within the time given. For writes: etcd has certainly not applied it, or it is reads only. */
+/** etcd did not answer within the time limit. A write was certainly not applied. */
 export class UnavailableError extends E2dbError {
   override readonly name = "UnavailableError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -199,7 +199,7 @@ export class UnavailableError extends E2dbError {
   }
 }
 
-/** A field name the table does not have. */
+/** The table has no field of this name. */
 export class UnknownFieldError extends E2dbError {
   override readonly name = "UnknownFieldError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -207,7 +207,7 @@ export class UnknownFieldError extends E2dbError {
   }
 }
 
-/** A table that does not exist, or no longer does. */
+/** The table does not exist, or was dropped. */
 export class UnknownTableError extends E2dbError {
   override readonly name = "UnknownTableError";
   constructor(message: string, details?: E2dbErrorDetails) {
@@ -223,7 +223,7 @@ export class WrongKeyError extends E2dbError {
   }
 }
 
-/** A value of another type than its field. */
+/** A value of a type that the field does not accept. */
 export class WrongTypeError extends E2dbError {
   override readonly name = "WrongTypeError";
   constructor(message: string, details?: E2dbErrorDetails) {

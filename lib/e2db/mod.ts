@@ -1,5 +1,5 @@
 /**
- * e2db: typed tables on etcd that stay right under concurrency. See docs/e2db.md.
+ * e2db: typed tables on etcd with serializable transactions. See docs/e2db.md.
  *
  * ```ts
  * import { field, open } from "@e2d/e2d/e2db";
@@ -18,8 +18,8 @@
 export { type CheckProblem, type CheckReport } from "./check.ts";
 export { Db, open, type OpenOptions, type Roles, type Tx } from "./db.ts";
 export * from "./errors.ts";
-export { EtcdKv, type EtcdOptions, openEtcdKv } from "./etcd_kv.ts";
-export { type AnyField, Field, field, type FieldMap, type IdOf, type InsertOf, type RowOf } from "./field.ts";
+export { EtcdKv, type EtcdOptions, openEtcdKv } from "./kv/etcd_kv.ts";
+export { type AnyField, Field, field, type FieldMap, type IdOf, type InsertOf, type RowOf } from "./schema/field.ts";
 export {
   type Compare,
   type KeyValue,
@@ -34,15 +34,15 @@ export {
   type WatchBatch,
   type WatchEvent,
   type WatchRequest,
-} from "./kv.ts";
-export { Lock, type LockOptions } from "./lock.ts";
-export { MemoryKv } from "./memory_kv.ts";
+} from "./kv/kv.ts";
+export { Lock, type LockOptions } from "./kv/lock.ts";
+export { MemoryKv } from "./kv/memory_kv.ts";
 export { type Platform } from "./platform.ts";
 export { type ExportOptions, type ImportOptions, type ImportReport } from "./portable.ts";
-export { FieldCondition, type Page, Query, type SearchableKey } from "./query.ts";
-export { type Narrowing } from "./schema.ts";
-export { type StandardSchema } from "./standard_schema.ts";
+export { FieldCondition, type Page, Query, type SearchableKey } from "./query/query.ts";
+export { type Narrowing } from "./schema/schema.ts";
+export { type StandardSchema } from "./schema/standard_schema.ts";
 export { type ChangeOptions, Table, type WriteOptions } from "./table.ts";
 export { type Fence } from "./transaction.ts";
-export { versionOf } from "./version.ts";
+export { versionOf } from "./schema/version.ts";
 export { type Change, type WatchOptions } from "./watch.ts";

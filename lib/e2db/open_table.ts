@@ -1,19 +1,19 @@
-/** Opens a table: creates it, or brings its stored schema up to what the program declares, building indexes online. */
+/** Opens a table: creates it, or changes its stored schema to the program's declaration and builds indexes online. */
 import { buildIndex, clearSpace, findEmpty } from "./build_index.ts";
-import type { Cipher } from "./cipher.ts";
+import type { Cipher } from "./schema/cipher.ts";
 import { E2dbError, SchemaChangeError } from "./errors.ts";
-import { Layout } from "./layout.ts";
-import { type Declared, encodeMeta, firstMeta, reconcile, type TableMeta } from "./schema.ts";
-import type { Store } from "./store.ts";
+import { Layout } from "./schema/layout.ts";
+import { type Declared, encodeMeta, firstMeta, reconcile, type TableMeta } from "./schema/schema.ts";
+import type { Store } from "./kv/store.ts";
 import { readMeta, TableState } from "./table_state.ts";
 import { finishDrop } from "./drop_table.ts";
-import { SchemaMoved } from "./reader.ts";
+import { SchemaChanged } from "./kv/reader.ts";
 
 /**
- * The order of a change: the new schema with its indexes marked "building" is stored first, and since every write
- * compares the schema, from that moment no writer leaves an entry out. Then rows that are already there get theirs in
- * batches, each checked against changes. Then the index is marked "ready" and queries may use it. A program that dies in
- * between leaves "building" behind, and the next one to open the table takes the work up again.
+ * The order of a change: first the new schema is stored, with its indexes marked "building". Every write compares the
+ * schema, so from then on all writers maintain the new entries. Then existing rows get theirs in batches, each verified
+ * against concurrent changes. Then the index is marked "ready" and queries may use it. A program that dies in between
+ * leaves "building" behind, and the next program that opens the table continues the work.
  */
 export async function openTable(
   store: Store,
@@ -36,16 +36,16 @@ export async function openTable(
     const state = new TableState(store, declared, layout, cipher, stored);
     if (change === undefined) return state;
     try {
-      if (change.meta !== stored.meta) await begin(state, change);
-      await carryOut(state, change, stored.meta);
+      if (change.meta !== stored.meta) await storeChange(state, change);
+      await buildAndVerify(state, change, stored.meta);
       return state;
     } catch (error) {
-      if (!(error instanceof SchemaMoved)) throw error;
+      if (!(error instanceof SchemaChanged)) throw error;
     }
   }
 }
 
-/** Stores a schema in place of the one of `revision`; undefined when that is no longer the present one. */
+/** Replaces the schema of `revision`; undefined when another program has replaced that one already. */
 export async function putMeta(
   store: Store,
   layout: Layout,
@@ -65,30 +65,30 @@ export async function putMeta(
 }
 
 /**
- * Makes sure that no entry of an earlier index of the same field is left (nobody writes one as long as this schema
- * holds), then stores the new schema.
+ * Removes all entries of an earlier index of the same field (no writer adds one under the present schema), then stores
+ * the new schema.
  */
-async function begin(state: TableState, change: { meta: TableMeta; build: string[] }): Promise<void> {
+async function storeChange(state: TableState, change: { meta: TableMeta; build: string[] }): Promise<void> {
   const { store, layout } = state;
   const under = { key: layout.meta, revision: state.metaRevision };
   for (const name of change.build) {
     const index = change.meta.fields[name]!.index;
     const before = state.meta.fields[name];
     if (index === "none" || (before?.index === index && before.state === "building")) continue;
-    if (!await clearSpace(store, layout.index(name, index), under)) throw new SchemaMoved(state);
+    if (!await clearSpace(store, layout.index(name, index), under)) throw new SchemaChanged(state);
   }
   await replaceMeta(state, change.meta);
 }
 
-/** Throws SchemaMoved when another program changed the schema first. */
+/** Throws SchemaChanged when another program changed the schema first. */
 async function replaceMeta(state: TableState, meta: TableMeta): Promise<void> {
   const revision = await putMeta(state.store, state.layout, meta, state.metaRevision);
-  if (revision === undefined) throw new SchemaMoved(state);
+  if (revision === undefined) throw new SchemaChanged(state);
   state.meta = meta;
   state.metaRevision = revision;
 }
 
-async function carryOut(
+async function buildAndVerify(
   state: TableState,
   { build, verify }: { build: string[]; verify: string[] },
   before: TableMeta,
@@ -109,9 +109,9 @@ async function carryOut(
     }
     for (const field of build) await buildIndex(state, field);
   } catch (error) {
-    // Only a refusal takes the change back; after a failure of etcd the work is taken up again by the next opening.
+    // Only a violation reverts the change; after a failure of etcd, the next program that opens the table continues.
     if (error instanceof E2dbError && (error.code === "duplicate" || error.code === "schema_change")) {
-      await takeBack(state, before, { build, verify });
+      await revertChange(state, before, { build, verify });
     }
     throw error;
   }
@@ -127,10 +127,10 @@ async function carryOut(
 }
 
 /**
- * The schema as it was, without the indexes in question: an index that was to become unique missed the writes of the
- * meantime, so it is given up, and built again by the next program that declares it.
+ * Stores the earlier schema without the indexes of the change. An index that was to become unique lacks the writes made
+ * meanwhile, so it is dropped, and built again by the next program that declares it.
  */
-async function takeBack(
+async function revertChange(
   state: TableState,
   before: TableMeta,
   { build, verify }: { build: string[]; verify: string[] },

@@ -1,14 +1,14 @@
-/** Time and chance as e2db uses them; give your own to {@link open} in tests. */
+/** Time and randomness as e2db uses them. Tests pass their own to {@link open}. */
 export interface Platform {
-  /** Milliseconds from any fixed start; used for time limits alone. */
+  /** Milliseconds since an arbitrary fixed start, for time limits only. */
   nowMs(): number;
   /** Resolves after `ms`; rejects with the signal's reason when that is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Fit for keys and nonces. */
+  /** Cryptographically secure, for keys and nonces. */
   randomBytes(length: number): Uint8Array<ArrayBuffer>;
 }
 
-/** The platform's own. The one place in lib/e2db that reads a clock, so that the library stands without the rest of e2d. */
+/** The platform's own. Only this module of lib/e2db reads a clock, because the library must not depend on lib/sys. */
 export const defaultPlatform: Platform = {
   nowMs: () => performance.now(),
   sleep(ms, signal) {

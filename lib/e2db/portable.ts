@@ -1,11 +1,11 @@
 /**
- * A table as JSON lines: a header that names the format and the table, then one row a line, in order of id. Values are
- * tagged as in etcd (see codec.ts). Encrypted fields stay sealed, bound to the table's name and the row's id, so an
- * export is no more secret than the table and opens only with its key; or they are written in clear, when asked for.
+ * Exports and imports a table as JSON lines: a header with format and table name, then one row per line in order of id.
+ * Values are tagged as in etcd (see codec.ts). Encrypted fields stay sealed, bound to the table's name and the row's id,
+ * so that an export can be decrypted only with the table's key; on request they are exported in clear text.
  */
-import { decodeValue, encodeValue, Sealed, type StoredRow } from "./codec.ts";
+import { decodeValue, encodeValue, Sealed, type StoredRow } from "./schema/codec.ts";
 import { BadImportError, DuplicateError, type E2dbError } from "./errors.ts";
-import { type PlainRow, sealedRow } from "./row.ts";
+import { type PlainRow, sealedRow } from "./schema/row.ts";
 import type { TableState } from "./table_state.ts";
 
 export interface ExportOptions {
@@ -14,7 +14,7 @@ export interface ExportOptions {
 }
 
 export interface ImportOptions {
-  /** What to do with a row whose id is taken: fail (the default), leave the present row, or replace it. */
+  /** For a row whose id exists: fail (the default), keep the existing row, or replace it. */
   onConflict?: "fail" | "skip" | "replace";
 }
 
@@ -43,7 +43,7 @@ export async function rowLine(
   return encodeValue(plain);
 }
 
-/** Lines of any chunks of text: a file's stream through TextDecoderStream, an array of lines, an export. */
+/** Splits chunks of text into lines, for example a file's stream through TextDecoderStream, or an export. */
 export async function* linesOf(chunks: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
   let rest = "";
   for await (const chunk of chunks) {
@@ -54,7 +54,7 @@ export async function* linesOf(chunks: AsyncIterable<string> | Iterable<string>)
   if (rest !== "") yield rest;
 }
 
-/** Throws BadImportError for a first line that is no header of this table. */
+/** Throws BadImportError for a first line that is not the header of this table. */
 export function checkHeader(state: TableState, line: string | undefined): void {
   const header = parse(state, line ?? "", 1) as { e2db?: unknown; table?: unknown };
   if (header.e2db === format && header.table === state.name) return;
@@ -64,7 +64,7 @@ export function checkHeader(state: TableState, line: string | undefined): void {
   );
 }
 
-/** Throws BadImportError, with the line's number, for a line that is no row. */
+/** Throws BadImportError, with the line's number, for a line that is not a row. */
 export async function parseRow(state: TableState, line: string, number: number): Promise<PlainRow> {
   const row = parse(state, line, number);
   for (const [field, value] of Object.entries(row)) {
@@ -72,10 +72,12 @@ export async function parseRow(state: TableState, line: string, number: number):
     if (!state.declared.fields.get(field)?.encrypted) {
       throw bad(state, number, `field "${field}" is not encrypted here`);
     }
-    // A value that does not open here never will: better told now than when it is needed.
+    // A value that cannot be decrypted here never can: reported now instead of at the first read.
     const place = { table: state.name, field, id: row[state.meta.id] as string };
     const clear = await state.cipher.open(value, place).catch((error: E2dbError) => {
-      throw error.code === "corrupt" ? bad(state, number, `field "${field}" was sealed elsewhere`, error) : error;
+      throw error.code === "corrupt"
+        ? bad(state, number, `field "${field}" was encrypted for another table, row or field`, error)
+        : error;
     });
     row[field] = state.declared.schema === undefined ? value : clear;
   }
@@ -98,6 +100,6 @@ function parse(state: TableState, line: string, number: number): PlainRow {
 const bad = (state: TableState, number: number, why: string, cause?: unknown) =>
   new BadImportError(`Cannot import line ${number} into table "${state.name}": ${why}`, { table: state.name, cause });
 
-/** True for a row whose id is taken, which the importer may skip or replace; other duplicates are errors. */
+/** True for a row whose id exists, which an import may skip or replace; other duplicates are errors. */
 export const idIsTaken = (state: TableState, error: unknown): boolean =>
   error instanceof DuplicateError && error.field === state.meta.id;

@@ -1,18 +1,18 @@
 import { CompactedError, ConflictError } from "./errors.ts";
-import { SchemaMoved } from "./reader.ts";
-import type { Store } from "./store.ts";
+import { SchemaChanged } from "./kv/reader.ts";
+import type { Store } from "./kv/store.ts";
 import { Conflict, Transaction } from "./transaction.ts";
 
 export interface RetryOptions {
-  /** How long to begin again after conflicts, in all. */
+  /** Time limit for all attempts together. */
   giveUpMs: number;
 }
 
 const pauseMaxMs = 100;
 
 /**
- * Runs `action` in a transaction and commits it; begins again, with growing pauses, when another writer came first.
- * Throws ConflictError when others won until the time was up, and whatever `action` throws; nothing is written then.
+ * Runs `action` in a transaction and commits it. Repeats it with increasing pauses when another writer committed first.
+ * Throws ConflictError when there were conflicts until the time limit, or what `action` throws; then nothing is written.
  */
 export async function runTransaction<T>(
   store: Store,
@@ -30,13 +30,13 @@ export async function runTransaction<T>(
       return result;
     } catch (error) {
       transaction.abandon();
-      if (error instanceof SchemaMoved) await error.state.refresh();
-      // A snapshot that was compacted away under a slow transaction is as good as a conflict.
+      if (error instanceof SchemaChanged) await error.state.refresh();
+      // A snapshot that was compacted during a slow transaction counts as a conflict.
       else if (!(error instanceof Conflict || error instanceof CompactedError)) throw error;
       if (platform.nowMs() >= endMs) {
-        throw new ConflictError(`Cannot commit a transaction: other writers came first for ${giveUpMs} ms`, {
+        throw new ConflictError(`Cannot commit a transaction: other writers committed first for ${giveUpMs} ms`, {
           cause: error,
-          hint: "make it smaller, or let fewer writers change the same rows",
+          hint: "make the transaction smaller, or let fewer writers change the same rows",
         });
       }
     }

@@ -1,6 +1,6 @@
-/** A table as programs use it: rows in, rows out, one etcd transaction for each write. */
-import { binaryString, toBase64Url } from "./bytes.ts";
-import { decodeRow, type StoredRow } from "./codec.ts";
+/** The tables' public methods. Each write is one etcd transaction. */
+import { binaryString, toBase64Url } from "./schema/bytes.ts";
+import { decodeRow, type StoredRow } from "./schema/codec.ts";
 import {
   CorruptError,
   NotFoundError,
@@ -9,12 +9,22 @@ import {
   UnknownFieldError,
   WrongTypeError,
 } from "./errors.ts";
-import { storedValue } from "./layout.ts";
-import { decodeOrdered, encodeOrdered, type Orderable } from "./order.ts";
-import { type FieldCondition, present, Query, rowsPerTransaction, type Scope, type SearchableKey } from "./query.ts";
-import { checkId, checkKeyValue, checkKnown, fromStored, idOf, type PlainRow, sealedRow, toStored } from "./row.ts";
-import { forwardKey } from "./layout.ts";
-import { everything, type Interval, underPrefix } from "./interval.ts";
+import { storedValue } from "./schema/layout.ts";
+import { decodeOrdered, encodeOrdered, type Orderable } from "./schema/order.ts";
+import { type FieldCondition, Query, type SearchableKey } from "./query/query.ts";
+import { presentRow, rowsPerTransaction, type Scope } from "./scope.ts";
+import {
+  checkId,
+  checkKeyValue,
+  checkKnown,
+  fromStored,
+  idOf,
+  type PlainRow,
+  sealedRow,
+  toStored,
+} from "./schema/row.ts";
+import { forwardKey } from "./schema/layout.ts";
+import { everything, type Interval, underPrefix } from "./query/interval.ts";
 import {
   checkHeader,
   type ExportOptions,
@@ -26,17 +36,17 @@ import {
   parseRow,
   rowLine,
 } from "./portable.ts";
-import { scanRows } from "./scan.ts";
+import { scanRows } from "./query/scan.ts";
 import type { Fence, Transaction } from "./transaction.ts";
 import { type Change, type WatchOptions, watchTable } from "./watch.ts";
 
 export interface WriteOptions {
-  /** Only while this lock is held; LockLostError otherwise, and nothing is written. */
+  /** Write only while this lock is held; otherwise LockLostError, and nothing is written. */
   fence?: Fence | undefined;
 }
 
 export interface ChangeOptions extends WriteOptions {
-  /** Only if the row still has this version (see versionOf); StaleVersionError otherwise, and nothing is written. */
+  /** Write only if the row still has this version (see versionOf); otherwise StaleVersionError, and nothing is written. */
   version?: string | undefined;
 }
 
@@ -51,7 +61,7 @@ export class Table<Row extends object, Insert extends object, Id> {
     return this.#scope.state.name;
   }
 
-  /** For db.transaction(): the same table, reading and writing through `scope`. */
+  /** For db.transaction(): the same table, which reads and writes through `scope`. */
   within(scope: (state: Scope["state"]) => Scope): Table<Row, Insert, Id> {
     return new Table(scope(this.#scope.state));
   }
@@ -66,23 +76,23 @@ export class Table<Row extends object, Insert extends object, Id> {
       const name = binaryString(interval.low);
       if (changed?.has(name)) {
         const row = changed.get(name);
-        return row && present<Row>(state, row);
+        return row && presentRow<Row>(state, row);
       }
       const scan = { kind: "row", field: state.meta.id, intervals: [interval] } as const;
       for await (const [row] of scanRows(reader, state, scan, { reverse: false, want: 1 })) {
-        if (row !== undefined) return present<Row>(state, row);
+        if (row !== undefined) return presentRow<Row>(state, row);
       }
       return undefined;
     });
   }
 
-  /** The row with this value in a unique field, or undefined; in a field with a plain index, the first such row. */
+  /** The row with this value in a unique field, or undefined; for a plain index, the first such row. */
   findBy<K extends SearchableKey<Row>>(field: K, value: NonNullable<Row[K]>): Promise<Row | undefined> {
     const condition = this.where(field) as FieldCondition<Row, unknown>;
     return condition.eq(value).first();
   }
 
-  /** Begins a query by a condition. Throws UnknownFieldError at once, NotIndexedError when the query runs. */
+  /** Begins a query with a condition. Throws UnknownFieldError now, NotIndexedError when the query runs. */
   where<K extends SearchableKey<Row>>(field: K): FieldCondition<Row, Row[K]> {
     return this.query().where(field);
   }
@@ -96,7 +106,7 @@ export class Table<Row extends object, Insert extends object, Id> {
     return this.query().orderBy(field);
   }
 
-  /** All rows, by id. */
+  /** All rows in the order of their ids. */
   all(): Promise<Row[]> {
     return this.query().all();
   }
@@ -107,7 +117,7 @@ export class Table<Row extends object, Insert extends object, Id> {
   }
 
   /**
-   * Stores a new row and gives it as stored. One round trip, two for the first increment id and under contention. Throws
+   * Stores a new row and returns it as stored. One round trip; two for the first increment id and under contention. Throws
    * DuplicateError, MissingRequiredError, WrongTypeError, UnknownFieldError, TooLargeError.
    */
   insert(row: Insert, options: WriteOptions = {}): Promise<Row> {
@@ -118,8 +128,8 @@ export class Table<Row extends object, Insert extends object, Id> {
   }
 
   /**
-   * Stores many rows and gives them as stored. Outside of a transaction they go in batches, each batch all or nothing:
-   * when one fails, the batches before it stay. Within a transaction they are part of it, or TooLargeError.
+   * Stores rows and returns them as stored. Outside a transaction they are stored in atomic batches: when one fails, the
+   * batches before it remain. Within a transaction they are part of it; throws TooLargeError when they do not fit.
    */
   async insertMany(rows: readonly Insert[], options: WriteOptions = {}): Promise<Row[]> {
     const { state } = this.#scope;
@@ -132,21 +142,21 @@ export class Table<Row extends object, Insert extends object, Id> {
   }
 
   /**
-   * Changes the given fields of a row and gives the whole row; null clears a field, undefined leaves it. Two round
+   * Changes the given fields of a row and returns the whole row. null clears a field, undefined keeps it. Two round
    * trips. Throws NotFoundError, StaleVersionError, and what insert throws.
    */
   update(id: Id, patch: Partial<Row>, options: ChangeOptions = {}): Promise<Row> {
     return this.#change(id, options, (current) => ({ ...current, ...withoutUndefined(patch) }));
   }
 
-  /** Puts a whole new row in place of the one with the same id. Fields this program does not know are kept. */
+  /** Replaces the row with the same id. Fields that this program does not know are kept. */
   replace(row: Insert & Partial<Row>, options: ChangeOptions = {}): Promise<Row> {
     const id = (row as PlainRow)[this.#scope.state.declared.id] as Id;
     return this.#change(id, options, () => ({ ...row }));
   }
 
   /**
-   * Inserts the row, or updates the one that has its value in `on`, a unique field or the id (the default). Gives the
+   * Inserts the row, or updates the row with the same value in `on`: a unique field, or the id (the default). Returns the
    * row as stored. Throws what insert and update throw.
    */
   upsert(row: Insert, { on, ...options }: WriteOptions & { on?: SearchableKey<Row> } = {}): Promise<Row> {
@@ -178,22 +188,22 @@ export class Table<Row extends object, Insert extends object, Id> {
     });
   }
 
-  /** Deletes every row, as {@link Query.delete} does; to be rid of the table, too, `db.drop` is faster. */
+  /** Deletes every row, as {@link Query.delete} does. `db.drop` also removes the table, and is faster. */
   deleteAll(): Promise<number> {
     return this.query().delete();
   }
 
   /**
-   * Every change of a row, in order, from now on or from a revision on. Goes on where it was after a broken connection;
-   * throws CompactedError when etcd no longer has what is missing, so that no change is ever skipped in silence. Ends
-   * when the signal is aborted.
+   * Every change of a row, in order, from now or from a revision on. Continues after a broken connection without a gap.
+   * Throws CompactedError when etcd no longer has the missing changes, so that none is skipped silently. Ends when the
+   * signal is aborted.
    */
   watch(options: WatchOptions = {}): AsyncIterable<Change<Row, Id>> {
     const { state } = this.#scope;
-    return watchTable(state, options, (row) => present<Row>(state, row));
+    return watchTable(state, options, (row) => presentRow<Row>(state, row));
   }
 
-  /** The table as JSON lines, read at one revision; each string ends its line. See portable.ts for the format. */
+  /** The table as JSON lines, read at one revision, each with its line break. portable.ts describes the format. */
   async *export(options: ExportOptions = {}): AsyncGenerator<string> {
     const { state } = this.#scope;
     await state.refresh();
@@ -205,8 +215,8 @@ export class Table<Row extends object, Insert extends object, Id> {
   }
 
   /**
-   * Stores the rows of an export, each by itself: what was stored before an error stays. Throws BadImportError with the
-   * number of a line that makes no sense, and what insert throws.
+   * Stores the rows of an export, each in its own transaction: rows stored before an error remain. Throws BadImportError
+   * with the number of an invalid line, and what insert throws.
    */
   async import(
     chunks: AsyncIterable<string> | Iterable<string>,
@@ -236,7 +246,7 @@ export class Table<Row extends object, Insert extends object, Id> {
   }
 
   #present(stored: StoredRow): Row | Promise<Row> {
-    return present<Row>(this.#scope.state, stored);
+    return presentRow<Row>(this.#scope.state, stored);
   }
 
   async #insertInto(transaction: Transaction, row: PlainRow, reserved?: number): Promise<StoredRow> {
@@ -257,7 +267,7 @@ export class Table<Row extends object, Insert extends object, Id> {
     }
     if (state.declared.idType === "id") return uuid(state.store.platform.randomBytes(16));
     if (reserved !== undefined) return reserved;
-    // Within a longer transaction a number is reserved at once: claimed at the commit, it would collide with all others.
+    // Within a longer transaction the number is reserved now: claimed at the commit, it would conflict with other inserts.
     if (this.#scope.many === "together") return await state.counter.reserve(1);
     const ticket = await state.counter.take();
     transaction.useTicket(ticket);
@@ -269,7 +279,7 @@ export class Table<Row extends object, Insert extends object, Id> {
     const unnumbered = rows.filter((row) => (row[state.declared.id] ?? null) === null).length;
     const numbered = state.declared.idType === "increment" && unnumbered > 0;
     const first = numbered ? await state.counter.reserve(unnumbered) : undefined;
-    // Numbers brought along raise the counter; one transaction can do that once, so such rows go one by one.
+    // A row with its own number raises the counter, which one transaction can do once, so such rows are stored singly.
     const raising = state.declared.idType === "increment" && unnumbered < rows.length;
     if (raising && rows.length > 1) {
       const single: Row[] = [];
@@ -286,7 +296,7 @@ export class Table<Row extends object, Insert extends object, Id> {
         return await Promise.all(stored.map((row) => this.#present(row)));
       }, "several");
     } catch (error) {
-      // Long rows: half as many may fit. Within a transaction there is nothing to split.
+      // Half as many long rows may fit. Within a transaction the rows cannot be split.
       if (!(error instanceof TooLargeError) || rows.length === 1 || this.#scope.many === "together") throw error;
       const middle = rows.length >> 1;
       const head = await this.#insertBatch(rows.slice(0, middle), options);
@@ -310,7 +320,7 @@ export class Table<Row extends object, Insert extends object, Id> {
     });
   }
 
-  /** Encrypted values stay sealed where nobody needs to see them; a Standard Schema does. */
+  /** Encrypted values stay sealed unless a Standard Schema must validate them. */
   #current(row: StoredRow): PlainRow | Promise<PlainRow> {
     const { state } = this.#scope;
     return state.declared.schema === undefined ? sealedRow(state, row) : fromStored(state, row);
@@ -334,7 +344,7 @@ export class Table<Row extends object, Insert extends object, Id> {
     return transaction.update(state, id, before, await toStored(state, id, next, before.values));
   }
 
-  /** The row with a value in the id or a unique field, as the transaction sees it. */
+  /** The row with a value in the id or a unique field, including the transaction's changes. */
   async #locate(
     transaction: Transaction,
     field: string,
@@ -364,14 +374,14 @@ export class Table<Row extends object, Insert extends object, Id> {
     if (kv === undefined) return undefined;
     const decoded = decodeRow(kv.value);
     if (decoded === undefined) {
-      throw new CorruptError(`Cannot read table "${this.name}": an index entry is not as e2db writes it`, {
+      throw new CorruptError(`Cannot read table "${this.name}": an index entry was not written by e2db`, {
         table: this.name,
         field,
       });
     }
     const id = decoded.kind === "row" ? idOf(declared, meta.id, decoded.row.values) : idFrom(decoded.pointer.id);
     const row = await transaction.row(state, id);
-    // A change in this transaction may have taken the value away from the row.
+    // This transaction may have changed the row's value.
     return row !== undefined && storedValue(meta, field, row.values) === value ? row : undefined;
   }
 }
@@ -388,7 +398,7 @@ function checkVersion(table: string, id: Orderable, row: StoredRow, { version }:
   if (version === undefined || version === toBase64Url(row.writeId)) return;
   throw new StaleVersionError(
     `Cannot change row "${String(id)}" of table "${table}": it has changed since version "${version}"`,
-    { table, hint: "read the row again and decide anew" },
+    { table, hint: "read the row again and repeat the change" },
   );
 }
 

@@ -1,9 +1,9 @@
-/** One table as this program has it open: what it declares, what etcd holds, and since when. */
-import type { Cipher } from "./cipher.ts";
+/** One open table: the program's declaration, and the schema in etcd with its revision. */
+import type { Cipher } from "./schema/cipher.ts";
 import { CorruptError, E2dbError, UnknownTableError } from "./errors.ts";
-import type { Layout, Space } from "./layout.ts";
-import { type Declared, decodeMeta, type TableMeta } from "./schema.ts";
-import type { Store } from "./store.ts";
+import type { Layout, Space } from "./schema/layout.ts";
+import { type Declared, decodeMeta, type TableMeta } from "./schema/schema.ts";
+import type { Store } from "./kv/store.ts";
 import { Counter } from "./counter.ts";
 
 export class TableState {
@@ -12,9 +12,9 @@ export class TableState {
   readonly layout: Layout;
   readonly cipher: Cipher;
   readonly counter: Counter;
-  /** Spaces that were seen to hold so many entries that etcd's counting of them costs more than a round trip. */
+  /** Spaces with so many entries that etcd's counting of them costs more than a round trip. */
   readonly large = new Set<Space>();
-  /** As of `metaRevision`; every read and write checks that it still holds. */
+  /** As of `metaRevision`. Every read and write compares that revision. */
   meta: TableMeta;
   metaRevision: number;
 
@@ -39,29 +39,29 @@ export class TableState {
   }
 
   /**
-   * Runs `action`, and once more when it fails for what the schema says but the schema has changed since it was read:
-   * an index that is there now, or a field that is no longer required.
+   * Runs `action`, and once more if it failed because of a schema that has changed since it was read: an index may exist
+   * now, or a field may no longer be required.
    */
-  async upToDate<T>(action: () => Promise<T>): Promise<T> {
+  async withCurrentSchema<T>(action: () => Promise<T>): Promise<T> {
     const known = this.metaRevision;
     try {
       return await action();
     } catch (error) {
-      const doubtful = error instanceof E2dbError &&
+      const mayBeOutdated = error instanceof E2dbError &&
         (error.code === "not_indexed" || error.code === "missing_required");
-      if (!doubtful) throw error;
+      if (!mayBeOutdated) throw error;
       await this.refresh();
       if (this.metaRevision === known) throw error;
       return await action();
     }
   }
 
-  /** Reads the schema again. Throws UnknownTableError when the table is gone. */
+  /** Reads the schema again. Throws UnknownTableError when the table was dropped. */
   async refresh(): Promise<void> {
     const stored = await readMeta(this.store, this.layout);
     if (stored === undefined || stored.meta.state === "dropping") throw unknownTable(this.name);
     if (stored.meta.id !== this.meta.id || stored.meta.idType !== this.meta.idType) {
-      throw new CorruptError(`Cannot use table "${this.name}": it was dropped and made anew with another id`, {
+      throw new CorruptError(`Cannot use table "${this.name}": it was dropped and created again with another id`, {
         table: this.name,
         hint: "open the table again",
       });
@@ -77,7 +77,7 @@ export const unknownTable = (table: string) =>
     hint: "open it with its fields to create it",
   });
 
-/** undefined when there is no such table. */
+/** Undefined when the table does not exist. */
 export async function readMeta(
   store: Store,
   layout: Layout,

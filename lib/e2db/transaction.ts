@@ -1,51 +1,44 @@
 /**
- * One transaction: reads at one revision, writes kept back, and one etcd transaction at the end that applies them only
- * if everything read is still so. That makes it serializable: at the commit's revision all its reads would give the same
- * answers.
+ * One transaction: it reads at one revision, buffers its writes, and commits them by one etcd transaction that is applied
+ * only if nothing that was read has changed. Transactions are therefore serializable: at the commit's revision all reads
+ * would return the same answers.
  *
- * - A row read by its key is compared by its revision (0 for "not there").
- * - A range read is compared as a range: no key in it is newer than the snapshot, so nothing came or changed. What went
- *   away leaves no key to compare; therefore every write that removes an entry from an index also writes that index's
- *   guard, and whoever has read a range of it compares the guard.
- * - The schema of each table is compared, so nobody writes by an old one.
+ * - A row that was read by its key is compared by its revision (0 for "absent").
+ * - A range that was read is compared as a range: no key in it is newer than the snapshot, so no row was added or changed.
+ *   A removed row leaves no key to compare. Therefore every write that removes an entry from an index also writes that
+ *   index's guard, and a transaction that has read a range of the index compares the guard.
+ * - The schema of each table is compared, so no write follows an old schema.
  *
  * Every single write (insert, update, …) is such a transaction of one row.
  */
-import { binaryString } from "./bytes.ts";
-import { decodeRow, encodeRow, type StoredRow, type Values, writeIdBytes } from "./codec.ts";
+import { binaryString } from "./schema/bytes.ts";
+import { decodeRow, type StoredRow, type Values, writeIdBytes } from "./schema/codec.ts";
 import { ConflictError, CorruptError, DuplicateError, LockLostError, TooLargeError } from "./errors.ts";
-import type { Compare, Operation, RangeRequest, RangeResponse, TxnResponse } from "./kv.ts";
+import type { Compare, Operation, RangeRequest, RangeResponse, TxnResponse } from "./kv/kv.ts";
+import { type CommitPlan, type Fresh, nameOf, planCommit, type Write } from "./commit_plan.ts";
 import type { Ticket } from "./counter.ts";
-import { endOf, type Entry, forwardKey, sampleKeys, type Space } from "./layout.ts";
-import { encodeOrdered, type Orderable } from "./order.ts";
-import { type Reader, schemaHolds, SchemaMoved } from "./reader.ts";
-import type { Evidence, Store } from "./store.ts";
+import { endOf, forwardKey, type Space } from "./schema/layout.ts";
+import { encodeOrdered, type Orderable } from "./schema/order.ts";
+import { type Reader, SchemaChanged, schemaUnchanged } from "./kv/reader.ts";
+import type { Evidence, Store } from "./kv/store.ts";
 import type { TableState } from "./table_state.ts";
 
 /** A lock that must still be held when the transaction commits. */
 export interface Fence {
   readonly name: string;
   readonly key: Uint8Array;
-  /** The revision at which the lock was taken: larger for each later holder. */
+  /** The revision at which the lock was acquired: larger for each later holder. */
   readonly token: number;
 }
 
-/** Thrown within e2db when another writer came first: begin again. */
+/** Thrown within e2db when another writer committed first: the transaction must be repeated. */
 export class Conflict extends Error {}
 
-/** What a row was and is to be. */
-interface Write {
-  state: TableState;
-  id: Orderable;
-  before: { values: Values; modRevision: number } | undefined;
-  after: StoredRow | undefined;
-}
-
-/** A table's changes by the text of the id's encoding. */
+/** A table's changes by the encoded id as text. */
 type Writes = Map<string, Write>;
 
-/** etcd evaluates a range compare by reading the range while it applies the transaction, so its size is bounded. */
-export const rangeRowsMax = 10_000;
+/** etcd reads the range of a compare while it applies the transaction, so its size must be bounded. */
+const rangeRowsMax = 10_000;
 
 export class Transaction implements Reader {
   readonly #store: Store;
@@ -74,12 +67,12 @@ export class Transaction implements Reader {
   async read(state: TableState, requests: readonly RangeRequest[], use?: "auxiliary"): Promise<RangeResponse[]> {
     this.#enter();
     const response = await this.#store.read({
-      compares: [schemaHolds(state)],
+      compares: [schemaUnchanged(state)],
       success: requests.map((request) => ({ kind: "range", request: { ...request, revision: this.#revision } })),
       failure: [],
     });
-    // A schema newer than the snapshot may name an index that the snapshot does not have in full.
-    if (!response.succeeded || state.metaRevision > (this.#revision ?? Infinity)) throw new SchemaMoved(state);
+    // A schema newer than the snapshot may name an index that is incomplete in the snapshot.
+    if (!response.succeeded || state.metaRevision > (this.#revision ?? Infinity)) throw new SchemaChanged(state);
     this.#revision ??= response.revision;
     this.#tables.add(state);
     const ranges = response.ranges as RangeResponse[];
@@ -92,12 +85,12 @@ export class Transaction implements Reader {
     return writes && new Map([...writes].map(([name, write]) => [name, write.after]));
   }
 
-  /** A row as this transaction sees it, its own changes included. */
+  /** A row including this transaction's own changes. */
   async row(state: TableState, id: Orderable): Promise<(StoredRow & { modRevision: number }) | undefined> {
     return (await this.rows(state, [id]))[0];
   }
 
-  /** Several rows in one round trip for each 128. */
+  /** Needs one round trip for each 128 rows. */
   async rows(
     state: TableState,
     ids: readonly Orderable[],
@@ -128,7 +121,7 @@ export class Transaction implements Reader {
     });
   }
 
-  /** A row that must not exist yet; not read before, so that a lone insert takes one round trip. */
+  /** A row that must not exist. It is not read before, so that a single insert needs one round trip. */
   insert(state: TableState, id: Orderable, values: Values): StoredRow {
     this.#enter();
     const name = binaryString(encodeOrdered(id));
@@ -139,21 +132,21 @@ export class Transaction implements Reader {
     return this.#write(state, id, earlier?.before, values)!;
   }
 
-  /** A new state of a row that this transaction has read. */
+  /** Changes a row that this transaction has read. */
   update(state: TableState, id: Orderable, seen: { values: Values; modRevision: number }, values: Values): StoredRow {
     this.#enter();
     const earlier = this.#writes.get(state)?.get(binaryString(encodeOrdered(id)));
     return this.#write(state, id, earlier === undefined ? seen : earlier.before, values)!;
   }
 
-  /** The end of a row that this transaction has read. */
+  /** Deletes a row that this transaction has read. */
   remove(state: TableState, id: Orderable, seen: { values: Values; modRevision: number }): void {
     this.#enter();
     const earlier = this.#writes.get(state)?.get(binaryString(encodeOrdered(id)));
     this.#write(state, id, earlier === undefined ? seen : earlier.before, undefined);
   }
 
-  /** The commit will fail with LockLostError unless the lock is still held then. */
+  /** The commit fails with LockLostError unless the lock is still held at that moment. */
   fence(fence: Fence): void {
     this.#enter();
     this.#fences.set(binaryString(fence.key), fence);
@@ -167,7 +160,7 @@ export class Transaction implements Reader {
     this.#raised.push(raise);
   }
 
-  /** Gives the revision of the commit, or undefined where there was nothing to write. Throws Conflict to begin again. */
+  /** The revision of the commit; undefined when there was nothing to write. Throws Conflict. */
   async commit(): Promise<number | undefined> {
     this.#enter();
     this.#ended = true;
@@ -175,7 +168,7 @@ export class Transaction implements Reader {
     try {
       const writes = [...this.#writes.values()].flatMap((writes) => [...writes.values()]);
       const changes = writes.filter(({ before, after }) => before !== undefined || after !== undefined);
-      // All reads are of one revision, so a transaction that writes nothing is consistent as it is.
+      // All reads are of one revision, so a transaction without writes is consistent.
       if (changes.length === 0 && this.#fences.size === 0) return undefined;
       committed = await this.#apply(changes);
       return committed;
@@ -184,7 +177,7 @@ export class Transaction implements Reader {
     }
   }
 
-  /** For a transaction that is given up. */
+  /** Releases the numbers of a transaction that is not committed. */
   abandon(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -194,7 +187,7 @@ export class Transaction implements Reader {
   #enter(): void {
     if (this.#ended) {
       throw new ConflictError("Cannot use a transaction: it has ended", {
-        hint: "await everything within the function given to transaction(), and begin a new one after it",
+        hint: "await every call within the function passed to transaction(), and begin a new transaction after it",
       });
     }
   }
@@ -208,11 +201,11 @@ export class Transaction implements Reader {
     this.#rangeRows += request.countOnly ? response.count : response.kvs.length;
     if (this.#rangeRows > rangeRowsMax) {
       throw new TooLargeError(
-        `Cannot read on in a transaction: over ${rangeRowsMax} rows of ranges, among them of table "${state.name}"`,
-        { table: state.name, hint: "narrow the query, or read outside of the transaction" },
+        `Cannot read table "${state.name}" in a transaction: its ranges have more than ${rangeRowsMax} rows in total`,
+        { table: state.name, hint: "narrow the query, or read outside the transaction" },
       );
     }
-    // A read that its limit cut short says nothing about what comes after its last key.
+    // A read that was cut by its limit covers the range up to its last key only.
     const last = response.more ? response.kvs.at(-1) : undefined;
     const covered = last === undefined ? end : endOf(last.key);
     this.#ranges.set(binaryString(key) + "\0" + binaryString(covered), { key, end: covered });
@@ -241,7 +234,7 @@ export class Transaction implements Reader {
     return after;
   }
 
-  /** Two rows of one transaction with one unique value would overwrite each other's entry unseen. */
+  /** Two rows of one transaction with the same unique value would silently overwrite each other's entry. */
   #refuseOwnDuplicates(state: TableState, id: Orderable, values: Values, writes: Writes): void {
     const { layout, meta } = state;
     const own = binaryString(encodeOrdered(id));
@@ -257,15 +250,15 @@ export class Transaction implements Reader {
   }
 
   async #apply(changes: Write[]): Promise<number> {
-    const build = buildCommit(changes, this.#store.platform.randomBytes(writeIdBytes));
-    for (const [name, kept] of this.#points) if (!build.points.has(name)) build.points.set(name, kept);
+    const plan = planCommit(changes, this.#store.platform.randomBytes(writeIdBytes));
+    for (const [name, kept] of this.#points) if (!plan.points.has(name)) plan.points.set(name, kept);
     const before = this.#revision === undefined ? undefined : this.#revision + 1;
     const tables = [...this.#tables];
     const fences = [...this.#fences.values()];
     const counters = [...this.#tickets.flatMap(({ claim }) => claim ?? []), ...this.#raised];
     const compares: Compare[] = [
-      ...tables.map(schemaHolds),
-      ...[...build.points.values()].map(({ key, modRevision }): Compare => ({
+      ...tables.map(schemaUnchanged),
+      ...[...plan.points.values()].map(({ key, modRevision }): Compare => ({
         key,
         target: "mod",
         result: "equal",
@@ -281,137 +274,71 @@ export class Transaction implements Reader {
       ...fences.map(({ key, token }): Compare => ({ key, target: "create", result: "equal", revision: token })),
       ...counters.map(({ compare }) => compare),
     ];
-    const looks: Uint8Array[] = [
+    const readOnFailure: Uint8Array[] = [
       ...tables.map((table) => table.layout.meta),
       ...fences.map(({ key }) => key),
       ...counters.map(({ compare }) => compare.key),
-      ...build.fresh.map(({ key }) => key),
+      ...plan.fresh.map(({ key }) => key),
     ];
     const table = tables.length === 1 ? tables[0]!.name : undefined;
     const response = await this.#store.commit(
       {
         compares,
-        success: [...build.operations, ...counters.map(({ put }) => put)],
-        failure: looks.map((key) => ({ kind: "range", request: { key, keysOnly: true } })),
+        success: [...plan.operations, ...counters.map(({ put }) => put)],
+        failure: readOnFailure.map((key) => ({ kind: "range", request: { key, keysOnly: true } })),
       },
-      this.#evidence(changes, build),
+      this.#evidence(changes, plan),
       { table },
     );
     if (response.succeeded) return response.revision;
-    throw this.#whyFailed(response, { tables, fences, counters: counters.map(({ compare }) => compare), ...build });
+    throw this.#failureOf(response, { tables, fences, counters: counters.map(({ compare }) => compare), ...plan });
   }
 
-  /** Deletions leave their trace in a guard, which stays; otherwise the first row written is the trace. */
-  #evidence(changes: readonly Write[], build: Commit): Evidence | undefined {
+  /** A deletion is evident from the guard, which stays; any other write from its first row. */
+  #evidence(changes: readonly Write[], plan: CommitPlan): Evidence | undefined {
     const afterRevision = Math.max(0, ...changes.map(({ before }) => before?.modRevision ?? 0));
     const goneMeans = this.#kind === "single" ? "not_applied" : "unknown";
-    if (build.guard !== undefined) return { ...build.guard, holds: "guard", afterRevision, goneMeans };
+    if (plan.guard !== undefined) return { ...plan.guard, holds: "guard", afterRevision, goneMeans };
     const put = changes.find(({ after }) => after !== undefined);
     if (put === undefined) return undefined;
     const { writeId } = put.after!;
     return { key: this.#rowKey(put.state, put.id), holds: "row", writeId, afterRevision, goneMeans };
   }
 
-  /** Tells a duplicate, a lost lock and a moved schema from a conflict, by what the failed commit saw. */
-  #whyFailed(response: TxnResponse, { tables, fences, counters, fresh }: Looks): unknown {
+  /** Distinguishes a duplicate, a lost lock and a changed schema from a conflict by the keys that the failed commit read. */
+  #failureOf(response: TxnResponse, { tables, fences, counters, fresh }: FailureReads): unknown {
     const seen = response.ranges.map((range) => range!.kvs[0]);
     for (const state of tables) {
-      if (seen.shift()?.modRevision !== state.metaRevision) return new SchemaMoved(state);
+      if (seen.shift()?.modRevision !== state.metaRevision) return new SchemaChanged(state);
     }
     for (const { name, token } of fences) {
       if (seen.shift()?.createRevision !== token) {
         return new LockLostError(`Cannot write under lock "${name}": it is no longer held`, {
-          hint: "take the lock again and start over: somebody else may have worked meanwhile",
+          hint: "acquire the lock again and repeat the work: another holder may have changed the data",
         });
       }
     }
-    // Another process has taken the number: the row found under it is no duplicate of anything.
+    // Another process has taken the number, so the row under it is not a duplicate.
     for (const { revision } of counters) {
       if ((seen.shift()?.modRevision ?? 0) !== revision) return new Conflict("another writer took the number");
     }
     for (const { state, id, field } of fresh) {
       const kv = seen.shift();
-      // What came after the snapshot is a conflict first: the next attempt sees it, and may decide otherwise.
+      // A row newer than the snapshot is a conflict: the next attempt reads it and may decide otherwise.
       if (kv === undefined || (this.#revision !== undefined && kv.modRevision > this.#revision)) continue;
       return field === undefined ? duplicateId(state, id) : duplicateValue(state, field);
     }
-    return new Conflict("another writer came first");
+    return new Conflict("another writer committed first");
   }
 }
 
-/** What a failed commit looks at again, in this order. */
-interface Looks {
+/** The keys that a failed commit reads, in this order. */
+interface FailureReads {
   tables: readonly TableState[];
   fences: readonly Fence[];
   counters: readonly Compare[];
   fresh: readonly Fresh[];
 }
-
-/** A key that must not exist yet. */
-interface Fresh {
-  key: Uint8Array;
-  state: TableState;
-  id: Orderable;
-  /** The unique field, or undefined for the row itself. */
-  field: string | undefined;
-}
-
-interface Commit {
-  operations: Operation[];
-  points: Map<string, { key: Uint8Array; modRevision: number }>;
-  fresh: Fresh[];
-  guard: { key: Uint8Array; writeId: Uint8Array } | undefined;
-}
-
-/** The operations that bring rows and all their entries from `before` to `after`; `writeId` goes into guards. Pure. */
-function buildCommit(changes: readonly Write[], writeId: Uint8Array): Commit {
-  const removed = new Map<string, Entry>();
-  const puts = new Map<string, Operation>();
-  const points: Commit["points"] = new Map();
-  const fresh: Fresh[] = [];
-  const before = new Set<string>();
-  for (const { state, id, before: old } of changes) {
-    if (old === undefined) continue;
-    for (const entry of state.layout.entries(state.meta, id, old.values)) {
-      const name = nameOf(entry);
-      before.add(name);
-      removed.set(name, entry);
-    }
-  }
-  for (const { state, id, before: old, after } of changes) {
-    const { layout, meta } = state;
-    const idBytes = encodeOrdered(id);
-    const rowKey = forwardKey({ space: layout.rows(meta.id), suffix: idBytes });
-    points.set(binaryString(rowKey), { key: rowKey, modRevision: old?.modRevision ?? 0 });
-    if (after === undefined) continue;
-    if (old === undefined) fresh.push({ key: rowKey, state, id, field: undefined });
-    const bytes = encodeRow(after.values, after.writeId, idBytes);
-    for (const entry of layout.entries(meta, id, after.values)) {
-      const name = nameOf(entry);
-      const key = forwardKey(entry);
-      puts.set(name, { kind: "put", key, value: entry.space.kind === "row" ? bytes.row : bytes.entry });
-      removed.delete(name);
-      if (before.has(name)) continue;
-      for (const sample of sampleKeys(entry)) {
-        puts.set(binaryString(sample), { kind: "put", key: sample, value: new Uint8Array() });
-      }
-      if (!entry.exclusive || entry.space.kind === "row") continue;
-      points.set(name, { key, modRevision: 0 });
-      fresh.push({ key, state, id, field: entry.space.field });
-    }
-  }
-  const operations = [...puts.values()];
-  const guards = new Map<string, Uint8Array>();
-  for (const entry of removed.values()) {
-    for (const key of [forwardKey(entry), ...sampleKeys(entry)]) operations.push({ kind: "delete", key });
-    guards.set(binaryString(entry.space.guard), entry.space.guard);
-  }
-  for (const key of guards.values()) operations.push({ kind: "put", key, value: writeId });
-  const [key] = guards.values();
-  return { operations, points, fresh, guard: key && { key, writeId } };
-}
-
-const nameOf = (entry: Entry): string => binaryString(forwardKey(entry));
 
 function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   if (bytes.length < prefix.length) return false;
@@ -420,7 +347,7 @@ function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
 }
 
 const duplicateId = (state: TableState, id: Orderable) =>
-  new DuplicateError(`Cannot insert into table "${state.name}": id "${String(id)}" is taken`, {
+  new DuplicateError(`Cannot insert into table "${state.name}": id "${String(id)}" exists already`, {
     table: state.name,
     field: state.meta.id,
   });

@@ -1,15 +1,15 @@
-/** The changes of a table as they happen, without a gap. */
-import { decodeRow, type StoredRow } from "./codec.ts";
+/** Delivers the changes of a table in order and without a gap, across broken connections. */
+import { decodeRow, type StoredRow } from "./schema/codec.ts";
 import { CompactedError, CorruptError } from "./errors.ts";
-import { KvError, type WatchEvent } from "./kv.ts";
-import { endOf } from "./layout.ts";
-import { decodeOrdered } from "./order.ts";
-import { toE2dbError } from "./store.ts";
+import { KvError, type WatchEvent } from "./kv/kv.ts";
+import { endOf } from "./schema/layout.ts";
+import { decodeOrdered } from "./schema/order.ts";
+import { toE2dbError } from "./kv/store.ts";
 import type { TableState } from "./table_state.ts";
 
 export interface WatchOptions {
   signal?: AbortSignal;
-  /** Begin after this revision: that of a page() or of an earlier change. Default: now. */
+  /** Begin after this revision, for example that of a page() or of an earlier change. Default: now. */
   after?: number;
 }
 
@@ -22,8 +22,8 @@ const pauseFirstMs = 50;
 const pauseMaxMs = 2_000;
 
 /**
- * `before` is undefined where etcd has compacted the earlier state. "Now" is the moment of the call, not that of the
- * first connection: a watch that must dial again before it begins misses nothing.
+ * `before` is undefined when etcd has compacted the earlier state. "Now" is the time of the call, not of the first
+ * connection, so that a watch that must reconnect before it begins misses nothing.
  */
 export function watchTable<Row extends object, Id>(
   state: TableState,
@@ -33,7 +33,7 @@ export function watchTable<Row extends object, Id>(
   const start = after === undefined
     ? state.store.range({ key: state.layout.meta, keysOnly: true }).then(({ revision }) => revision)
     : Promise.resolve(after);
-  // Reported when the loop begins, not as an unhandled rejection before.
+  // A failure is thrown when the loop begins, not as an unhandled rejection before.
   start.catch(() => {});
   return follow(state, signal, start, present);
 }
@@ -66,7 +66,7 @@ async function* follow<Row extends object, Id>(
         return;
       } catch (error) {
         if (!(error instanceof KvError)) throw error;
-        if (error.kind === "compacted") throw missed(state, error, next);
+        if (error.kind === "compacted") throw changesCompacted(state, error, next);
         if (error.kind !== "unavailable" && error.kind !== "refused") throw toE2dbError(error, { table: state.name });
       }
       try {
@@ -81,14 +81,14 @@ async function* follow<Row extends object, Id>(
   }
 }
 
-const missed = (state: TableState, cause: KvError, next: number) =>
+const changesCompacted = (state: TableState, cause: KvError, next: number) =>
   new CompactedError(
-    `Cannot go on watching table "${state.name}": etcd has compacted the changes from revision ${next} on`,
+    `Cannot continue to watch table "${state.name}": etcd has compacted the changes from revision ${next} on`,
     {
       table: state.name,
       cause,
       compactRevision: cause.compactRevision,
-      hint: "read the table anew, and watch from the revision of that reading: query().page() gives it",
+      hint: "read the table again, and watch from the revision of that read, which query().page() returns",
     },
   );
 
@@ -112,11 +112,11 @@ async function change<Row extends object, Id>(
 function idOfKey(state: TableState, key: Uint8Array): unknown {
   const decoded = decodeOrdered(key, state.layout.rows(state.meta.id).forward.length);
   if (decoded !== undefined) return decoded.value;
-  throw new CorruptError(`Cannot watch table "${state.name}": a key is not one of e2db`, { table: state.name });
+  throw new CorruptError(`Cannot watch table "${state.name}": a key was not written by e2db`, { table: state.name });
 }
 
 function rowOf(state: TableState, value: Uint8Array): StoredRow {
   const decoded = decodeRow(value);
   if (decoded?.kind === "row") return decoded.row;
-  throw new CorruptError(`Cannot watch table "${state.name}": a row is not as e2db writes it`, { table: state.name });
+  throw new CorruptError(`Cannot watch table "${state.name}": a row was not written by e2db`, { table: state.name });
 }

@@ -1,66 +1,38 @@
+/** The versions of etcd that e2d manages, and how an operator may write one. */
 import { E2dError } from "../errors.ts";
+import { type EtcdVersion, formatVersion, parseVersion } from "../facts/etcd_version.ts";
 
-/** What a node runs when nobody says otherwise: the newest release whose sum is pinned. */
+/** Runs without `--etcd-version`. Its checksum is pinned. */
 export const defaultVersion = "3.6.14";
 
 /** The minor releases that e2d manages, oldest and newest. */
-export const oldestMinor = { major: 3, minor: 4 } as const;
-export const newestMinor = { major: 3, minor: 7 } as const;
+const oldestManagedMinor = { major: 3, minor: 4 } as const;
+const newestManagedMinor = { major: 3, minor: 7 } as const;
 
-export interface EtcdVersion {
-  major: number;
-  minor: number;
-  patch: number;
-  /** "rc.1" of "3.7.0-rc.1"; empty for a release. */
-  preRelease: string;
-}
-
-const pattern = /^v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:-([0-9A-Za-z.-]{1,40}))?(?:\+[0-9A-Za-z.-]{1,40})?$/;
-
-/** Reads "3.6.14" or "v3.6.14"; undefined for anything that is not a version. */
-export function parseVersion(text: string): EtcdVersion | undefined {
-  const match = pattern.exec(text.trim());
-  if (match === null) return undefined;
-  return { major: Number(match[1]), minor: Number(match[2]), patch: Number(match[3]), preRelease: match[4] ?? "" };
-}
-
-/** "3.6.14", without the leading v that release tags carry. */
-export function formatVersion({ major, minor, patch, preRelease }: EtcdVersion): string {
-  return `${major}.${minor}.${patch}${preRelease === "" ? "" : `-${preRelease}`}`;
-}
-
-/** Negative when `a` is older than `b`. A pre-release is older than its release; two of them compare as text. */
-export function compareVersions(a: EtcdVersion, b: EtcdVersion): number {
-  const numbers = a.major - b.major || a.minor - b.minor || a.patch - b.patch;
-  if (numbers !== 0 || a.preRelease === b.preRelease) return numbers;
-  if (a.preRelease === "") return 1;
-  if (b.preRelease === "") return -1;
-  return a.preRelease < b.preRelease ? -1 : 1;
-}
-
-/** True when this version, "3.6.14", is older than any of that minor version, "3.7". */
-export function isBefore(version: string, minor: string): boolean {
-  const [one, other] = [parseVersion(version), parseVersion(`${minor}.0`)];
-  return one !== undefined && other !== undefined && compareVersions({ ...one, preRelease: "" }, other) < 0;
-}
-
-/** "3.7" of "3.6.14"; undefined where e2d manages none that is newer. */
+/** "3.7" for "3.6.14"; undefined when e2d manages no newer one. */
 export function minorAfter(version: string): string | undefined {
-  const one = parseVersion(version);
-  if (one === undefined || !isSupported({ ...one, minor: one.minor + 1 })) return undefined;
-  return `${one.major}.${one.minor + 1}`;
+  const parsed = parseVersion(version);
+  if (parsed === undefined || !isSupported({ ...parsed, minor: parsed.minor + 1 })) return undefined;
+  return `${parsed.major}.${parsed.minor + 1}`;
 }
 
-/** True from 3.4.0 to the last 3.7. */
+/** "3.4" to "3.7", oldest first. */
+export const managedMinors: readonly string[] = Array.from(
+  { length: newestManagedMinor.minor - oldestManagedMinor.minor + 1 },
+  (_, at) => `${oldestManagedMinor.major}.${oldestManagedMinor.minor + at}`,
+);
+
+/** True for every release of 3.4 to 3.7. */
 export function isSupported({ major, minor }: EtcdVersion): boolean {
-  return major === oldestMinor.major && minor >= oldestMinor.minor && minor <= newestMinor.minor;
+  return major === oldestManagedMinor.major && minor >= oldestManagedMinor.minor && minor <= newestManagedMinor.minor;
 }
 
-/** The same as people write it. */
-export const supportedRange = `${oldestMinor.major}.${oldestMinor.minor} to ${newestMinor.major}.${newestMinor.minor}`;
+/** The range of managed versions, for messages. */
+export const supportedRange =
+  `${oldestManagedMinor.major}.${oldestManagedMinor.minor} to ${newestManagedMinor.major}.${newestManagedMinor.minor}`;
 
 /**
- * A version that e2d can run, from what an operator typed. Throws E2dError `etcd_version_invalid` or
+ * The plain form of a version that an operator typed. Throws E2dError `etcd_version_invalid` or
  * `etcd_version_unsupported`.
  */
 export function parseSupportedVersion(text: string): string {
@@ -80,7 +52,7 @@ export function parseSupportedVersion(text: string): string {
   return formatVersion(version);
 }
 
-/** The version in what `etcd --version` prints ("etcd Version: 3.6.14" on its first line); undefined when absent. */
+/** The version in the output of `etcd --version` ("etcd Version: 3.6.14"); undefined when there is none. */
 export function versionInOutput(output: string): string | undefined {
   const match = /^etcd Version:\s*(\S{1,64})\s*$/m.exec(output);
   const version = match === null ? undefined : parseVersion(match[1]!);

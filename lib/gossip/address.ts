@@ -1,10 +1,13 @@
+/** Raw addresses of gossip: conversion from and to text, and comparison byte by byte. Pure. */
+import { sameBytes } from "../bytes.ts";
 import { E2dError } from "../errors.ts";
+import type { Endpoint } from "./swim/types.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
- * The raw form of a textual IP address: 4 bytes for IPv4 (also when written as IPv4-mapped IPv6), 16 for IPv6.
- * Undefined for anything else, host names among it.
+ * The raw form of a textual IP address: 4 bytes for IPv4 (also for an IPv4-mapped IPv6 address), 16 bytes for IPv6.
+ * Undefined for every other text, including host names.
  */
 export function addressFromText(text: string): Bytes | undefined {
   const plain = text.replace(/^\[(.*)\]$/, "$1").replace(/%.*$/, "");
@@ -26,15 +29,23 @@ export function addressFromText(text: string): Bytes | undefined {
   return Uint8Array.from(all.flatMap((group) => [parseInt(group, 16) >> 8, parseInt(group, 16) & 0xff]));
 }
 
-/** An address to send to. IPv4-mapped ones become plain IPv4. Throws E2dError `gossip_address` for other lengths. */
+/**
+ * The text of a raw address. IPv4-mapped addresses become plain IPv4. Throws E2dError `gossip_address` for a length
+ * other than 4 or 16 bytes.
+ */
 export function addressToText(address: Uint8Array): string {
   if (address.length === 4) return address.join(".");
   if (address.length !== 16) {
-    throw new E2dError("gossip_address", `Cannot use an address of ${address.length} bytes: it is no IP address`);
+    throw new E2dError("gossip_address", `Cannot use an address of ${address.length} bytes: an IP address has 4 or 16`);
   }
   if (address.subarray(0, 10).every((byte) => byte === 0) && address[10] === 0xff && address[11] === 0xff) {
     return address.subarray(12).join(".");
   }
   const groups = Array.from({ length: 8 }, (_, at) => (address[2 * at]! << 8 | address[2 * at + 1]!).toString(16));
   return groups.join(":");
+}
+
+/** Compares byte by byte, as all peers do: the two forms of an IPv4 address are two addresses. */
+export function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a.port === b.port && sameBytes(a.address, b.address);
 }

@@ -1,18 +1,20 @@
 /**
- * One gossip node: joins the pure core to sockets, time and chance. Feeds what happens into the core, performs what it
- * asks for, and tells the application of members and messages. Errors are told and counted; none ends it.
+ * One gossip node: connects the pure SWIM core to sockets, clock and randomness. Passes events to the core, performs its
+ * effects, and calls the application's callbacks. Errors are logged and counted; no error stops the node.
  */
 import { describeError, E2dError } from "../errors.ts";
 import type { Clock, Connections, Datagrams, HostPort, Logger, Random } from "../ports.ts";
 import { addressFromText, addressToText } from "./address.ts";
-import { Keyring } from "./keyring.ts";
-import { labelBytes, labelHeaderBytes } from "./label.ts";
-import type { Message, Versions } from "./message.ts";
+import { Keyring } from "./wire/keyring.ts";
+import { labelBytes, labelHeaderBytes } from "./wire/label.ts";
+import type { Message, Versions } from "./wire/message.ts";
+import type { KeyMismatch } from "./key_mismatches.ts";
 import type { TransportMetrics } from "./metrics.ts";
-import { sealOverheadBytes } from "./seal.ts";
-import { Swim } from "./swim.ts";
-import { lanConfig, type SwimConfig } from "./swim_config.ts";
-import type { Endpoint, Member, MemberChange, SwimEffect, SwimEvent, SwimMetrics } from "./swim_types.ts";
+import type { NameConflict } from "./swim/name_claims.ts";
+import { sealOverheadBytes } from "./wire/seal.ts";
+import { Swim } from "./swim/swim.ts";
+import { lanConfig, type SwimConfig } from "./swim/config.ts";
+import type { Endpoint, Member, MemberChange, SwimEffect, SwimEvent, SwimMetrics } from "./swim/types.ts";
 import { openTransport, type Transport } from "./transport.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -20,21 +22,21 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export interface GossipOptions {
   /** Unique in the cluster. */
   name: string;
-  /** Where this node listens, UDP and TCP alike. */
+  /** The address that this node listens on, UDP and TCP. */
   bind: HostPort;
-  /** What others are told to use: an IP address, port 0 for the one that is bound. */
+  /** The address that this node announces: an IP address. Port 0: the bound port. */
   advertise: HostPort;
   /** Application data of this node, at most 512 bytes. */
   meta: Bytes;
-  /** The sealing key first; none: nothing is encrypted. */
+  /** The primary key first. Without keys gossip is not encrypted. */
   keys?: readonly Uint8Array[];
-  /** Newer memberlist nodes alone know labels; a cluster with nodes of the Go original has none. */
+  /** Only newer memberlist nodes support labels; a cluster with legacy (Go) peers must not set one. */
   label?: string;
-  /** Whom to ask for the cluster; asked again whenever gossip wants them. Host names and own addresses are fine. */
+  /** Addresses to join through. Called again before each use. Host names and this node's own address are allowed. */
   seeds: () => readonly HostPort[];
   /** Default true. */
   compress?: boolean;
-  /** Protocol versions to claim; for peers that insist on delegate versions, as serf does. */
+  /** Protocol versions to announce, for peers that require delegate versions (serf). */
   versions?: Versions;
   config?: Partial<SwimConfig>;
   bindDatagrams: (at: HostPort) => Promise<Datagrams>;
@@ -42,17 +44,19 @@ export interface GossipOptions {
   clock: Clock;
   random: Random;
   log: Logger;
-  /** Called for each change, one at a time, after the list of members has it. */
+  /** Called for each change, one at a time, after `members()` reflects it. */
   onMember?: (change: MemberChange, member: Member) => void;
-  /** Called for each message of the application, broadcast or sent to this node alone. */
+  /** Called for each application message, whether broadcast or sent to this node only. */
   onMessage?: (data: Bytes) => void;
+  /** Called after `conflicts()` or `keyMismatches()` has changed, except when a mismatch expires. */
+  onProblemsChange?: () => void;
 }
 
 export interface GossipMetrics extends SwimMetrics, TransportMetrics {
-  /** Broadcasts that wait: memberlist's own, the application's. */
+  /** Waiting broadcasts: memberlist's own, and the application's (`userQueued`). */
   queued: number;
   userQueued: number;
-  /** Lifeguard's score: 0 is good health, 7 the worst. */
+  /** Lifeguard's score of this node: 0 is healthy, 7 is the worst. */
   health: number;
   members: Record<Member["state"], number>;
 }
@@ -60,41 +64,54 @@ export interface GossipMetrics extends SwimMetrics, TransportMetrics {
 export interface Gossip {
   /** The bound address. */
   readonly local: HostPort;
-  /** All known members, this node, the dead and those that have left among them. */
+  /** All known members of any state, including this node. */
   members(): Member[];
-  /** Tells everybody of new metadata. Throws E2dError `gossip_meta` above 512 bytes. */
+  /** Names that two live addresses claim now. */
+  conflicts(): NameConflict[];
+  /** Addresses that send gossip which this node's keys cannot read. Not authenticated: only for reports to an operator. */
+  keyMismatches(): KeyMismatch[];
+  /**
+   * Excludes these members, which belong to another cluster. Replaces the previous list of names. `onMember` still
+   * reports them until they are `forgotten`.
+   */
+  shun(names: readonly string[]): void;
+  /** Announces new metadata to all members. Throws E2dError `gossip_meta` above 512 bytes. */
   setMeta(meta: Bytes): void;
   /**
-   * Tells everybody, as well as gossip can; replaces what still waits under the same key.
-   * Throws E2dError `gossip_too_long` or `gossip_busy`.
+   * Broadcasts to all members without a guarantee of delivery. Replaces a waiting broadcast with the same key. Throws
+   * E2dError `gossip_too_long` or `gossip_busy`.
    */
   broadcast(data: Bytes, key: string): void;
-  /** Hands data to one living member over a stream, up to 2 MiB. Throws E2dError `gossip_no_member` or of the stream. */
+  /** Sends up to 2 MiB to one live member over a stream. Throws E2dError `gossip_no_member`, or the stream's error. */
   send(name: string, data: Bytes): Promise<void>;
-  /** The keys, to be changed at run time; undefined for a node without encryption. */
+  /** The keys, which may be changed at run time; undefined for a node without encryption. */
   readonly keyring: Keyring | undefined;
   metrics(): GossipMetrics;
-  /** Asks `seeds` anew; whoever is new among them is asked for the cluster at once. */
+  /** Calls `seeds` again and contacts new addresses at once. */
   seedsChanged(): void;
-  /** Tells the others that this node goes on purpose, and resolves when that is told or `timeoutMs` is over. */
+  /** Announces that this node leaves; resolves when the announcement is sent or `timeoutMs` has passed. */
   leave(timeoutMs?: number): Promise<void>;
-  /** Stops at once and frees the sockets. Without `leave` before, others find out by probing. */
+  /** Stops at once and frees the sockets. Without a previous `leave` other members detect the end by probing. */
   close(): Promise<void>;
 }
 
-/** How long a leave may take to be told: the queue drains in a second or two. */
+/** The limit for announcing a leave: the queue drains in one or two seconds. */
 const leaveTimeoutMs = 5000;
 
 /**
- * Binds the sockets and starts. Throws E2dError `address_in_use`, `udp_listen`, `tcp_listen`, `gossip_address` (nothing
- * to advertise), `gossip_meta`, `gossip_key` or `gossip_label`.
+ * Binds the sockets and starts. Throws E2dError `address_in_use`, `udp_listen`, `tcp_listen`, `gossip_address` (the
+ * advertised host is not an IP address), `gossip_meta`, `gossip_key` or `gossip_label`.
  */
 export async function startGossip(options: GossipOptions): Promise<Gossip> {
   const advertised = addressFromText(options.advertise.host);
   if (advertised === undefined || advertised.every((byte) => byte === 0)) {
-    throw new E2dError("gossip_address", `Cannot advertise "${options.advertise.host}": it is no address of a node`, {
-      hint: "name an IP address that the other nodes can reach",
-    });
+    throw new E2dError(
+      "gossip_address",
+      `Cannot advertise "${options.advertise.host}": it is not the IP address of a node`,
+      {
+        hint: "pass an IP address that the other nodes can reach: --host ADDRESS",
+      },
+    );
   }
   return await GossipNode.start(options, advertised);
 }
@@ -109,7 +126,7 @@ class GossipNode implements Gossip {
   #running: Promise<void> = Promise.resolve();
   #rearm = new AbortController();
   #armedMs = Infinity;
-  #leaveTold: (() => void) | undefined;
+  #leaveBroadcast: (() => void) | undefined;
 
   static async start(options: GossipOptions, advertised: Bytes): Promise<GossipNode> {
     const node = new GossipNode(options);
@@ -121,11 +138,12 @@ class GossipNode implements Gossip {
       keyring: node.keyring,
       compress: options.compress ?? true,
       handlers: {
-        packet: (messages, from) => node.#packet(messages, from),
+        packet: (messages, from) => node.#receivePacket(messages, from),
         pushPull: (request) => node.#swim.state(request.join),
-        pushPullAnswered: (state) => node.#feed({ kind: "pushPull", state }),
+        pushPullAnswered: (state) => node.#handleEvent({ kind: "pushPull", state }),
         ping: (ping) => ping.node === "" || ping.node === options.name,
         user: (data) => node.#perform({ kind: "user", data }),
+        keyMismatchesChanged: () => node.#callApplication(() => options.onProblemsChange?.()),
       },
     });
     try {
@@ -164,18 +182,30 @@ class GossipNode implements Gossip {
     return this.#swim.members();
   }
 
+  conflicts(): NameConflict[] {
+    return this.#swim.conflicts();
+  }
+
+  keyMismatches(): KeyMismatch[] {
+    return this.#transport.keyMismatches();
+  }
+
+  shun(names: readonly string[]): void {
+    this.#handleEvent({ kind: "shun", names });
+  }
+
   setMeta(meta: Bytes): void {
-    this.#command({ kind: "setMeta", meta });
+    this.#apply({ kind: "setMeta", meta });
   }
 
   broadcast(data: Bytes, key: string): void {
-    this.#command({ kind: "broadcast", data, key });
+    this.#apply({ kind: "broadcast", data, key });
   }
 
   async send(name: string, data: Bytes): Promise<void> {
     const member = this.#swim.members().find((member) => member.name === name);
     if (member === undefined || member.state === "dead" || member.state === "left") {
-      throw new E2dError("gossip_no_member", `Cannot send to "${name}": no living member has that name`);
+      throw new E2dError("gossip_no_member", `Cannot send to "${name}": no live member has that name`);
     }
     await this.#transport.sendUser(hostPort(member), data);
   }
@@ -188,16 +218,16 @@ class GossipNode implements Gossip {
   }
 
   async leave(timeoutMs = leaveTimeoutMs): Promise<void> {
-    const told = new Promise<void>((resolve) => this.#leaveTold = resolve);
-    this.#command({ kind: "leave" });
+    const announced = new Promise<void>((resolve) => this.#leaveBroadcast = resolve);
+    this.#apply({ kind: "leave" });
     const timeout = new AbortController();
     const timer = this.#options.clock.sleep(timeoutMs, AbortSignal.any([timeout.signal, this.#closing.signal]));
-    await Promise.race([told, timer.catch(() => {})]);
+    await Promise.race([announced, timer.catch(() => {})]);
     timeout.abort();
   }
 
   seedsChanged(): void {
-    if (!this.#closing.signal.aborted) this.#feed({ kind: "setSeeds", seeds: this.#options.seeds() });
+    if (!this.#closing.signal.aborted) this.#handleEvent({ kind: "setSeeds", seeds: this.#options.seeds() });
   }
 
   async close(): Promise<void> {
@@ -206,10 +236,10 @@ class GossipNode implements Gossip {
     await Promise.all([this.#transport.close(), this.#running]);
   }
 
-  /** Wakes the core when it wants to be woken, until closed. */
+  /** Sends a `wake` event at each time that the core asks for, until closed. */
   async #run(): Promise<void> {
     const { clock } = this.#options;
-    this.#feed({ kind: "setSeeds", seeds: this.#options.seeds() });
+    this.#handleEvent({ kind: "setSeeds", seeds: this.#options.seeds() });
     while (!this.#closing.signal.aborted) {
       this.#rearm = new AbortController();
       this.#armedMs = this.#swim.wakeAtMs;
@@ -217,36 +247,36 @@ class GossipNode implements Gossip {
         const waitMs = Math.max(0, this.#armedMs - clock.monotonicMs());
         await clock.sleep(waitMs, this.#rearm.signal);
       } catch {
-        continue; // Something earlier came up, or this is the end.
+        continue; // The wake time moved forward, or the node is closing.
       }
-      this.#feed({ kind: "wake" });
+      this.#handleEvent({ kind: "wake" });
     }
   }
 
-  #packet(messages: readonly Message[], from: HostPort): void {
+  #receivePacket(messages: readonly Message[], from: HostPort): void {
     const address = addressFromText(from.host);
-    if (address !== undefined) this.#feed({ kind: "packet", messages, from: { address, port: from.port } });
+    if (address !== undefined) this.#handleEvent({ kind: "packet", messages, from: { address, port: from.port } });
   }
 
-  /** A command of the application: its mistakes are its own to hear of. */
-  #command(event: SwimEvent): void {
-    if (this.#closing.signal.aborted) throw new E2dError("gossip_closed", "Cannot go on: gossip is closed");
+  /** Applies a command of the application and throws its errors to the caller. */
+  #apply(event: SwimEvent): void {
+    if (this.#closing.signal.aborted) throw new E2dError("gossip_closed", "Cannot use gossip: it is closed");
     for (const effect of this.#swim.step(event, this.#options.clock.monotonicMs())) this.#perform(effect);
     if (this.#swim.wakeAtMs < this.#armedMs) this.#rearm.abort();
   }
 
-  /** Something that happened. Whatever goes wrong with it is told and goes no further. */
-  #feed(event: SwimEvent): void {
+  /** Applies an event from the network or the clock. Errors are logged, not thrown. */
+  #handleEvent(event: SwimEvent): void {
     if (this.#closing.signal.aborted) return;
     try {
-      this.#command(event);
+      this.#apply(event);
     } catch (error) {
-      this.#options.log.error(`gossip: "${event.kind}" failed`, { error: describeError(error) });
+      this.#options.log.error(`Cannot handle gossip event "${event.kind}"`, { error: describeError(error) });
     }
   }
 
   #perform(effect: SwimEffect): void {
-    const { log, onMember, onMessage } = this.#options;
+    const { log, onMember, onMessage, onProblemsChange: onTrouble } = this.#options;
     switch (effect.kind) {
       case "send":
         return this.#transport.send(hostPort(effect.to), effect.messages);
@@ -256,7 +286,7 @@ class GossipNode implements Gossip {
         return void this.#exchange(effect.to, effect.join, effect.to);
       case "streamPing":
         return void this.#transport.ping(hostPort(effect.to), effect.ping, effect.timeoutMs).then((answered) => {
-          if (answered) this.#feed({ kind: "streamPingAnswered", sequence: effect.ping.sequence });
+          if (answered) this.#handleEvent({ kind: "streamPingAnswered", sequence: effect.ping.sequence });
         });
       case "member": {
         const { change, member } = effect;
@@ -268,40 +298,42 @@ class GossipNode implements Gossip {
             state: member.state,
           });
         }
-        return this.#call(() => onMember?.(change, member));
+        return this.#callApplication(() => onMember?.(change, member));
       }
       case "user":
-        return this.#call(() => onMessage?.(effect.data));
-      case "note":
+        return this.#callApplication(() => onMessage?.(effect.data));
+      case "conflicts":
+        return this.#callApplication(() => onTrouble?.());
+      case "log":
         return log[effect.level](`gossip: ${effect.text}`, { about: effect.about });
-      case "leaveTold":
-        return this.#leaveTold?.();
+      case "leaveBroadcast":
+        return this.#leaveBroadcast?.();
       default:
         return effect satisfies never;
     }
   }
 
   async #exchange(to: HostPort, join: boolean, seed: HostPort | undefined): Promise<void> {
-    const asked = seed === undefined ? {} : { seed };
+    const seedField = seed === undefined ? {} : { seed };
     try {
       const state = await this.#transport.pushPull(to, this.#swim.state(join));
-      this.#feed({ kind: "pushPull", state, ...asked });
+      this.#handleEvent({ kind: "pushPull", state, ...seedField });
     } catch (error) {
-      this.#options.log.debug("gossip: no exchange of states", {
+      this.#options.log.debug("Cannot exchange gossip state", {
         with: `${to.host}:${to.port}`,
         error: describeError(error),
       });
-      this.#feed({ kind: "pushPullFailed", ...asked });
+      this.#handleEvent({ kind: "pushPullFailed", ...seedField });
     }
-    // The list may have changed unannounced; asking is cheap, and an exchange is the moment it matters.
+    // The list may have changed without a call of `seedsChanged`; reading it again is cheap.
     if (seed) this.seedsChanged();
   }
 
-  #call(callback: () => void): void {
+  #callApplication(callback: () => void): void {
     try {
       callback();
     } catch (error) {
-      this.#options.log.error("gossip: the application failed on what it was told", { error: describeError(error) });
+      this.#options.log.error("Cannot process a gossip callback", { error: describeError(error) });
     }
   }
 }

@@ -1,16 +1,16 @@
-/** What the gossip of one node has done and refused since it started. Counters only grow. */
+/** Counters of the gossip transport since the node started. */
 export interface TransportMetrics {
   packetsSent: number;
   packetsReceived: number;
   bytesSent: number;
   bytesReceived: number;
   sendFailures: number;
-  /** Packets, parts of packets and streams that were not taken, by the code of the E2dError that refused them. */
+  /** Refused packets, parts of packets and streams, by the code of the E2dError. */
   dropped: Record<string, number>;
   streamsAccepted: number;
   streamsDialled: number;
   streamFailures: number;
-  /** Connections that were closed unread because as many as allowed were open. */
+  /** Connections that were closed unread because the maximum number was open. */
   streamsRefused: number;
 }
 

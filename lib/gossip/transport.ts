@@ -1,35 +1,38 @@
 /**
- * Joins bytes and sockets to messages: one UDP socket and one TCP listener on the same port. Decides nothing about
- * members; takes packets and streams apart, hands messages up, and performs what it is asked to send. Nothing that
- * arrives ends it, and what it keeps of strangers is bounded.
+ * Owns the sockets of gossip: one UDP socket and one TCP listener on the same port. Decodes packets and streams, passes
+ * messages to the handlers, and sends. It decides nothing about members. No input may stop it, and the memory that
+ * unauthenticated senders can occupy is bounded.
  */
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Connection, Connections, Datagrams, HostPort, Listener, Logger, Random } from "../ports.ts";
-import type { Keyring } from "./keyring.ts";
-import type { Message, Ping, PushPull, StreamMessage } from "./message.ts";
+import { type KeyMismatch, KeyMismatches, type KeyMismatchKind } from "./key_mismatches.ts";
+import type { Keyring } from "./wire/keyring.ts";
+import type { Message, Ping, PushPull, StreamMessage } from "./wire/message.ts";
 import { emptyTransportMetrics, type TransportMetrics } from "./metrics.ts";
-import { decodePacket, encodePacket } from "./packet.ts";
-import { nonceBytes } from "./seal.ts";
-import { encodeStream, StreamDecoder } from "./stream_frame.ts";
+import { decodePacket, encodePacket, packetMismatch } from "./wire/packet.ts";
+import { nonceBytes } from "./wire/seal.ts";
+import { encodeStream, StreamDecoder } from "./wire/stream_frame.ts";
 
-/** Both sides give a stream this long from its first byte to its last, as memberlist does. */
+/** The whole life of a stream on either side, as in memberlist. */
 export const streamTimeoutMs = 10_000;
-/** Incoming streams at a time: with 3 MiB each, the most that strangers can have this process hold. */
+/** Concurrent incoming streams. With 3 MiB each this bounds the memory that unauthenticated peers can occupy. */
 const streamsMax = 32;
 /**
- * An exchange takes milliseconds. When all places are taken, a stream that has lasted this long makes way for a new one:
- * so those who say nothing, or one byte now and then, cannot keep members out.
+ * An exchange takes milliseconds. When the maximum number of streams is open, a stream older than this is closed for a
+ * new one, so that peers that send nothing, or one byte at a time, cannot block members.
  */
-const streamSlowMs = 1_000;
-/** After this long without a pause, packets wait for timers and streams to have their turn. */
-const packetTurnMs = 8;
-/** A reason for refusing data is told once in this time; the counters tell the rest. */
-const warnEveryMs = 60_000;
+const slowStreamMs = 1_000;
+/** Packets are processed for this long, then timers and streams get a turn of the event loop. */
+const packetBatchMs = 8;
+/** One unreadable packet per interval is checked for a key mismatch. */
+const mismatchCheckIntervalMs = 50;
+/** One warning per reason and interval; the counters cover the rest. */
+const warnIntervalMs = 60_000;
 
 export interface TransportOptions {
   bind: HostPort;
   label: Uint8Array;
-  /** Undefined: nothing is encrypted, and nothing encrypted is taken. */
+  /** Undefined: nothing is encrypted, and encrypted data is refused. */
   keyring: Keyring | undefined;
   compress: boolean;
   bindDatagrams: (at: HostPort) => Promise<Datagrams>;
@@ -40,22 +43,27 @@ export interface TransportOptions {
   handlers: TransportHandlers;
 }
 
-/** Called synchronously, one at a time. What they throw is logged and goes no further. */
+/** Called synchronously, one at a time. Errors that they throw are logged. */
 export interface TransportHandlers {
   packet(messages: readonly Message[], from: HostPort): void;
-  /** The answer to a push/pull: this node's own full state, from before it merges the request. */
+  /** The answer to a push/pull: this node's full state before it merges the request. */
   pushPull(request: PushPull): PushPull;
-  /** Called when the answer to a push/pull is on its way. */
+  /** Called after the answer to a push/pull is written. */
   pushPullAnswered(request: PushPull): void;
   /** True when the ping is for this node. */
   ping(ping: Ping): boolean;
   user(data: Uint8Array<ArrayBuffer>): void;
+  /** The list of key mismatches has changed. */
+  keyMismatchesChanged(): void;
 }
 
-/** Binds both sockets; nothing is handed up before `start`. Throws E2dError `address_in_use`, `udp_listen` or `tcp_listen`, naming the port. */
+/**
+ * Binds both sockets. The handlers are not called before `start`. Throws E2dError `address_in_use`, `udp_listen` or
+ * `tcp_listen`, which name the port.
+ */
 export async function openTransport(options: TransportOptions): Promise<Transport> {
   const { bind, bindDatagrams, connections } = options;
-  // With port 0 the system picks one for UDP that TCP may find taken; then it gets another try.
+  // With port 0 the system picks a UDP port whose TCP port may be in use: then another port is tried.
   for (let attempt = 1;; attempt++) {
     const datagrams = await bindDatagrams(bind);
     try {
@@ -79,10 +87,14 @@ export class Transport {
   readonly #listener: Listener;
   readonly #open = new Set<Connection>();
   readonly #warnedAtMs = new Map<string, number>();
+  readonly #mismatches = new KeyMismatches();
+  #nextMismatchCheckMs = -Infinity;
+  /** Errors of streams that the list of key mismatches already reports. */
+  readonly #mismatchErrors = new WeakSet<Error>();
   readonly #closing = new AbortController();
-  readonly #dialling = new Set<AbortController>();
+  readonly #dials = new Set<AbortController>();
   #loops: Promise<void>[] = [];
-  /** Streams that are served, and since when; the longest first. */
+  /** Open incoming streams and when they were accepted, oldest first. */
   readonly #incoming = new Map<Connection, number>();
 
   constructor(options: TransportOptions, datagrams: Datagrams, listener: Listener) {
@@ -92,21 +104,26 @@ export class Transport {
     this.local = datagrams.local;
   }
 
-  /** Begins to hand up what comes in. */
+  /** Begins to receive and to call the handlers. */
   start(): void {
     this.#loops = [
-      this.#keepGoing("packets", () => this.#receivePackets()),
-      this.#keepGoing("streams", () => this.#acceptStreams()),
+      this.#restartUntilClosed("packets", () => this.#receivePackets()),
+      this.#restartUntilClosed("streams", () => this.#acceptStreams()),
     ];
   }
 
-  /** What was not taken, by reason: the code of the error that refused it, or `overflow` for packets that came too fast. */
+  /** Refused data by reason: an error code, or `overflow` for packets that arrived faster than they were read. */
   dropped(): Record<string, number> {
     const overflow = this.#datagrams.overflowed ?? 0;
     return overflow > 0 ? { ...this.metrics.dropped, overflow } : { ...this.metrics.dropped };
   }
 
-  /** Sends encoded messages as one packet; never waits, never throws: a packet that is lost is what gossip is made for. */
+  /** Addresses that send gossip which this node's keys cannot read. */
+  keyMismatches(): KeyMismatch[] {
+    return this.#mismatches.list(this.#options.clock.monotonicMs());
+  }
+
+  /** Sends encoded messages as one packet. Never waits and never throws: gossip tolerates lost packets. */
   send(to: HostPort, messages: readonly Uint8Array[]): void {
     const { label, keyring, compress } = this.#options;
     let packet: Uint8Array;
@@ -121,40 +138,40 @@ export class Transport {
   }
 
   /**
-   * Sends our state over a stream and gives the peer's. Throws E2dError: `tcp_dial`, `gossip_peer` (it has answered with
-   * an error), `gossip_stream` (anything else that went wrong on the way), or a decoder's.
+   * Sends this node's state over a stream and returns the peer's. Throws E2dError `tcp_dial`, `gossip_peer` (the peer
+   * answered with an error), `gossip_stream` (any other failure of the connection), or a decoder's error.
    */
   async pushPull(to: HostPort, state: PushPull, timeoutMs = streamTimeoutMs): Promise<PushPull> {
-    const answer = await this.#dialled(to, state, timeoutMs, true);
+    const answer = await this.#exchange(to, state, timeoutMs, true);
     if (answer?.kind === "pushPull") return answer;
     throw unexpected(to, answer);
   }
 
-  /** True when the node answers our ping over a stream in time; false for every way in which it may not. */
+  /** True when the node answers the ping over a stream within `timeoutMs`; false for every failure. */
   async ping(to: HostPort, ping: Ping, timeoutMs: number): Promise<boolean> {
     try {
-      const answer = await this.#dialled(to, ping, timeoutMs, true);
+      const answer = await this.#exchange(to, ping, timeoutMs, true);
       return answer?.kind === "ack" && answer.sequence === ping.sequence;
     } catch {
       return false;
     }
   }
 
-  /** Hands application data to one node over a stream. Nothing confirms it. Throws as {@link pushPull} does. */
+  /** Sends application data to one node over a stream, without confirmation. Throws as {@link pushPull} does. */
   async sendUser(to: HostPort, data: Uint8Array<ArrayBuffer>, timeoutMs = streamTimeoutMs): Promise<void> {
-    await this.#dialled(to, { kind: "user", data }, timeoutMs, false);
+    await this.#exchange(to, { kind: "user", data }, timeoutMs, false);
   }
 
-  /** Ends every stream at once; resolves when both ports are free again. */
+  /** Closes every stream at once; resolves when both ports are free. */
   async close(): Promise<void> {
-    if (!this.#closing.signal.aborted) this.#end();
+    if (!this.#closing.signal.aborted) this.#shutDown();
     await Promise.all(this.#loops);
   }
 
-  #end(): void {
-    const reason = new E2dError("gossip_closed", "Cannot go on: gossip is closed");
+  #shutDown(): void {
+    const reason = new E2dError("gossip_closed", "Cannot use gossip: it is closed");
     this.#closing.abort(reason);
-    for (const dialling of this.#dialling) dialling.abort(reason);
+    for (const dialling of this.#dials) dialling.abort(reason);
     this.#datagrams.close();
     this.#listener.close();
     for (const connection of this.#open) connection.close();
@@ -164,55 +181,58 @@ export class Transport {
 
   async #receivePackets(): Promise<void> {
     const { clock, keyring, label, handlers } = this.#options;
-    let turnEndsMs = clock.monotonicMs() + packetTurnMs;
+    let batchEndsMs = clock.monotonicMs() + packetBatchMs;
     for await (const { data, from } of this.#datagrams.receive()) {
       this.metrics.packetsReceived++;
       this.metrics.bytesReceived += data.length;
       try {
         const { messages, dropped } = decodePacket(data, { label, keys: keyring?.keys });
-        for (const error of dropped) this.#refused("a part of a packet", from, error);
+        if (messages.length === 0) this.#checkMismatch(data, from);
+        else this.#clearMismatch(from);
+        for (const error of dropped) this.#recordDropped("a part of a packet", from, error);
         if (messages.length > 0) handlers.packet(messages, from);
       } catch (error) {
-        this.#refused("a packet", from, error);
+        this.#checkMismatch(data, from);
+        this.#recordDropped("a packet", from, error);
       }
-      if (clock.monotonicMs() < turnEndsMs) continue;
+      if (clock.monotonicMs() < batchEndsMs) continue;
       await clock.sleep(0);
-      turnEndsMs = clock.monotonicMs() + packetTurnMs;
+      batchEndsMs = clock.monotonicMs() + packetBatchMs;
     }
   }
 
   async #acceptStreams(): Promise<void> {
     for await (const connection of this.#listener.accept()) {
       const nowMs = this.#options.clock.monotonicMs();
-      if (this.#incoming.size >= streamsMax && !this.#makeWay(nowMs)) {
+      if (this.#incoming.size >= streamsMax && !this.#closeOldestStream(nowMs)) {
         this.metrics.streamsRefused++;
         connection.close();
         continue;
       }
       this.metrics.streamsAccepted++;
       this.#incoming.set(connection, nowMs);
-      this.#within(connection, streamTimeoutMs, () => this.#serve(connection))
-        .catch((error) => this.#refused("a stream", connection.remote, error))
+      this.#withDeadline(connection, streamTimeoutMs, () => this.#serve(connection))
+        .catch((error) => this.#recordDropped("a stream", connection.remote, error))
         .finally(() => this.#incoming.delete(connection));
     }
   }
 
-  /** Ends the stream that has lasted longest, when that is long; false when all of them are new. */
-  #makeWay(nowMs: number): boolean {
+  /** Closes the oldest stream when it is slow; false when every stream is new. */
+  #closeOldestStream(nowMs: number): boolean {
     const [oldest] = this.#incoming;
-    if (oldest === undefined || nowMs - oldest[1] < streamSlowMs) return false;
+    if (oldest === undefined || nowMs - oldest[1] < slowStreamMs) return false;
     this.metrics.streamsRefused++;
     this.#incoming.delete(oldest[0]);
     oldest[0].close();
     return true;
   }
 
-  /** Reads one request and answers it. Framing errors are answered, so that the peer's log can say what is wrong. */
+  /** Reads one request and answers it. Framing errors are answered too, so that the peer can log them. */
   async #serve(connection: Connection): Promise<void> {
     const { handlers } = this.#options;
     let request: StreamMessage | undefined;
     try {
-      request = await this.#read(connection, "dialler");
+      request = await this.#read(connection, { host: connection.remote.host }, "dialler");
     } catch (error) {
       if (isE2dError(error) && framingErrors.has(error.code)) {
         await this.#write(connection, { kind: "error", text: error.message }, "answerer");
@@ -235,7 +255,7 @@ export class Transport {
         return;
       case "ack":
       case "error":
-        throw new E2dError("gossip_decode", `Cannot serve a stream: "${request.kind}" is no request`);
+        throw new E2dError("gossip_decode", `Cannot serve a stream: "${request.kind}" is not a request`);
       case undefined:
         throw new E2dError("gossip_truncated", "Cannot serve a stream: it ended before its request was complete");
       default:
@@ -243,7 +263,7 @@ export class Transport {
     }
   }
 
-  async #dialled(to: HostPort, message: StreamMessage, timeoutMs: number, answered: boolean) {
+  async #exchange(to: HostPort, message: StreamMessage, timeoutMs: number, answered: boolean) {
     this.#closing.signal.throwIfAborted();
     this.metrics.streamsDialled++;
     const ending = new AbortController();
@@ -253,7 +273,7 @@ export class Transport {
       () => ending.abort(new E2dError("gossip_stream", `no answer within ${timeoutMs} ms`)),
       () => {},
     );
-    this.#dialling.add(ending);
+    this.#dials.add(ending);
     try {
       const connection = await this.#options.connections.dial(to, signal);
       const abort = () => connection.close();
@@ -262,7 +282,7 @@ export class Transport {
       try {
         signal.throwIfAborted();
         await this.#write(connection, message, "dialler");
-        return answered ? await this.#read(connection, "answerer") : undefined;
+        return answered ? await this.#read(connection, to, "answerer") : undefined;
       } finally {
         signal.removeEventListener("abort", abort);
         this.#open.delete(connection);
@@ -276,14 +296,18 @@ export class Transport {
         cause,
       });
     } finally {
-      this.#dialling.delete(ending);
+      this.#dials.delete(ending);
       done.abort();
       await timer;
     }
   }
 
   /** One message; undefined when the stream ends before one is complete. */
-  async #read(connection: Connection, side: "dialler" | "answerer"): Promise<StreamMessage | undefined> {
+  async #read(
+    connection: Connection,
+    from: { host: string; port?: number },
+    side: "dialler" | "answerer",
+  ): Promise<StreamMessage | undefined> {
     const { label, keyring } = this.#options;
     const decoder = new StreamDecoder({ label, keys: keyring?.keys, side });
     const reader = connection.readable.getReader();
@@ -292,8 +316,17 @@ export class Transport {
         const { value, done } = await reader.read();
         if (done) return undefined;
         const message = decoder.push(value);
-        if (message !== undefined) return message;
+        if (message === undefined) continue;
+        this.#clearMismatch(from);
+        return message;
       }
+    } catch (error) {
+      const kind = decoder.mismatch();
+      if (kind !== undefined) {
+        this.#addMismatch(kind, from, side === "answerer" ? "answer" : "stream");
+        if (error instanceof Error) this.#mismatchErrors.add(error);
+      }
+      throw error;
     } finally {
       reader.releaseLock();
     }
@@ -310,8 +343,8 @@ export class Transport {
     }
   }
 
-  /** Runs `work` and frees the connection after it, or after the deadline, whichever comes first. */
-  async #within(connection: Connection, timeoutMs: number, work: () => Promise<void>): Promise<void> {
+  /** Runs `work` and closes the connection after it or after the deadline, whichever comes first. */
+  async #withDeadline(connection: Connection, timeoutMs: number, work: () => Promise<void>): Promise<void> {
     const done = new AbortController();
     this.#open.add(connection);
     this.#options.clock.sleep(timeoutMs, done.signal).then(() => connection.close(), () => {});
@@ -324,17 +357,41 @@ export class Transport {
     }
   }
 
-  /** A receive loop ends when its socket is closed. Should it break, it is told and begun again. */
-  async #keepGoing(what: string, loop: () => Promise<void>): Promise<void> {
+  /** A receive loop ends when its socket is closed. After any other error it is logged and started again. */
+  async #restartUntilClosed(what: string, loop: () => Promise<void>): Promise<void> {
     while (!this.#closing.signal.aborted) {
       try {
         await loop();
       } catch (error) {
         if (this.#closing.signal.aborted) return;
-        this.#options.log.error(`gossip: receiving ${what} failed, going on`, { error: describeError(error) });
+        this.#options.log.error(`Cannot receive gossip ${what}: trying again`, { error: describeError(error) });
       }
       await this.#options.clock.sleep(100, this.#closing.signal).catch(() => {});
     }
+  }
+
+  #checkMismatch(data: Uint8Array, from: HostPort): void {
+    const { label, keyring, clock } = this.#options;
+    // A flood of garbage must not be decoded twice.
+    const nowMs = clock.monotonicMs();
+    if (nowMs < this.#nextMismatchCheckMs) return;
+    this.#nextMismatchCheckMs = nowMs + mismatchCheckIntervalMs;
+    const kind = packetMismatch(data, { label, keys: keyring?.keys });
+    if (kind !== undefined) this.#addMismatch(kind, from, "packet");
+  }
+
+  #clearMismatch(from: { host: string; port?: number }): void {
+    if (this.#mismatches.remove(from)) this.#options.handlers.keyMismatchesChanged();
+  }
+
+  #addMismatch(
+    kind: KeyMismatchKind,
+    from: { host: string; port?: number },
+    evidence: KeyMismatch["evidence"],
+  ): void {
+    if (this.#closing.signal.aborted) return;
+    const changed = this.#mismatches.add({ kind, ...from, evidence }, this.#options.clock.monotonicMs());
+    if (changed) this.#options.handlers.keyMismatchesChanged();
   }
 
   #sendFailed(to: HostPort, error: unknown): void {
@@ -343,29 +400,32 @@ export class Transport {
     this.#warn("send", `Cannot send gossip to "${to.host}:${to.port}"`, error);
   }
 
-  #refused(what: string, from: HostPort, error: unknown): void {
+  #recordDropped(what: string, from: HostPort, error: unknown): void {
     if (this.#closing.signal.aborted) return;
     const code = isE2dError(error) ? error.code : "other";
     this.metrics.dropped[code] = (this.metrics.dropped[code] ?? 0) + 1;
+    if (error instanceof Error && this.#mismatchErrors.has(error)) {
+      return this.#options.log.debug(`Dropped ${what} from "${from.host}:${from.port}"`, { reason: code });
+    }
     this.#warn(code, `Dropped ${what} from "${from.host}:${from.port}"`, error);
   }
 
   /**
-   * Once a minute for each reason. A node whose key or label differs can do nothing but wait, and so can its peers:
-   * these lines are all that tells why.
+   * Logs a warning once a minute for each reason. A node whose key or label differs waits, and so do its peers: these
+   * lines are the only report of the cause.
    */
   #warn(reason: string, text: string, error: unknown): void {
     const { clock, log } = this.#options;
     const nowMs = clock.monotonicMs();
     const lastMs = this.#warnedAtMs.get(reason);
     const fields = { reason, error: describeError(error) };
-    if (lastMs !== undefined && nowMs - lastMs < warnEveryMs) return log.debug(text, fields);
+    if (lastMs !== undefined && nowMs - lastMs < warnIntervalMs) return log.debug(text, fields);
     this.#warnedAtMs.set(reason, nowMs);
     log.warn(text, fields);
   }
 }
 
-/** What memberlist answers with an error message: the request's frame could not be read. */
+/** Errors that memberlist answers with an error message: the request's frame is unreadable. */
 const framingErrors: ReadonlySet<string> = new Set([
   "gossip_label",
   "gossip_sealed",
@@ -376,12 +436,19 @@ const framingErrors: ReadonlySet<string> = new Set([
 function unexpected(to: HostPort, answer: StreamMessage | undefined): E2dError {
   const at = `"${to.host}:${to.port}"`;
   if (answer === undefined) {
-    return new E2dError("gossip_stream", `Cannot exchange with ${at}: it hung up without an answer`, {
-      hint: "a node with another gossip key, or without one, does so",
-    });
+    return new E2dError(
+      "gossip_stream",
+      `Cannot exchange with ${at}: the peer closed the connection without an answer`,
+      {
+        hint: "a peer with another gossip key, or without one, does so: compare the output of e2d pki inspect on both",
+      },
+    );
   }
   if (answer.kind === "error") {
-    return new E2dError("gossip_peer", `Cannot exchange with ${at}: it says "${answer.text}"`);
+    return new E2dError("gossip_peer", `Cannot exchange with ${at}: the peer reports "${answer.text}"`);
   }
-  return new E2dError("gossip_decode", `Cannot exchange with ${at}: it answered with "${answer.kind}"`);
+  return new E2dError(
+    "gossip_decode",
+    `Cannot exchange with ${at}: the peer answered with an unexpected "${answer.kind}"`,
+  );
 }

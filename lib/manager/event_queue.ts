@@ -1,4 +1,4 @@
-/** Events in the order they came, for one reader. Never loses one; ends when it is closed. */
+/** A queue of events with one reader, in the order of arrival. Never drops an event before it is closed. */
 export class EventQueue<T> {
   readonly #waiting: T[] = [];
   #wake: (() => void) | undefined;
@@ -10,7 +10,7 @@ export class EventQueue<T> {
     this.#wake?.();
   }
 
-  /** What still waits is not read any more. */
+  /** Ends the reader. Unread events are discarded. */
   close(): void {
     this.#closed = true;
     this.#wake?.();

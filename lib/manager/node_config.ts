@@ -1,15 +1,15 @@
-/** Everything `e2d run` was told, checked: what the command line, the environment and a configuration file come to. */
+/** The checked configuration of `e2d run`, merged from the command line, the environment and the configuration file. */
 import type { HostPort } from "../ports.ts";
-import type { DefragThreshold, RestoreMode } from "../core/view.ts";
+import type { DefragThreshold, RestoreMode } from "../core/facts/settings.ts";
 
 export interface NodeConfig {
-  /** Undefined: the data-dir's own, else a random one. */
+  /** Undefined: the name in the data-dir, or a random one. */
   readonly name?: string;
-  /** As it was given; made absolute before use. */
+  /** May be relative; made absolute before use. */
   readonly dataDir: string;
-  /** An address of this machine, for those below that name none. Undefined: found out. */
+  /** Used where an address below has no host. Undefined: auto-detected. */
   readonly host?: string;
-  /** An empty or unspecified host (0.0.0.0) stands for `host`. */
+  /** An empty or unspecified host (0.0.0.0) is replaced by `host`. */
   readonly clientAddr: HostPort;
   readonly peerAddr: HostPort;
   readonly gossipAddr: HostPort;
@@ -26,7 +26,7 @@ export interface NodeConfig {
   readonly snapshots: SnapshotConfig;
   readonly credentials: CredentialConfig;
   readonly etcd: EtcdConfig;
-  /** `--defrag-ratio` and `--defrag-min-size`; undefined: never without being asked. */
+  /** `--defrag-ratio` and `--defrag-min-size`; undefined: no automatic defragmentation. */
   readonly defrag?: DefragThreshold;
   /** host:port of the status page; undefined: none. */
   readonly statusAddr?: HostPort;
@@ -47,11 +47,13 @@ export interface TlsConfig {
 }
 
 export interface SnapshotConfig {
-  /** `--snapshot-backup-url`; undefined: no snapshots are taken, none are restored. */
+  /** `--snapshot-backup-url`; undefined: no snapshot is taken or restored. */
   readonly url?: string;
   readonly intervalMs: number;
   readonly compression: "none" | "gzip" | "zstd";
   readonly encryption: boolean;
+  /** `--snapshot-allow-unsealed`: restores unsealed or unauthenticated snapshots although `encryption` is on. */
+  readonly allowUnsealed: boolean;
   readonly compressBeforeEncryption: boolean;
   readonly format: "auto" | "v2" | "go-v1";
   /** Paths of 32-byte key files. */

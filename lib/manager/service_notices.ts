@@ -1,15 +1,14 @@
 /**
- * What the service manager is told of a node: that it is ready, what it waits for, that it is alive, that it ends.
+ * Notifies the service manager (sd_notify) of a node's readiness, status, liveness and stop.
  *
- * «Ready» is said when e2d itself is up: a single node when it serves, a node of a cluster when it has looked at its
- * data-dir and watches for its peers, for they may be started by whoever waits for this one. A node that waits is never
- * ended for it: until it is ready each sign of life asks for more time to start, so a start timeout ends only a process
- * that has stopped turning.
+ * A single node is ready when it serves. A node of a cluster is ready when it has inspected its data-dir and watches for
+ * its peers: the service manager may start the peers only after this node is ready. A waiting node is never killed for
+ * waiting: each watchdog notice extends the start timeout, so that only a hung process reaches it.
  */
 import type { Clock, ServiceManager } from "../ports.ts";
-import type { StatusReport } from "./status_report.ts";
+import type { StatusReport } from "./status/report.ts";
 
-/** What the notices are made from: a part of StatusReport. */
+/** The part of StatusReport that the notices use. */
 export type NoticedReport = Pick<StatusReport, "phase" | "ready" | "reasons" | "paused" | "members" | "name">;
 
 export interface ServiceState {
@@ -20,14 +19,14 @@ export interface ServiceState {
 
 /** Undefined: the node has not taken its first step. */
 export function serviceState(report: NoticedReport | undefined, { alone }: { alone: boolean }): ServiceState {
-  if (report === undefined) return { ready: false, status: "starting: getting its etcd, address and peers" };
+  if (report === undefined) return { ready: false, status: "starting: resolving etcd, address and peers" };
   return { ready: report.ready || !alone, status: statusText(report).slice(0, statusMax) };
 }
 
 const statusMax = 400;
 
 function statusText({ phase, ready, reasons, paused, members, name }: NoticedReport): string {
-  // That it does not serve is what the phase says.
+  // The phase already shows that the node does not serve.
   const why = reasons.filter(({ code }) => code !== "not_serving").map(({ text }) => text).join("; ");
   const pausedText = paused ? "; automatic action is paused" : "";
   if (!ready) return `${phase}${why === "" ? "" : `: ${why}`}${pausedText}`;
@@ -38,11 +37,11 @@ function statusText({ phase, ready, reasons, paused, members, name }: NoticedRep
   }${pausedText}`;
 }
 
-/** Between two looks at the node. */
-const lookEveryMs = 250;
-/** Between two signs of life that are not asked for by a watchdog. */
-const signEveryMs = 20_000;
-/** How much longer a start or a stop may take after each sign of life. */
+/** Interval of the check for changes. */
+const checkEveryMs = 250;
+/** Interval of liveness notices when no watchdog is configured. */
+const livenessEveryMs = 20_000;
+/** Extension of the start and stop timeouts with each liveness notice. */
 const extendMs = 120_000;
 
 export interface ServiceNoticesOptions {
@@ -53,21 +52,21 @@ export interface ServiceNoticesOptions {
 export class ServiceNotices {
   readonly #options: ServiceNoticesOptions;
   readonly #closing = new AbortController();
-  readonly #signEveryMs: number;
+  readonly #livenessEveryMs: number;
   #source: () => ServiceState = () => serviceState(undefined, { alone: true });
   #ready = false;
   #stopping = false;
   #status = "";
-  #signedMs = -Infinity;
+  #lastLivenessMs = -Infinity;
 
   constructor(options: ServiceNoticesOptions) {
     this.#options = options;
-    // Half of what is allowed, so that one that comes late is no end.
-    this.#signEveryMs = Math.min(signEveryMs, (options.manager.watchdogMs ?? Infinity) / 2);
+    // Half of the watchdog time: one late notice must not end the process.
+    this.#livenessEveryMs = Math.min(livenessEveryMs, (options.manager.watchdogMs ?? Infinity) / 2);
     void this.#run();
   }
 
-  /** From now on the node is asked, which is there only when much has been looked at. */
+  /** Sets the source of the state: the node exists only after its preparation. */
   watch(source: () => ServiceState): void {
     this.#source = source;
   }
@@ -75,11 +74,11 @@ export class ServiceNotices {
   stopping(): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#status = "stopping: etcd hands over and closes its database";
-    void this.#options.manager.tell({ STOPPING: "1", STATUS: this.#status, ...this.#sign() });
+    this.#status = "stopping: etcd transfers leadership and closes its database";
+    void this.#options.manager.tell({ STOPPING: "1", STATUS: this.#status, ...this.#liveness() });
   }
 
-  /** Resolves when it is told why the process ends by itself: `systemctl status` shows it after the end, too. */
+  /** Resolves when the reason for an unexpected exit is sent: `systemctl status` shows it after the exit as well. */
   async failed(why: string): Promise<void> {
     this.#stopping = true;
     await this.#options.manager.tell({ STATUS: `cannot run: ${why}`.slice(0, statusMax) });
@@ -92,33 +91,33 @@ export class ServiceNotices {
 
   async #run(): Promise<void> {
     const { clock } = this.#options;
-    const pauseMs = Math.min(lookEveryMs, this.#signEveryMs);
+    const pauseMs = Math.min(checkEveryMs, this.#livenessEveryMs);
     while (!this.#closing.signal.aborted) {
-      await this.#look();
+      await this.#update();
       await clock.sleep(pauseMs, this.#closing.signal).catch(() => {});
     }
   }
 
-  async #look(): Promise<void> {
+  async #update(): Promise<void> {
     const { manager, clock } = this.#options;
-    const news: Record<string, string> = {};
+    const fields: Record<string, string> = {};
     if (!this.#stopping) {
       const { ready, status } = this.#source();
       if (ready && !this.#ready) {
         this.#ready = true;
-        news.READY = "1";
+        fields.READY = "1";
       }
-      if (status !== this.#status) news.STATUS = this.#status = status;
+      if (status !== this.#status) fields.STATUS = this.#status = status;
     }
-    if (clock.monotonicMs() - this.#signedMs >= this.#signEveryMs) Object.assign(news, this.#sign());
-    if (Object.keys(news).length > 0) await manager.tell(news);
+    if (clock.monotonicMs() - this.#lastLivenessMs >= this.#livenessEveryMs) Object.assign(fields, this.#liveness());
+    if (Object.keys(fields).length > 0) await manager.tell(fields);
   }
 
-  #sign(): Record<string, string> {
-    this.#signedMs = this.#options.clock.monotonicMs();
+  #liveness(): Record<string, string> {
+    this.#lastLivenessMs = this.#options.clock.monotonicMs();
     return {
       WATCHDOG: "1",
-      // A start and a stop take as long as they take while this process is seen to turn.
+      // Start and stop may take any time while this process is alive.
       ...(this.#ready && !this.#stopping ? {} : { EXTEND_TIMEOUT_USEC: String(extendMs * 1_000) }),
     };
   }

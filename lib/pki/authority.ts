@@ -1,8 +1,8 @@
-/** The certificate authority: its certificate, the key that belongs to it, and what ca.crt trusts beside it. */
+/** The certificate authority (CA): its certificate, its key, and the other certificates that the CA file trusts. */
 import { E2dError } from "../errors.ts";
 import type { Clock, Random } from "../ports.ts";
 import { type Certificate, readCertificates } from "./certificate.ts";
-import { sameBytes } from "./der.ts";
+import { sameBytes } from "../bytes.ts";
 import { defaultLifetimeMs, issueAuthority } from "./issue.ts";
 import {
   makePrivateKey,
@@ -17,24 +17,24 @@ export interface Authority {
   /** The certificate of `key`. */
   certificate: Certificate;
   key: PrivateKey;
-  /** Everything in the CA file, `certificate` included, in its order; more than one during a rollover. */
+  /** All certificates of the CA file in order, including `certificate`; several during a rollover. */
   trusted: readonly Certificate[];
 }
 
-/** A PEM text and where it lies. */
+/** A PEM text and the path of its file. */
 export interface PemFile {
   path: string;
   text: string;
 }
 
-/** The name the original gives its authority. */
+/** The common name of the Go original's CA. */
 export const defaultAuthorityName = "e2d-ca";
 
-/** A new self-signed authority as the two files that hold it. */
+/** Creates a self-signed CA; returns the PEM texts of its two files. `lifetimeMs` defaults to five years. */
 export async function createAuthority(options: {
-  kind?: NewKeyKind;
+  kind?: NewKeyKind | undefined;
   commonName?: string;
-  lifetimeMs?: number;
+  lifetimeMs?: number | undefined;
   clock: Pick<Clock, "wallMs">;
   random: Pick<Random, "bytes">;
 }): Promise<{ certificate: string; key: string }> {
@@ -49,10 +49,10 @@ export async function createAuthority(options: {
 }
 
 /**
- * The authority whose key this is. In a bundle of several certificates the one that the key belongs to is taken.
+ * Loads the CA from its certificate file and its key. In a bundle, the certificate that belongs to the key is used.
  *
- * Throws E2dError: all that readCertificates and readPrivateKey throw, `pki_key_mismatch` when the key belongs to no
- * certificate of the file, `pki_not_authority` when the one it belongs to may not sign others.
+ * Throws E2dError: the errors of readCertificates and readPrivateKey, `pki_key_mismatch` when the key belongs to no
+ * certificate of the file, `pki_not_authority` when its certificate may not sign others.
  */
 export async function loadAuthority(files: { certificate: PemFile; key: PemFile }): Promise<Authority> {
   const trusted = await readCertificates(files.certificate.text, {
@@ -69,7 +69,7 @@ export async function loadAuthority(files: { certificate: PemFile; key: PemFile 
   }
   if (!certificate.isAuthority) {
     throw new E2dError("pki_not_authority", `Cannot use the CA certificate ${both}: it may not sign certificates`, {
-      hint: `pass the certificate of the authority; this one is of "${certificate.subject}"`,
+      hint: `pass the certificate of the CA; this certificate belongs to "${certificate.subject}"`,
     });
   }
   return { certificate, key, trusted };

@@ -1,4 +1,4 @@
-/** Certificates as plain facts: what e2d shows, checks and decides by. Reading alone; issue.ts makes them. */
+/** Reads certificates into plain values for checks and reports. It only reads; issue.ts creates certificates. */
 import type * as library from "@peculiar/x509";
 import { E2dError } from "../errors.ts";
 import { type Host, parseIp } from "./host.ts";
@@ -6,7 +6,7 @@ import { readPem, writePem } from "./pem.ts";
 import type { PemSource } from "./private_key.ts";
 import { x509Library } from "./x509.ts";
 
-/** What TLS lets the certificate be used for. Other usages appear as their object identifiers. */
+/** Extended key usages. Other usages appear as their object identifiers. */
 export type CertificateUsage = "server auth" | "client auth" | string;
 
 export interface Certificate {
@@ -14,30 +14,30 @@ export interface Certificate {
   /** "C=US, ST=Boston, L=MA, CN=etcd server". */
   subject: string;
   issuer: string;
-  /** The names as encoded: Go, and with it etcd, holds issuer and subject together byte for byte. */
+  /** The encoded names: Go, and so etcd, compares issuer and subject byte by byte. */
   subjectDer: Uint8Array<ArrayBuffer>;
   issuerDer: Uint8Array<ArrayBuffer>;
-  /** The last common name of the subject; "" when it has none. */
+  /** The last common name of the subject; "" without one. */
   commonName: string;
   /** Hexadecimal, without leading zeros. */
   serial: string;
   notBeforeMs: number;
   notAfterMs: number;
-  /** May sign certificates: basic constraints say CA, and the key usages, where given, certificate signing. */
+  /** May sign certificates: the basic constraints say CA, and the key usages, if present, include certificate signing. */
   isAuthority: boolean;
-  /** undefined: not restricted. */
+  /** Undefined: not restricted. */
   usages: readonly CertificateUsage[] | undefined;
-  /** Subject alternative names; a TLS client looks at nothing else. */
+  /** Subject alternative names, the only names that a TLS client checks. */
   names: readonly Host[];
   /** DER of the public key (SubjectPublicKeyInfo). */
   publicKey: Uint8Array<ArrayBuffer>;
   keyKind: "rsa" | "ecdsa" | "other";
-  /** SHA-256 of the DER, hexadecimal: what tells two certificates apart. */
+  /** SHA-256 of the DER, hexadecimal: the identity of the certificate. */
   fingerprint: string;
 }
 
-/** More authorities in one bundle than anybody has; the bound keeps a wrong file from taking minutes. */
-export const bundleCertificatesMax = 200;
+/** Far above any CA bundle; the bound limits the time that a wrong file can take. */
+const bundleCertificatesMax = 200;
 
 const usageNames: Readonly<Record<string, CertificateUsage>> = {
   "1.3.6.1.5.5.7.3.1": "server auth",
@@ -47,7 +47,7 @@ const usageNames: Readonly<Record<string, CertificateUsage>> = {
 const keyKinds: Readonly<Record<string, Certificate["keyKind"]>> = { "RSASSA-PKCS1-v1_5": "rsa", ECDSA: "ecdsa" };
 
 /**
- * Every certificate of a PEM text, in order: at least one.
+ * All certificates of a PEM text in order; at least one.
  *
  * Throws E2dError `pki_pem`, `pki_certificate_missing`, `pki_certificate_is_key` or `pki_certificate_damaged`.
  */
@@ -59,7 +59,7 @@ export async function readCertificates(text: string, source: PemSource): Promise
     if (blocks.some((block) => block.label.endsWith("PRIVATE KEY"))) {
       throw new E2dError(
         "pki_certificate_is_key",
-        `Cannot read ${what}: the file holds a private key, no certificate`,
+        `Cannot read ${what}: the file holds a private key, not a certificate`,
         {
           hint: `the certificate is usually in "${source.path.replace(/\.(key|pem)$/i, "")}.crt"`,
         },
@@ -68,7 +68,7 @@ export async function readCertificates(text: string, source: PemSource): Promise
     throw new E2dError("pki_certificate_missing", `Cannot read ${what}: the file holds no certificate`);
   }
   if (found.length > bundleCertificatesMax) {
-    throw new E2dError("pki_pem", `Cannot read ${what}: more than ${bundleCertificatesMax} certificates`);
+    throw new E2dError("pki_pem", `Cannot read ${what}: it holds more than ${bundleCertificatesMax} certificates`);
   }
   const certificates: Certificate[] = [];
   for (const block of found) certificates.push(await readCertificateDer(block.bytes, what));
@@ -80,7 +80,7 @@ export function writeCertificates(certificates: readonly Pick<Certificate, "der"
   return certificates.map((certificate) => writePem("CERTIFICATE", certificate.der)).join("");
 }
 
-/** True when TLS lets a certificate be used for this. */
+/** True when the extended key usages allow this use. */
 export function allowsUsage(certificate: Pick<Certificate, "usages">, usage: "server auth" | "client auth"): boolean {
   // 2.5.29.37.0 is anyExtendedKeyUsage.
   return certificate.usages === undefined || certificate.usages.some((u) => u === usage || u === "2.5.29.37.0");
@@ -89,7 +89,7 @@ export function allowsUsage(certificate: Pick<Certificate, "usages">, usage: "se
 async function readCertificateDer(der: Uint8Array<ArrayBuffer>, what: string): Promise<Certificate> {
   const x509 = await x509Library();
   try {
-    // The library parses extensions when they are asked for; all that e2d ever asks is asked here, once.
+    // The library parses extensions on access, so all accesses that can fail are here.
     const parsed = new x509.X509Certificate(der);
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", der));
     const extended = parsed.getExtension(x509.ExtendedKeyUsageExtension);

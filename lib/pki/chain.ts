@@ -1,20 +1,19 @@
-/** Who vouches for a certificate: a path from it, through what its file carries along, to a trusted authority. */
+/** Verifies certificate chains: from a certificate, through the intermediates of its file, to a trusted CA. */
 import type { Certificate } from "./certificate.ts";
-import { sameBytes } from "./der.ts";
+import { sameBytes } from "../bytes.ts";
 import { x509Library } from "./x509.ts";
 
 export type Chain =
-  /** `authority` is the trusted end of the path. */
+  /** `authority` is the trusted CA at the end of the chain. */
   | { kind: "verified"; authority: Certificate }
   | { kind: "unverified"; reason: string };
 
-/** Leaf, intermediates, authority: longer paths are nobody's. */
+/** Maximum length of a chain: leaf, intermediates and CA. */
 const chainDepthMax = 5;
 
 /**
- * Looks for a path from `certificate` to one of `authorities`, at one moment; signatures are verified, usages and names
- * are not looked at. Every certificate handed in as an authority is trusted as an end, self-signed or not, as Go and
- * etcd do it.
+ * Searches a chain from `certificate` to one of `authorities` that is valid at `nowMs`. Verifies signatures, but not
+ * usages and names. Every certificate in `authorities` is trusted, self-signed or not, as in Go and etcd.
  */
 export async function verifyChain(options: {
   certificate: Certificate;
@@ -32,7 +31,7 @@ export async function verifyChain(options: {
     for (const child of level) {
       const self = authorities.find((authority) => authority.fingerprint === child.fingerprint);
       if (self) return { kind: "verified", authority: self };
-      for (const [parent, trusted] of [...both(authorities, true), ...both(intermediates, false)]) {
+      for (const [parent, trusted] of [...withTrust(authorities, true), ...withTrust(intermediates, false)]) {
         if (!trusted && visited.has(parent.fingerprint)) continue;
         if (!parent.isAuthority || !await isSignedBy(child, parent)) continue;
         if (nowMs >= parent.notAfterMs || nowMs < parent.notBeforeMs) {
@@ -51,10 +50,10 @@ export async function verifyChain(options: {
   return { kind: "unverified", reason };
 }
 
-const both = (list: readonly Certificate[], trusted: boolean): [Certificate, boolean][] =>
+const withTrust = (list: readonly Certificate[], trusted: boolean): [Certificate, boolean][] =>
   list.map((certificate) => [certificate, trusted]);
 
-/** True when `parent`'s name stands as the issuer of `child` and `parent`'s key made its signature. */
+/** True when `parent` is the issuer of `child` by name and its key verifies the signature. */
 export async function isSignedBy(child: Certificate, parent: Certificate): Promise<boolean> {
   if (!sameBytes(child.issuerDer, parent.subjectDer)) return false;
   const x509 = await x509Library();
@@ -62,7 +61,7 @@ export async function isSignedBy(child: Certificate, parent: Certificate): Promi
     const signed = new x509.X509Certificate(child.der);
     return await signed.verify({ publicKey: new x509.X509Certificate(parent.der).publicKey, signatureOnly: true });
   } catch {
-    // A key or signature of an algorithm that is not known here vouches for nothing.
+    // A key or signature with an unsupported algorithm cannot be verified.
     return false;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Just enough DER to tell the private key containers apart and to turn one into another. Certificates are read by a
- * full X.509 library; this reader never sees more than a few kilobytes and refuses whatever it does not know.
+ * The subset of DER that is needed to read and convert private key containers. Certificates are read by a full X.509
+ * library. This reader gets a few kilobytes at most and must refuse every structure that it does not know.
  */
 
 export const derTag = {
@@ -12,19 +12,19 @@ export const derTag = {
   sequence: 0x30,
 } as const;
 
-/** One element: its tag byte, its content, and the whole of it as encoded. Views of the input, not copies. */
+/** One element: its tag byte, its content and its whole encoding. Views of the input, not copies. */
 export interface DerElement {
   tag: number;
   content: Uint8Array<ArrayBuffer>;
   encoded: Uint8Array<ArrayBuffer>;
 }
 
-/** Not DER, or cut short. Never leaves lib/pki: the callers word it for the file at hand. */
+/** Invalid or truncated DER. Must not leave lib/pki: callers convert it to an E2dError that names the file. */
 export class DerError extends Error {
   override readonly name = "DerError";
 }
 
-/** The elements that lie one after another in `bytes`, all of it. Throws DerError. */
+/** All consecutive elements of `bytes`. Throws DerError. */
 export function readDerList(bytes: Uint8Array<ArrayBuffer>): DerElement[] {
   const elements: DerElement[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -35,17 +35,17 @@ export function readDerList(bytes: Uint8Array<ArrayBuffer>): DerElement[] {
   return elements;
 }
 
-/** The one element that `bytes` is, with nothing after it. Throws DerError. */
-export function readDer(bytes: Uint8Array<ArrayBuffer>): DerElement {
+/** The single element of `bytes`. Throws DerError when more bytes follow it. */
+function readDer(bytes: Uint8Array<ArrayBuffer>): DerElement {
   const element = readElement(bytes, 0);
   if (element.encoded.length !== bytes.length) throw new DerError("bytes follow the end of the structure");
   return element;
 }
 
-/** The members of a SEQUENCE. Throws DerError when it is something else. */
+/** The members of a SEQUENCE. Throws DerError for another type. */
 export function readDerSequence(bytes: Uint8Array<ArrayBuffer>): DerElement[] {
   const element = readDer(bytes);
-  if (element.tag !== derTag.sequence) throw new DerError("the structure is no SEQUENCE");
+  if (element.tag !== derTag.sequence) throw new DerError("the structure is not a SEQUENCE");
   return readDerList(element.content);
 }
 
@@ -58,7 +58,7 @@ function readElement(bytes: Uint8Array<ArrayBuffer>, start: number): DerElement 
   let at = start + 2;
   if (first >= 0x80) {
     const count = first & 0x7f;
-    // Four length bytes are more than any key needs; zero would be BER's open length, which DER forbids.
+    // No key needs more than four length bytes; zero is BER's indefinite length, which DER forbids.
     if (count === 0 || count > 4) throw new DerError("a length is not DER");
     length = 0;
     for (let i = 0; i < count; i++) {
@@ -71,7 +71,7 @@ function readElement(bytes: Uint8Array<ArrayBuffer>, start: number): DerElement 
   return { tag, content: bytes.subarray(at, at + length), encoded: bytes.subarray(start, at + length) };
 }
 
-/** One element made of a tag and its content. */
+/** Encodes one element from its tag and its content. */
 export function writeDer(tag: number, ...content: Uint8Array[]): Uint8Array<ArrayBuffer> {
   const size = content.reduce((sum, part) => sum + part.length, 0);
   const lengthBytes: number[] = [];
@@ -108,8 +108,4 @@ export function readObjectId(content: Uint8Array): string {
   }
   if (arcs.length === 0) throw new DerError("an object identifier is empty");
   return arcs.join(".");
-}
-
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -1,4 +1,4 @@
-/** What `e2d pki init` and `e2d pki gencerts` do: the same files under the same names as the original writes. */
+/** Implements `e2d pki init` and `e2d pki gencerts`: creates the same files as the Go original. */
 import type { Clock, Files, Random } from "../ports.ts";
 import { type Authority, createAuthority, loadAuthority } from "./authority.ts";
 import type { Host } from "./host.ts";
@@ -8,36 +8,36 @@ import { type NewPemFile, pathIn, readPemFile, writePemFiles } from "./key_files
 import { makePrivateKey, type NewKeyKind, writePrivateKey } from "./private_key.ts";
 import { x509Library } from "./x509.ts";
 
-/** The outside world that making certificates needs. */
+/** The ports for creating certificates. */
 export interface PkiPorts {
   files: Files;
   clock: Pick<Clock, "wallMs">;
   random: Pick<Random, "bytes">;
 }
 
-export interface Written {
+export interface WrittenFiles {
   /** Paths written, sorted. */
   written: string[];
-  /** Where --force put the files that were there before. */
-  keptAside: string[];
+  /** Paths of the backups of the files that --force replaced. */
+  backups: string[];
 }
 
-/** The CA's two files as their paths. */
+/** The paths of the CA's two files. */
 export interface AuthorityPaths {
   caCert: string;
   caKey: string;
 }
 
-/** Makes a new authority. Throws E2dError `pki_file_exists` when one of its files is there and `force` is not set. */
+/** Creates a CA. Throws E2dError `pki_file_exists` when one of its files exists and `force` is not set. */
 export async function initAuthority(
   ports: PkiPorts,
   options: AuthorityPaths & { kind?: NewKeyKind; lifetimeMs?: number; force?: boolean },
-): Promise<Written> {
+): Promise<WrittenFiles> {
   const { caCert, caKey, kind, lifetimeMs } = options;
   const made = await createAuthority({
     ...ports,
-    ...(kind === undefined ? {} : { kind }),
-    ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
+    kind,
+    lifetimeMs,
   });
   return await write(ports, options.force ?? false, [
     { path: caKey, text: made.key, isSecret: true },
@@ -45,7 +45,7 @@ export async function initAuthority(
   ]);
 }
 
-/** Makes client, peer and server pairs in one directory. Throws what loadAuthority and initAuthority throw. */
+/** Creates client, peer and server pairs in one directory. Throws what loadAuthority and initAuthority throw. */
 export async function generateCertificates(
   ports: PkiPorts,
   options: AuthorityPaths & {
@@ -55,8 +55,8 @@ export async function generateCertificates(
     lifetimeMs?: number;
     force?: boolean;
   },
-): Promise<Written> {
-  // Hosts first: a typing error must not cost the time that three keys take.
+): Promise<WrittenFiles> {
+  // Parses the hosts first: a typing error must be reported before three keys are generated.
   const hosts = parseHosts(options.hosts);
   const authority = await readAuthority(ports.files, options);
   const pems: NewPemFile[] = [];
@@ -64,7 +64,7 @@ export async function generateCertificates(
   return await write(ports, options.force ?? false, pems);
 }
 
-/** Reads and checks the authority's two files. Throws what readPemFile and loadAuthority throw. */
+/** Reads and checks the CA's two files. Throws what readPemFile and loadAuthority throw. */
 export async function readAuthority(files: Files, paths: AuthorityPaths): Promise<Authority> {
   return await loadAuthority({
     certificate: await readPemFile(files, paths.caCert, "CA certificate"),
@@ -73,15 +73,15 @@ export async function readAuthority(files: Files, paths: AuthorityPaths): Promis
 }
 
 /**
- * The names of a server's and a peer's certificate. Without `--hosts`: the machine's name, all its addresses, 127.0.0.1
- * and localhost. With it, those hosts, and as in the original the loopback address and the machine's first IPv4
- * address, because e2d's own client dials them.
+ * The names of the server and peer certificates. Without `--hosts` (`given`): the machine's name, all its addresses,
+ * 127.0.0.1 and localhost. With it: those hosts plus, as in the Go original, the loopback address and the machine's first
+ * IPv4 address, because e2d's own client dials them.
  */
 export function certificateHosts(
   given: readonly string[],
   machine: { hostName: string; addresses: readonly string[] },
 ): string[] {
-  // An address with a zone ("fe80::1%eth0") means something on this machine alone and cannot stand in a certificate.
+  // An address with a zone ("fe80::1%eth0") is valid on this machine only and cannot be a name of a certificate.
   const addresses = machine.addresses.filter((address) => !address.includes("%") && !/^fe[89ab].:/i.test(address));
   if (given.length === 0) return [machine.hostName, ...addresses, "127.0.0.1", "localhost"];
   const first = addresses.find((address) => /^\d+(\.\d+){3}$/.test(address) && !address.startsWith("127."));
@@ -89,17 +89,17 @@ export function certificateHosts(
 }
 
 /**
- * A name that no address has (RFC 6761). At the port of its members etcd takes a certificate without names from
- * anywhere, and one with names only from an address that has one of them. The port of clients looks at no names. So
- * this one keeps whoever has a client's certificate from speaking as a member.
+ * The name of client certificates, which resolves to no address (RFC 6761). On the peer port etcd accepts a certificate
+ * without names from any address, and one with names only from an address with one of the names. The client port checks
+ * no names. So the name prevents the use of a client certificate on the peer port.
  */
-const nobodysName: Host = { kind: "dns", name: "client.invalid" };
+const clientOnlyName: Host = { kind: "dns", name: "client.invalid" };
 const nameConstraints = "2.5.29.30";
 
-/** An authority that may vouch for certain names alone could not vouch for this one. */
-async function clientNames({ certificate }: Authority): Promise<readonly Host[]> {
+/** A CA with name constraints may not sign this name: then the client certificate has none. */
+async function clientHosts({ certificate }: Authority): Promise<readonly Host[]> {
   const x509 = await x509Library();
-  return new x509.X509Certificate(certificate.der).getExtension(nameConstraints) === null ? [nobodysName] : [];
+  return new x509.X509Certificate(certificate.der).getExtension(nameConstraints) === null ? [clientOnlyName] : [];
 }
 
 async function makePair(
@@ -119,7 +119,7 @@ async function makePair(
     ...ports,
     signer: authority,
     profile,
-    hosts: profile === "client" ? await clientNames(authority) : options.hosts,
+    hosts: profile === "client" ? await clientHosts(authority) : options.hosts,
     key,
     lifetimeMs: options.lifetimeMs ?? defaultLifetimeMs,
   });
@@ -129,7 +129,7 @@ async function makePair(
   ];
 }
 
-async function write(ports: PkiPorts, force: boolean, pems: readonly NewPemFile[]): Promise<Written> {
-  const keptAside = await writePemFiles(ports.files, pems, { force, nowMs: ports.clock.wallMs() });
-  return { written: pems.map(({ path }) => path).sort(), keptAside };
+async function write(ports: PkiPorts, force: boolean, pems: readonly NewPemFile[]): Promise<WrittenFiles> {
+  const backups = await writePemFiles(ports.files, pems, { force, nowMs: ports.clock.wallMs() });
+  return { written: pems.map(({ path }) => path).sort(), backups };
 }

@@ -1,26 +1,26 @@
-/** Host names and addresses as they stand in certificates: parsed, compared and matched as TLS clients do it. */
+/** Parses, compares and matches the host names and addresses of certificates, with the rules of TLS clients. */
 import { E2dError } from "../errors.ts";
 
 export type Host =
   | { kind: "dns"; name: string }
-  /** `text` is canonical: two spellings of one address give the same. */
+  /** `text` is canonical: equal addresses have equal texts. */
   | { kind: "ip"; text: string };
 
 /**
- * One host of `--hosts`: a DNS name (a leading "*." included), an IPv4 or an IPv6 address, in brackets or not.
- * Throws E2dError `pki_host` for everything else, a URL or a port among it.
+ * One host of `--hosts`: a DNS name (also with a leading "*."), an IPv4 address, or an IPv6 address with or without
+ * brackets. Throws E2dError `pki_host` for every other text, such as a URL or a port.
  */
 export function parseHost(text: string): Host {
   const fail = (state: string, hint?: string) =>
     new E2dError("pki_host", `Cannot put the host "${text}" into a certificate: ${state}`, hint ? { hint } : {});
   const given = text.trim();
   if (given === "") throw fail("the name is empty");
-  if (given.includes("://")) throw fail("a URL is no host", "pass the host name or address alone");
+  if (given.includes("://")) throw fail("it is a URL", "pass only the host name or address");
   const ip = parseIp(given.replace(/^\[(.*)\]$/, "$1"));
   if (ip !== undefined) return { kind: "ip", text: ip };
   if (given.includes(":")) {
     throw /^[^:]+:\d+$/.test(given) || given.startsWith("[")
-      ? fail("a certificate names hosts, not ports", "pass the host name or address alone")
+      ? fail("a certificate names hosts, not ports", "pass only the host name or address")
       : fail("the IPv6 address is not valid");
   }
   if (/^[\d.]+$/.test(given)) throw fail("the IPv4 address is not valid");
@@ -34,13 +34,15 @@ export function parseHost(text: string): Host {
     throw fail("a wildcard must stand for one label of a longer name", 'pass a name like "*.etcd.example.com"');
   }
   for (const label of rest) {
-    // An underscore is no host name by the letter, but Kubernetes, Docker and DNS all carry it.
-    if (!/^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label)) throw fail(`"${label}" is no label of a host name`);
+    // RFC 952 forbids underscores in host names, but Kubernetes, Docker and DNS use them.
+    if (!/^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label)) {
+      throw fail(`"${label}" is not a valid label of a host name`);
+    }
   }
   return { kind: "dns", name };
 }
 
-/** Each host once, in the order of first mention. */
+/** Parses hosts and removes duplicates, in the order of first mention. */
 export function parseHosts(texts: Iterable<string>): Host[] {
   const unique = new Map<string, Host>();
   for (const text of texts) {
@@ -55,7 +57,7 @@ export function formatHost(host: Host): string {
   return host.kind === "dns" ? host.name : host.text;
 }
 
-/** True when a TLS client that dials `host` accepts a certificate with these names (RFC 6125, as Go does it). */
+/** True when a TLS client that dials `host` accepts a certificate with these names (RFC 6125, as implemented by Go). */
 export function coversHost(names: readonly Host[], host: Host): boolean {
   return names.some((name) => {
     if (name.kind === "ip" || host.kind === "ip") {
@@ -63,16 +65,16 @@ export function coversHost(names: readonly Host[], host: Host): boolean {
     }
     if (name.name === host.name) return true;
     if (!name.name.startsWith("*.")) return false;
-    // The star stands for exactly one label, the leftmost.
+    // The wildcard matches exactly one label, the leftmost.
     return host.name.slice(host.name.indexOf(".") + 1) === name.name.slice(2) && host.name.indexOf(".") > 0;
   });
 }
 
-/** The canonical text of an address; undefined when it is none. IPv4 mapped into IPv6 counts as IPv4. */
+/** The canonical text of an address; undefined for other text. An IPv4-mapped IPv6 address becomes IPv4. */
 export function parseIp(text: string): string | undefined {
   const v4 = parseIpv4(text);
   if (v4) return v4.join(".");
-  // The URL parser knows every spelling of IPv6 and gives back the one of RFC 5952; a zone is not for certificates.
+  // The URL parser reads every form of IPv6 and returns the form of RFC 5952. Certificates have no zones.
   if (!/^[0-9a-fA-F:.]{2,45}$/.test(text) || !text.includes(":")) return undefined;
   const url = URL.parse(`http://[${text}]/`);
   if (url === null) return undefined;

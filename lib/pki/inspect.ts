@@ -1,10 +1,12 @@
-/** What `e2d pki inspect` shows: every certificate, its key, and what is wrong with the two. */
+/** Implements `e2d pki inspect`: describes certificates and their keys, and lists their problems. */
 import { describeError, isE2dError } from "../errors.ts";
 import type { Files } from "../ports.ts";
 import { type Certificate, readCertificates } from "./certificate.ts";
 import { verifyChain } from "./chain.ts";
 import { formatHost } from "./host.ts";
+import { gossipKeyFingerprint } from "./key_fingerprint.ts";
 import { likelyKeyPath } from "./private_key.ts";
+import { secretKeyFromCaKey } from "./secret_key.ts";
 import { readPemFile } from "./key_files.ts";
 import { readPair } from "./pair.ts";
 import { daysLeft } from "./renewal.ts";
@@ -24,7 +26,7 @@ export interface Inspected {
   notAfter: string;
   /** Whole days, rounded down; negative when it has expired. */
   daysLeft: number;
-  /** "verified", or why not. */
+  /** "verified", or the reason why it is not. */
   chain: string;
   /** Lower-case hexadecimal of the SHA-256. */
   fingerprint: string;
@@ -32,17 +34,19 @@ export interface Inspected {
 
 export interface Inspection {
   certificates: Inspected[];
-  /** One sentence each; empty when nothing needs doing. */
+  /** The fingerprint of the gossip key, as a running node logs it; absent without the CA key. */
+  gossipKey?: { path: string; fingerprint: string };
+  /** One sentence each; empty when no action is needed. */
   problems: string[];
 }
 
 /**
- * Reads certificates and says what stands in them. A key is looked for beside each ("server.key" beside "server.crt")
- * and held against it; that there is none is no problem, because keys may well lie elsewhere.
+ * Reads and describes certificates. Checks each against the key in the same folder ("server.key" for "server.crt"). A
+ * missing key is not a problem: keys may be stored elsewhere.
  */
 export async function inspectCertificates(
   files: Files,
-  options: { caCert: string; certificates: readonly string[]; nowMs: number; warnDays: number },
+  options: { caCert: string; caKey?: string; certificates: readonly string[]; nowMs: number; warnDays: number },
 ): Promise<Inspection> {
   const { caCert, nowMs, warnDays } = options;
   const inspection: Inspection = { certificates: [], problems: [] };
@@ -71,15 +75,23 @@ export async function inspectCertificates(
     }
     const key = likelyKeyPath(path);
     if (found.length === 0 || await files.info(key) === undefined) continue;
-    // Which certificate of a CA bundle the key belongs to changes during a rollover, so only pairs are held together.
+    // During a rollover the key belongs to a changing certificate of the CA bundle, so only pairs are checked.
     if (path !== caCert) await attempt(() => readPair(files, { cert: path, key }, "the"));
     const readable = await readableWarning(files, key);
     if (readable) inspection.problems.push(readable);
   }
+  const { caKey } = options;
+  const secret = caKey && await attempt(async () => await files.readText(caKey));
+  if (caKey && secret) {
+    const key = await attempt(() =>
+      Promise.resolve().then(() => secretKeyFromCaKey(secret, { role: "CA key", path: caKey }))
+    );
+    if (key) inspection.gossipKey = { path: caKey, fingerprint: gossipKeyFingerprint(key.bytes) };
+  }
   return inspection;
 }
 
-/** The certificates as a table for people, one line each, columns as wide as they need. */
+/** The certificates as a text table, one line each. */
 export function inspectionTable(certificates: readonly Inspected[]): string {
   const head = ["FILE", "SUBJECT", "NAMES", "USAGE", "EXPIRES", "DAYS LEFT", "CHAIN"];
   const rows = certificates.map((row) => [

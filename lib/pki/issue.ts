@@ -1,4 +1,4 @@
-/** Making certificates: an authority's own, new ones by profile, and the same again with a new term. */
+/** Issues certificates: of a CA, of a profile, and renewed ones with a new validity. */
 import type * as library from "@peculiar/x509";
 import type { Clock, Random } from "../ports.ts";
 import type { Certificate } from "./certificate.ts";
@@ -7,11 +7,11 @@ import { writePem } from "./pem.ts";
 import { cryptoParameters, importPrivateKey, type PrivateKey, publicKeyOf } from "./private_key.ts";
 import { type X509Library, x509Library } from "./x509.ts";
 
-/** What a pair is for. The server's is for serving alone; a peer both serves and dials. */
+/** The use of a pair. A server only serves; a peer serves and dials. */
 export type Profile = "server" | "peer" | "client";
 export const profiles: readonly Profile[] = ["client", "peer", "server"];
 
-/** The usages TLS must find in a certificate of each profile (criticalstack/e2d pkg/pki/pki.go, SigningProfiles). */
+/** The extended key usages of each profile (criticalstack/e2d pkg/pki/pki.go, SigningProfiles). */
 export const profileUsages: Readonly<Record<Profile, readonly ("server auth" | "client auth")[]>> = {
   server: ["server auth"],
   peer: ["server auth", "client auth"],
@@ -19,14 +19,14 @@ export const profileUsages: Readonly<Record<Profile, readonly ("server auth" | "
 };
 
 const dayMs = 24 * 60 * 60 * 1000;
-/** Five years, for certificates and authorities alike, as the original has it. */
+/** Five years, for certificates and CAs, as in the Go original. */
 export const defaultLifetimeMs = 5 * 365 * dayMs;
 
-/** The organisation fields the original writes; certificates of both make one family. */
+/** The organisation fields of the Go original. */
 const originalNames = [{ C: ["US"] }, { ST: ["Boston"] }, { L: ["MA"] }];
 
 export interface Signer {
-  /** undefined: the certificate signs itself. */
+  /** Undefined: the certificate is self-signed. */
   certificate: Certificate | undefined;
   key: PrivateKey;
 }
@@ -37,7 +37,7 @@ interface Term {
   random: Pick<Random, "bytes">;
 }
 
-/** The DER of a self-signed authority's certificate, PEM encoded. */
+/** The certificate of a self-signed CA, as PEM. */
 export async function issueAuthority(options: Term & { key: PrivateKey; commonName: string }): Promise<string> {
   const x509 = await x509Library();
   return await sign(x509, {
@@ -51,7 +51,7 @@ export async function issueAuthority(options: Term & { key: PrivateKey; commonNa
   });
 }
 
-/** A certificate of one profile, PEM encoded. Nobody dials a client: what names it has is for those that it dials. */
+/** A certificate of one profile, as PEM. The names of a client certificate are checked by the servers that it dials. */
 export async function issueCertificate(
   options: Term & { signer: Required<Signer>; profile: Profile; hosts: readonly Host[]; key: PrivateKey },
 ): Promise<string> {
@@ -81,13 +81,13 @@ export async function issueCertificate(
 
 const extendedKey = { "server auth": "serverAuth", "client auth": "clientAuth" } as const;
 
-/** The same certificate once more, signed by `signer`, with a new term and serial: subject, names, usages as they were. */
+/** Reissues a certificate, signed by `signer`, with a new validity and serial, and the same subject, names and usages. */
 export async function reissueCertificate(
   options: Term & { signer: Required<Signer>; certificate: Certificate; key: PrivateKey },
 ): Promise<string> {
   const x509 = await x509Library();
   const old = new x509.X509Certificate(options.certificate.der);
-  // Key identifiers belong to the keys and are made anew; where to fetch the old issuer or its revocations is stale.
+  // Key identifiers are derived from the keys again; the URLs of the old issuer and its revocation lists are stale.
   const kept = old.extensions.filter((extension) => !issuerExtensions.has(extension.type));
   return await sign(x509, { ...options, subject: old.subjectName, extensions: kept });
 }
@@ -104,7 +104,7 @@ const issuerExtensions = new Set([
 interface Unsigned extends Term {
   signer: Signer;
   key: PrivateKey;
-  /** A Name is taken over byte for byte: Go compares names by their encoding. */
+  /** A Name is copied byte by byte: Go compares names by their encoding. */
   subject: library.JsonName | library.Name;
   extensions: readonly library.Extension[];
 }
@@ -112,10 +112,10 @@ interface Unsigned extends Term {
 async function sign(x509: X509Library, options: Unsigned): Promise<string> {
   const { signer, key, lifetimeMs, clock, random } = options;
   const nowMs = clock.wallMs();
-  // Clocks differ, so a certificate is valid from a little before now; a tenth of a short life is all it may cost.
+  // A certificate is valid from shortly before now, because clocks differ: five minutes, at most a tenth of its life.
   const notBeforeMs = nowMs - Math.min(5 * 60_000, lifetimeMs / 10);
   const endMs = notBeforeMs + lifetimeMs;
-  // No certificate outlives the authority that vouches for it.
+  // No certificate may outlive the CA that signs it.
   const notAfterMs = signer.certificate ? Math.min(endMs, signer.certificate.notAfterMs) : endMs;
   const spki = await publicKeyOf(key);
   const issuer = signer.certificate ? new x509.X509Certificate(signer.certificate.der) : undefined;
@@ -132,14 +132,14 @@ async function sign(x509: X509Library, options: Unsigned): Promise<string> {
     extensions: [
       ...options.extensions,
       await x509.SubjectKeyIdentifierExtension.create(new x509.PublicKey(spki)),
-      // A self-signed authority names itself as it is; the original leaves the identifier out there.
+      // A self-signed CA has no authority key identifier, as in the Go original.
       ...(issuer ? [await authorityKeyId(x509, issuer, issuerKey)] : []),
     ],
   });
   return writePem("CERTIFICATE", new Uint8Array(made.rawData));
 }
 
-/** The issuer's own identifier where it has one: chains are found by comparing the two. */
+/** The issuer's subject key identifier if it has one: TLS libraries build chains by comparing the two. */
 async function authorityKeyId(x509: X509Library, issuer: library.X509Certificate, key: library.PublicKey) {
   const id = issuer.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
   return id === undefined

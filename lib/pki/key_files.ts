@@ -1,4 +1,4 @@
-/** Keys and certificates on disk: keys 0600, directories made 0700, nothing replaced that was not asked for. */
+/** Writes keys and certificates: keys with mode 0600, new directories with 0700. Must not replace a file without `force`. */
 import { E2dError, isE2dError } from "../errors.ts";
 import type { Files } from "../ports.ts";
 import type { PemFile } from "./authority.ts";
@@ -6,17 +6,16 @@ import type { PemFile } from "./authority.ts";
 export interface NewPemFile {
   path: string;
   text: string;
-  /** Readable by its owner alone. */
+  /** Readable only by its owner. */
   isSecret: boolean;
 }
 
 /**
- * Writes files that belong together. When one of them is there already nothing is written, unless `force`: then each
- * old file is first copied to "<path>.old-<time>", so that no key is ever lost and no name is ever without its file.
- * Keys are written before certificates: a run that was cut short leaves a key without use, never a certificate without
- * its key.
+ * Writes a set of files. When one of them exists, writes nothing, unless `force` is set: then each old file is first
+ * copied to "<path>.old-<time>", so that no key is lost and every path always has a file. Keys are written before
+ * certificates: an interrupted run leaves an unused key, never a certificate without its key.
  *
- * Returns where the old files are now. Throws E2dError `pki_file_exists`.
+ * Returns the paths of the backups. Throws E2dError `pki_file_exists`.
  */
 export async function writePemFiles(
   files: Files,
@@ -24,31 +23,31 @@ export async function writePemFiles(
   options: { force: boolean; nowMs: number },
 ): Promise<string[]> {
   if (!options.force) {
-    for (const { path } of pems) if (await files.info(path) !== undefined) throw alreadyThere(path);
+    for (const { path } of pems) if (await files.info(path) !== undefined) throw fileExistsError(path);
   }
   for (const directory of new Set(pems.map(({ path }) => directoryOf(path)))) {
     if (await files.info(directory) === undefined) await files.makeDirectory(directory, { mode: 0o700 });
   }
-  const aside: string[] = [];
+  const backups: string[] = [];
   for (const pem of [...pems].sort((a, b) => Number(b.isSecret) - Number(a.isSecret))) {
     const mode = pem.isSecret ? 0o600 : 0o644;
     if (!options.force) {
       try {
         await files.writeNew(pem.path, pem.text, { mode });
       } catch (error) {
-        throw isE2dError(error, "file_exists") ? alreadyThere(pem.path) : error;
+        throw isE2dError(error, "file_exists") ? fileExistsError(pem.path) : error;
       }
       continue;
     }
-    const copy = await keepCopy(files, pem.path, options.nowMs);
-    if (copy !== undefined) aside.push(copy);
+    const copy = await writeBackup(files, pem.path, options.nowMs);
+    if (copy !== undefined) backups.push(copy);
     await files.writeAtomic(pem.path, pem.text, { mode });
   }
-  return aside;
+  return backups;
 }
 
-/** Copies a file to "<path>.old-<time>" with the mode it has; undefined when there is none. */
-export async function keepCopy(files: Files, path: string, nowMs: number): Promise<string | undefined> {
+/** Copies a file with its mode to "<path>.old-<time>"; returns that path, or undefined when the file does not exist. */
+export async function writeBackup(files: Files, path: string, nowMs: number): Promise<string | undefined> {
   const [old, info] = [await files.read(path), await files.info(path)];
   if (old === undefined) return undefined;
   const stamp = new Date(nowMs).toISOString().replace(/[-:]|\.\d+/g, "");
@@ -61,33 +60,33 @@ export async function keepCopy(files: Files, path: string, nowMs: number): Promi
       if (!isE2dError(error, "file_exists")) throw error;
     }
   }
-  throw new E2dError("pki_file_exists", `Cannot keep a copy of "${path}": a thousand copies of this second are there`);
+  throw new E2dError("pki_file_exists", `Cannot back up "${path}": a thousand backups of this second exist`);
 }
 
-/** The text of a file that must be there. Throws E2dError `pki_file_missing`. */
+/** Reads a file that must exist. `role` names it in errors ("CA key"). Throws E2dError `pki_file_missing`. */
 export async function readPemFile(files: Files, path: string, role: string): Promise<PemFile> {
   const text = await files.readText(path);
   if (text === undefined) {
     throw new E2dError("pki_file_missing", `Cannot read ${role} "${path}": there is no such file`, {
-      ...(role.startsWith("CA ") ? { hint: "make one with e2d pki init" } : { hint: "make it with e2d pki gencerts" }),
+      ...(role.startsWith("CA ") ? { hint: "create it: e2d pki init" } : { hint: "create it: e2d pki gencerts" }),
     });
   }
   return { path, text };
 }
 
-/** What stands before the last slash; "." for a bare name. */
+/** The text before the last slash; "." for a bare name. */
 export function directoryOf(path: string): string {
   const slash = path.lastIndexOf("/");
   return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
 }
 
-/** "ca.crt" beside the others in a directory. */
+/** The path of a file in a directory. */
 export function pathIn(directory: string, name: string): string {
   return directory === "" || directory === "." ? name : `${directory.replace(/\/+$/, "")}/${name}`;
 }
 
-function alreadyThere(path: string): E2dError {
-  return new E2dError("pki_file_exists", `Cannot write "${path}": the file is there already`, {
-    hint: "--force replaces it and keeps the old file beside it under another name",
+function fileExistsError(path: string): E2dError {
+  return new E2dError("pki_file_exists", `Cannot write "${path}": the file already exists`, {
+    hint: "--force replaces it and keeps the old file in the same folder as <name>.old-<time>",
   });
 }

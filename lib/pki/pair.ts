@@ -1,8 +1,8 @@
-/** A certificate and its key as they lie on disk. */
+/** Reads a certificate and its key from disk. */
 import { E2dError } from "../errors.ts";
 import type { Files } from "../ports.ts";
 import { type Certificate, readCertificates } from "./certificate.ts";
-import { sameBytes } from "./der.ts";
+import { sameBytes } from "../bytes.ts";
 import { readPemFile } from "./key_files.ts";
 import { type PrivateKey, publicKeyOf, readPrivateKey } from "./private_key.ts";
 import type { PairPaths } from "./tls_set.ts";
@@ -10,15 +10,15 @@ import type { PairPaths } from "./tls_set.ts";
 export interface Pair {
   paths: PairPaths;
   certificate: Certificate;
-  /** What the certificate's file carries along. */
+  /** The further certificates of the certificate's file. */
   intermediates: readonly Certificate[];
   key: PrivateKey;
 }
 
 /**
- * Reads a pair and holds its halves together. `role` is the word for it in errors: "server".
+ * Reads a pair and verifies that the key belongs to the certificate. `role` names the pair in errors: "server".
  *
- * Throws E2dError: all that readCertificates and readPrivateKey throw, `pki_file_missing`, `pki_key_mismatch`.
+ * Throws E2dError: the errors of readCertificates and readPrivateKey, `pki_file_missing`, `pki_key_mismatch`.
  */
 export async function readPair(files: Files, paths: PairPaths, role: string): Promise<Pair> {
   const cert = await readPemFile(files, paths.cert, `${role} certificate`);
@@ -32,7 +32,7 @@ export async function readPair(files: Files, paths: PairPaths, role: string): Pr
     throw new E2dError(
       "pki_key_mismatch",
       `Cannot use ${role} certificate "${paths.cert}" with key "${paths.key}": the key belongs to another certificate`,
-      { hint: "put the matching two together, or make both anew with e2d pki renew --rekey" },
+      { hint: "restore the matching file, or create both again: e2d pki renew --rekey" },
     );
   }
   return { paths, certificate, intermediates, key };

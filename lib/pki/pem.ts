@@ -1,28 +1,28 @@
 /**
- * PEM: the text form of keys and certificates (RFC 7468, with the `Proc-Type` headers of RFC 1421 that old encrypted
- * keys carry). Reading is lenient about what surrounds the blocks, as Go and openssl are, and strict inside them.
+ * PEM, the text format of keys and certificates (RFC 7468, with the `Proc-Type` headers of RFC 1421 of old encrypted
+ * keys). Reading ignores text around the blocks, as Go and openssl do, and is strict inside them.
  */
 import { E2dError } from "../errors.ts";
 
 export interface PemBlock {
-  /** What stands between BEGIN and the dashes: "CERTIFICATE", "RSA PRIVATE KEY". */
+  /** The text between BEGIN and the dashes: "CERTIFICATE", "RSA PRIVATE KEY". */
   label: string;
   headers: Readonly<Record<string, string>>;
   bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Far above any bundle of CA certificates, far below what would hurt. */
-export const pemFileBytesMax = 1024 * 1024;
+/** Far above any bundle of CA certificates. */
+const pemFileBytesMax = 1024 * 1024;
 
 /**
- * The blocks of a PEM text, in order; empty when there is none. `what` names the text in errors, quoted path included:
- * `CA key "/etc/e2d/ca.key"`.
+ * The blocks of a PEM text in order; empty without blocks. `what` names the text in errors, with its quoted path: `CA key
+ * "/etc/e2d/ca.key"`.
  *
  * Throws E2dError `pki_pem` when a block is damaged or the text is too long.
  */
 export function readPem(text: string, what: string): PemBlock[] {
   const fail = (state: string) => new E2dError("pki_pem", `Cannot read ${what}: ${state}`);
-  if (text.length > pemFileBytesMax) throw fail(`longer than ${pemFileBytesMax} bytes`);
+  if (text.length > pemFileBytesMax) throw fail(`it is longer than ${pemFileBytesMax} bytes`);
   const blocks: PemBlock[] = [];
   let open: { label: string; headers: Record<string, string>; body: string[] } | undefined;
   for (const raw of text.split(/\r\n|\r|\n/)) {
@@ -48,7 +48,7 @@ export function readPem(text: string, what: string): PemBlock[] {
   return blocks;
 }
 
-/** One block as text, lines of 64 characters and a newline at the end, as openssl and Go write it. */
+/** One block as text with lines of 64 characters and a final newline, as openssl and Go write it. */
 export function writePem(label: string, bytes: Uint8Array): string {
   const base64 = bytes.toBase64();
   const lines: string[] = [];

@@ -1,7 +1,6 @@
 /**
- * Private keys in the three containers operators have: PKCS#1 (`RSA PRIVATE KEY`, what the original e2d writes and the
- * only thing it reads), SEC1 (`EC PRIVATE KEY`) and PKCS#8 (`PRIVATE KEY`). Whatever else turns up where a key is
- * expected gets an error that says what it is.
+ * Private keys in the three usual containers: PKCS#1 (`RSA PRIVATE KEY`, the only one that the Go original reads and
+ * writes), SEC1 (`EC PRIVATE KEY`) and PKCS#8 (`PRIVATE KEY`). The error for any other content names that content.
  */
 import { E2dError, type E2dErrorOptions } from "../errors.ts";
 import { DerError, derTag, readDerList, readDerSequence, readObjectId, writeDer } from "./der.ts";
@@ -16,17 +15,17 @@ export interface PrivateKey {
   algorithm: KeyAlgorithm;
   /** DER of the PKCS#8 container. */
   pkcs8: Uint8Array<ArrayBuffer>;
-  /** DER of the PKCS#1 container; RSA alone has one. */
+  /** DER of the PKCS#1 container; only RSA keys have one. */
   pkcs1: Uint8Array<ArrayBuffer> | undefined;
 }
 
-/** What a key file is called in errors and where it lies: `{ role: "CA key", path: "/etc/e2d/ca.key" }`. */
+/** The name of a file in errors, and its path: `{ role: "CA key", path: "/etc/e2d/ca.key" }`. */
 export interface PemSource {
   role: string;
   path: string;
 }
 
-/** What new keys may be. RSA 2048 is what the original makes and everything reads. */
+/** The kinds of new keys. The Go original creates RSA 2048, which every tool reads. */
 export type NewKeyKind = "rsa-2048" | "ecdsa-p256";
 
 const oid = { rsa: "1.2.840.113549.1.1.1", ec: "1.2.840.10045.2.1", ed25519: "1.3.101.112" } as const;
@@ -42,22 +41,23 @@ const nullDer = new Uint8Array([derTag.null, 0]);
 /**
  * The one private key of a PEM text.
  *
- * Throws E2dError `pki_pem` (damaged), `pki_key_missing` (nothing there), `pki_key_is_certificate`, `pki_key_encrypted`,
- * `pki_key_unsupported` (another kind of key), `pki_key_damaged` or `pki_key_several`.
+ * Throws E2dError `pki_pem` (damaged PEM), `pki_key_missing` (no private key), `pki_key_is_certificate`,
+ * `pki_key_encrypted`, `pki_key_unsupported` (another kind of key), `pki_key_damaged` or `pki_key_several`.
  */
 export function readPrivateKey(text: string, source: PemSource): PrivateKey {
   const what = `${source.role} "${source.path}"`;
   const fail = (code: string, state: string, options: E2dErrorOptions = {}) =>
     new E2dError(code, `Cannot read ${what}: ${state}`, options);
   const blocks = readPem(text, what);
-  // openssl writes the curve's name in a block of its own before an EC key; the key repeats it.
+  // openssl writes the name of the curve in a block of its own before an EC key; the key contains it too.
   const keys = blocks.filter((block) => block.label.endsWith("PRIVATE KEY"));
   const key = keys[0];
-  if (key === undefined) throw explainOtherContent(blocks, text, source, fail);
+  if (key === undefined) throw notAPrivateKeyError(blocks, text, source, fail);
   if (keys.length > 1) throw fail("pki_key_several", `the file holds ${keys.length} private keys, one is expected`);
   if (key.label === "ENCRYPTED PRIVATE KEY" || key.headers["Proc-Type"]?.includes("ENCRYPTED")) {
     throw fail("pki_key_encrypted", "the key is encrypted with a passphrase", {
-      hint: `e2d starts unattended and asks for none: openssl pkey -in ${source.path} -out <plain>.key, with mode 0600`,
+      hint:
+        `e2d starts unattended and needs a key without one: openssl pkey -in ${source.path} -out <plain>.key, with mode 0600`,
     });
   }
   try {
@@ -82,12 +82,12 @@ export function readPrivateKey(text: string, source: PemSource): PrivateKey {
   }
 }
 
-/** The key as e2d writes it: PKCS#1 for RSA, so that the original can read it too, PKCS#8 for the rest. */
+/** The key as PEM: PKCS#1 for RSA, which the Go original can read, PKCS#8 for other keys. */
 export function writePrivateKey(key: PrivateKey): string {
   return key.pkcs1 ? writePem("RSA PRIVATE KEY", key.pkcs1) : writePem("PRIVATE KEY", key.pkcs8);
 }
 
-/** A new key from the system's generator. WebCrypto works off the event loop's thread. */
+/** Generates a key. WebCrypto works outside of the event loop's thread. */
 export async function makePrivateKey(kind: NewKeyKind): Promise<PrivateKey> {
   const pair = await crypto.subtle.generateKey(
     kind === "rsa-2048"
@@ -101,7 +101,7 @@ export async function makePrivateKey(kind: NewKeyKind): Promise<PrivateKey> {
 
 const rsaSignature = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" } as const;
 
-/** The parameters WebCrypto wants to import a key and to sign with it. RSA and P-256 sign SHA-256, P-384 SHA-384. */
+/** The parameters of WebCrypto for importing and signing. RSA and P-256 sign SHA-256, P-384 signs SHA-384. */
 export function cryptoParameters(
   algorithm: KeyAlgorithm,
 ): { import: Algorithm & { namedCurve?: string; hash?: string }; sign: Algorithm & { hash?: string } } {
@@ -120,43 +120,49 @@ export function cryptoParameters(
   }
 }
 
-/** The key in WebCrypto's hands, extractable. Throws E2dError `pki_key_damaged` when its numbers make no key. */
+/** Imports the key into WebCrypto as extractable. Throws E2dError `pki_key_damaged` when its numbers are inconsistent. */
 export async function importPrivateKey(key: PrivateKey, source: PemSource): Promise<CryptoKey> {
   try {
     return await crypto.subtle.importKey("pkcs8", key.pkcs8, cryptoParameters(key.algorithm).import, true, ["sign"]);
   } catch (cause) {
-    throw damagedNumbers(source, cause);
+    throw damagedKeyError(source, cause);
   }
 }
 
-function damagedNumbers(source: PemSource, cause: unknown): E2dError {
-  return new E2dError("pki_key_damaged", `Cannot use ${source.role} "${source.path}": its numbers make no key`, {
-    hint: "restore the file from its backup",
-    cause,
-  });
+function damagedKeyError(source: PemSource, cause: unknown): E2dError {
+  return new E2dError(
+    "pki_key_damaged",
+    `Cannot use ${source.role} "${source.path}": the numbers of the key are inconsistent`,
+    {
+      hint: "restore the file from its backup",
+      cause,
+    },
+  );
 }
 
 /**
- * DER of the public half, as it stands in certificates. A trial signature proves that the two halves work together: the
- * import alone lets damaged numbers pass. Throws E2dError `pki_key_damaged`.
+ * DER of the public key, as in certificates. A trial signature verifies that both halves belong together: the import
+ * alone accepts damaged numbers. Throws E2dError `pki_key_damaged`.
  */
 export async function publicKeyOf(
   key: PrivateKey,
   source: PemSource = { role: "private key", path: "in memory" },
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const secret = await importPrivateKey(key, source);
+  const privateKey = await importPrivateKey(key, source);
   const { import: importAs, sign } = cryptoParameters(key.algorithm);
   try {
-    const jwk = await crypto.subtle.exportKey("jwk", secret);
+    const jwk = await crypto.subtle.exportKey("jwk", privateKey);
     for (const part of ["d", "p", "q", "dp", "dq", "qi"] as const) delete jwk[part];
     jwk.key_ops = ["verify"];
-    const open = await crypto.subtle.importKey("jwk", jwk, importAs, true, ["verify"]);
+    const publicKey = await crypto.subtle.importKey("jwk", jwk, importAs, true, ["verify"]);
     const trial = new Uint8Array(32);
-    const signature = await crypto.subtle.sign(sign, secret, trial);
-    if (!await crypto.subtle.verify(sign, open, signature, trial)) throw new Error("a trial signature does not verify");
-    return new Uint8Array(await crypto.subtle.exportKey("spki", open));
+    const signature = await crypto.subtle.sign(sign, privateKey, trial);
+    if (!await crypto.subtle.verify(sign, publicKey, signature, trial)) {
+      throw new Error("a trial signature does not verify");
+    }
+    return new Uint8Array(await crypto.subtle.exportKey("spki", publicKey));
   } catch (cause) {
-    throw damagedNumbers(source, cause);
+    throw damagedKeyError(source, cause);
   }
 }
 
@@ -178,7 +184,7 @@ function fromPkcs1(der: Uint8Array<ArrayBuffer>): PrivateKey {
   return { algorithm: { kind: "rsa", bits }, pkcs8, pkcs1: der };
 }
 
-/** RFC 5915: SEQUENCE { 1, the secret, [0] curve, [1] public point }; the curve is optional inside PKCS#8 alone. */
+/** RFC 5915: SEQUENCE { 1, the secret, [0] curve, [1] public point }; the curve is optional only inside PKCS#8. */
 function fromSec1(der: Uint8Array<ArrayBuffer>): PrivateKey {
   const members = readDerSequence(der);
   const named = members.find((member) => member.tag === 0xa0);
@@ -194,14 +200,14 @@ function fromSec1(der: Uint8Array<ArrayBuffer>): PrivateKey {
 function fromPkcs8(der: Uint8Array<ArrayBuffer>): PrivateKey {
   const [version, algorithm, inner] = readDerSequence(der);
   if (version?.tag !== derTag.integer || algorithm?.tag !== derTag.sequence || inner?.tag !== derTag.octetString) {
-    throw new DerError("the structure is no PKCS#8 key");
+    throw new DerError("the structure is not a PKCS#8 key");
   }
   const [id, parameters] = readDerList(algorithm.content);
   if (id?.tag !== derTag.objectId) throw new DerError("the key does not name its algorithm");
   const name = readObjectId(id.content);
   switch (name) {
     case oid.rsa:
-      // The copy frees the PKCS#1 form from the buffer it is a view of.
+      // The copy does not keep the whole buffer alive.
       return { ...fromPkcs1(inner.content.slice()), pkcs8: der };
     case oid.ec: {
       if (parameters?.tag !== derTag.objectId) throw new UnsupportedKey("an EC key with explicit curve parameters");
@@ -223,8 +229,8 @@ function bitLength(integer: Uint8Array): number {
   return (integer.length - start) * 8 - Math.clz32(integer[start]!) + 24;
 }
 
-/** Says what a file is that was passed as a private key and is none. */
-function explainOtherContent(
+/** The error for a file without a private key; it names the file's content. */
+function notAPrivateKeyError(
   blocks: readonly PemBlock[],
   text: string,
   source: PemSource,
@@ -249,7 +255,7 @@ function explainOtherContent(
   });
 }
 
-/** "ca.key" beside "ca.crt": the name e2d and most tools give the key of a certificate. */
+/** "ca.key" for "ca.crt": the usual path of a certificate's key. */
 export function likelyKeyPath(certificatePath: string): string {
   const stem = certificatePath.replace(/\.(crt|cert|cer|pem)$/i, "");
   return `${stem}.key`;

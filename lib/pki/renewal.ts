@@ -1,8 +1,8 @@
 /**
- * When a certificate is renewed and when somebody is warned, as a pure rule; and one renewal on disk. etcd reads its
- * pairs at every handshake, so a file that is replaced is in use from the next connection on. With the same key only the
- * certificate's file changes, in one rename: no handshake ever sees halves of two pairs. That is why a running node
- * renews with the same key, and `--rekey` is for operators.
+ * The pure rules for renewing a certificate and for warning about its expiry, and the renewal of one pair on disk. etcd
+ * reads its pairs at every handshake, so a replaced file is used from the next connection on. With the same key only the
+ * certificate's file changes, in one rename, so no handshake sees halves of two pairs. Therefore a running node renews
+ * with the same key, and `--rekey` is for operators.
  */
 import { E2dError } from "../errors.ts";
 import type { Files } from "../ports.ts";
@@ -11,19 +11,19 @@ import { type Certificate, readCertificates } from "./certificate.ts";
 import { verifyChain } from "./chain.ts";
 import type { PkiPorts } from "./generate.ts";
 import { defaultLifetimeMs, reissueCertificate } from "./issue.ts";
-import { keepCopy, readPemFile } from "./key_files.ts";
+import { readPemFile, writeBackup } from "./key_files.ts";
 import { readPair } from "./pair.ts";
 import { makePrivateKey, writePrivateKey } from "./private_key.ts";
 import type { PairPaths } from "./tls_set.ts";
 
 export type RenewalDecision =
-  /** Nothing to do before this wall time. */
+  /** No renewal before this wall time. */
   | { kind: "keep"; dueMs: number }
   | { kind: "renew"; reason: "two thirds of its life are over" | "it has expired" }
-  /** A new certificate could not live longer than this one: the authority itself ends first. */
+  /** A new certificate could not live longer than the present one: the CA expires first. */
   | { kind: "authority ends"; authorityNotAfterMs: number };
 
-/** Renewal is due at two thirds of a certificate's life, at whatever length. */
+/** Renewal is due after two thirds of a certificate's life of any length. */
 export function decideRenewal(facts: {
   nowMs: number;
   notBeforeMs: number;
@@ -39,18 +39,18 @@ export function decideRenewal(facts: {
 }
 
 /** The wall time at which two thirds of a certificate's life are over. */
-export function renewalDueMs(term: { notBeforeMs: number; notAfterMs: number }): number {
+function renewalDueMs(term: { notBeforeMs: number; notAfterMs: number }): number {
   return term.notBeforeMs + Math.floor((term.notAfterMs - term.notBeforeMs) * 2 / 3);
 }
 
 export type ExpiryWarning = { kind: "expiring"; daysLeft: number } | { kind: "expired" };
 
 const dayMs = 24 * 60 * 60 * 1000;
-export const defaultWarnMs = 30 * dayMs;
+const defaultWarnMs = 30 * dayMs;
 
 /**
- * Whether somebody must be told: within `warnMs` of the end, or in the last third of a life too short for that (its
- * renewal is overdue then). undefined: all is well.
+ * The warning for operators: within `warnMs` of the expiry, or in the last third of a life that is shorter than three
+ * times `warnMs` (its renewal is overdue then). Undefined: no warning.
  */
 export function expiryWarning(facts: {
   nowMs: number;
@@ -65,27 +65,27 @@ export function expiryWarning(facts: {
   return { kind: "expiring", daysLeft: daysLeft(notAfterMs, nowMs) };
 }
 
-/** Whole days until the end, rounded down; negative after it. */
+/** Whole days until the expiry, rounded down; negative after it. */
 export function daysLeft(notAfterMs: number, nowMs: number): number {
   return Math.floor((notAfterMs - nowMs) / dayMs);
 }
 
 export interface Renewal {
   certificate: Certificate;
-  /** Where the replaced key is now; undefined when the key stayed. */
-  keptKey: string | undefined;
+  /** The path of the backup of the replaced key; undefined when the key was not replaced. */
+  keyBackup: string | undefined;
 }
 
 /**
- * Reissues one pair under `authority`, whatever its age: same subject, names and usages. The new certificate is read
- * back and verified before the old one is replaced, so a failure at any point leaves a pair that works. Only `rekey` has
- * two files to replace: after a power cut between them the same call makes the pair whole again.
+ * Reissues one pair with `authority` at any age, with the same subject, names and usages. The new certificate is parsed
+ * and verified before the old one is replaced, so a failure at any point leaves a working pair. Only `rekey` replaces two
+ * files: after a power failure between them the same call repairs the pair.
  *
- * `lifetimeMs` defaults to the length of the present certificate's life, or to five years where only the authority's
- * end had cut that short.
+ * `lifetimeMs` defaults to the length of the present certificate's life, or to five years when the CA's expiry had
+ * limited that length.
  *
- * Throws E2dError: all that readPair throws, `pki_foreign` when the present certificate is of another authority (unless
- * `anyIssuer`, which a rollover sets), `pki_renewal` when the new certificate does not verify.
+ * Throws E2dError: the errors of readPair, `pki_foreign` when another CA signed the present certificate (unless
+ * `anyIssuer` is set, as in a rollover), `pki_renewal` when the new certificate does not verify.
  */
 export async function renewPair(
   ports: PkiPorts,
@@ -93,7 +93,7 @@ export async function renewPair(
     authority: Authority;
     paths: PairPaths;
     role: string;
-    lifetimeMs?: number;
+    lifetimeMs?: number | undefined;
     rekey?: boolean;
     anyIssuer?: boolean;
   },
@@ -102,8 +102,8 @@ export async function renewPair(
   const { files, clock } = ports;
   const nowMs = clock.wallMs();
   const present = await readCertificate(files, paths.cert, role);
-  if (!options.anyIssuer) await requireOwn({ authority, present, paths, role, nowMs });
-  // A present key is held against its certificate, except where both are made anew: that mends a pair torn apart.
+  if (!options.anyIssuer) await requireSameAuthority({ authority, present, paths, role, nowMs });
+  // The present key must belong to its certificate, except with `rekey`, which repairs a mismatched pair.
   const key = rekey
     ? await makePrivateKey(present.keyKind === "ecdsa" ? "ecdsa-p256" : "rsa-2048")
     : (await readPair(files, paths, role)).key;
@@ -112,7 +112,7 @@ export async function renewPair(
     signer: authority,
     certificate: present,
     key,
-    lifetimeMs: options.lifetimeMs ?? lifetimeLike(present, authority),
+    lifetimeMs: options.lifetimeMs ?? renewedLifetimeMs(present, authority),
   });
   const [certificate] = await readCertificates(text, { role: `new ${role} certificate`, path: paths.cert });
   const chain = await verifyChain({ certificate, authorities: [authority.certificate], nowMs });
@@ -122,14 +122,14 @@ export async function renewPair(
       `Cannot renew ${role} certificate "${paths.cert}": the new one is ${chain.reason}`,
     );
   }
-  let keptKey: string | undefined;
+  let keyBackup: string | undefined;
   if (rekey) {
-    keptKey = await keepCopy(files, paths.key, nowMs);
+    keyBackup = await writeBackup(files, paths.key, nowMs);
     await files.writeAtomic(paths.key, writePrivateKey(key), { mode: 0o600 });
   }
   const mode = (await files.info(paths.cert))?.mode ?? 0o644;
   await files.writeAtomic(paths.cert, text, { mode });
-  return { certificate, keptKey };
+  return { certificate, keyBackup: keyBackup };
 }
 
 async function readCertificate(files: Files, path: string, role: string): Promise<Certificate> {
@@ -138,8 +138,8 @@ async function readCertificate(files: Files, path: string, role: string): Promis
   return certificate;
 }
 
-/** A wrong --ca-key must not turn a working pair into one that the cluster refuses. */
-async function requireOwn(options: {
+/** A wrong --ca-key must not replace a working pair with one that the cluster refuses. */
+async function requireSameAuthority(options: {
   authority: Authority;
   present: Certificate;
   paths: PairPaths;
@@ -150,11 +150,11 @@ async function requireOwn(options: {
   const chain = await verifyChain({ certificate: present, authorities: authority.trusted, nowMs });
   if (chain.kind === "verified") return;
   throw new E2dError("pki_foreign", `Cannot renew ${role} certificate "${paths.cert}": it is ${chain.reason}`, {
-    hint: "renew it where it was made, or pass the CA that signed it",
+    hint: "pass the CA that signed it: --ca-cert and --ca-key",
   });
 }
 
-function lifetimeLike(present: Certificate, authority: Authority): number {
+function renewedLifetimeMs(present: Certificate, authority: Authority): number {
   const wasCutShort = authority.trusted.some((trusted) => trusted.notAfterMs <= present.notAfterMs);
   return wasCutShort ? defaultLifetimeMs : present.notAfterMs - present.notBeforeMs;
 }

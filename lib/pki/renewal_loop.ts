@@ -1,4 +1,4 @@
-/** What a running node does about its own certificates: renew them in time where it can, and say so where it cannot. */
+/** Watches the certificates of a running node: renews them in time if it has the CA key, and reports expiry and failures. */
 import { type E2dError, isE2dError } from "../errors.ts";
 import type { Clock } from "../ports.ts";
 import type { Authority } from "./authority.ts";
@@ -9,7 +9,7 @@ import { decideRenewal, type ExpiryWarning, expiryWarning, renewPair } from "./r
 import type { PairPaths } from "./tls_set.ts";
 
 export interface WatchedPair {
-  /** The word for it in logs and metrics: "server". */
+  /** The name of the pair in logs and metrics: "server". */
   role: string;
   paths: PairPaths;
 }
@@ -18,32 +18,32 @@ export interface CertificateState {
   role: string;
   path: string;
   notAfterMs: number;
-  /** Set when somebody must be told. */
+  /** Set when an operator must be warned. */
   warning: ExpiryWarning | undefined;
 }
 
 export interface RenewalRound {
-  /** Each pair and the authority, as they are after this round: the facts of metrics and readiness. */
+  /** Each pair and the CA after this round, for metrics and readiness. */
   certificates: CertificateState[];
   renewed: { role: string; path: string; notAfterMs: number }[];
-  /** What could not be read or renewed. The next round tries again. */
+  /** Pairs that could not be read or renewed. The next round tries again. */
   failures: { role: string; path: string; error: E2dError }[];
 }
 
 export interface RenewalOptions {
   caCert: string;
   pairs: readonly WatchedPair[];
-  /** undefined: nothing is renewed, only watched (no --auto-renew, or no CA key here). */
+  /** Undefined: certificates are watched and not renewed (without --auto-renew or without the CA key). */
   caKey: string | undefined;
-  /** Length of new lives; default as each certificate has it. */
+  /** Lifetime of new certificates. Default: the lifetime of each present certificate. */
   lifetimeMs?: number;
-  /** Renew whatever its age. Default false. */
+  /** Renews certificates of any age. Default false. */
   force?: boolean;
   rekey?: boolean;
   warnMs?: number;
 }
 
-/** One round over all pairs. A pair that fails keeps no other from its turn; throws nothing that files can cause. */
+/** One round over all pairs. A failing pair does not stop the others; errors of files are returned, not thrown. */
 export async function renewRound(ports: PkiPorts, options: RenewalOptions): Promise<RenewalRound> {
   const round: RenewalRound = { certificates: [], renewed: [], failures: [] };
   const attempt = async <T>(role: string, path: string, action: () => Promise<T>): Promise<T | undefined> => {
@@ -74,7 +74,7 @@ export async function renewRound(ports: PkiPorts, options: RenewalOptions): Prom
           renewPair(ports, {
             authority,
             ...pair,
-            ...(options.lifetimeMs === undefined ? {} : { lifetimeMs: options.lifetimeMs }),
+            lifetimeMs: options.lifetimeMs,
             rekey: options.rekey ?? false,
           }));
         if (renewed) {
@@ -83,17 +83,17 @@ export async function renewRound(ports: PkiPorts, options: RenewalOptions): Prom
         }
       }
       state(pair.role, path, certificate);
-      // etcd reads it at every handshake: one that it cannot read any more turns everybody away.
+      // etcd reads the key at every handshake: with an unreadable key every handshake fails.
       await attempt(pair.role, pair.paths.key, () => readPemFile(ports.files, pair.paths.key, `${pair.role} key`));
     });
   }
-  // In a rollover the longest-lived authority is the one to come: the old one's end is planned, not news.
-  const lasting = trusted?.reduce((a, b) => b.notAfterMs > a.notAfterMs ? b : a);
-  if (lasting) state("ca", caCert, lasting);
+  // In a rollover the longest-lived CA is the next one: the expiry of the old CA is planned.
+  const longestLived = trusted?.reduce((a, b) => b.notAfterMs > a.notAfterMs ? b : a);
+  if (longestLived) state("ca", caCert, longestLived);
   return round;
 }
 
-/** Rounds until the signal: soon enough for lives of minutes, and cheap: a few small files are read. */
+/** Runs rounds until the signal aborts. The default interval suits lifetimes of minutes and only reads a few small files. */
 export async function watchCertificates(
   ports: PkiPorts & { clock: Clock },
   options: RenewalOptions,

@@ -1,6 +1,6 @@
 /**
- * The cluster's secret: what gossip is sealed with, and snapshots of the original's format. It comes from the CA's
- * private key, so that every node that may issue certificates has it and nothing more must be handed out.
+ * The cluster's secret key, which encrypts gossip and snapshots in the Go original's format. It is derived from the CA's
+ * private key, so that every node with the CA key has it and no further secret must be distributed.
  */
 import { createHash } from "node:crypto";
 import { derTag, readDerList, readDerSequence } from "./der.ts";
@@ -11,18 +11,18 @@ export interface SecretKey {
   /** 32 bytes. */
   bytes: Uint8Array<ArrayBuffer>;
   /**
-   * Undefined when nodes of the Go original get the same secret from this very file; else a sentence that says why not
-   * and what to do. They read nothing but a PKCS#1 RSA key in the first block.
+   * Undefined when legacy (Go) peers derive the same secret from this file; else a sentence with the reason and the
+   * remedy. Legacy peers read only a PKCS#1 RSA key in the first block.
    */
-  goNodesCannot: string | undefined;
+  legacyPeerProblem: string | undefined;
 }
 
 /**
- * SHA-512/256 over the DER of the PKCS#1 RSA key, as the original has it. An RSA key in PKCS#8 gives the same secret, for
- * it holds that DER: converting the file changes nothing. For other keys, which the original refuses, it is taken over
- * algorithm and secret number, whatever the container.
+ * SHA-512/256 of the DER of the PKCS#1 RSA key, as in the Go original. An RSA key in PKCS#8 yields the same secret,
+ * because it contains that DER. For other keys, which the Go original refuses, the hash covers the algorithm and the
+ * secret number, independent of the container.
  *
- * Throws what {@link readPrivateKey} throws, most of all for a file that is no private key at all.
+ * Throws what {@link readPrivateKey} throws.
  */
 export function secretKeyFromCaKey(pem: string, source: PemSource): SecretKey {
   const key = readPrivateKey(pem, source);
@@ -30,22 +30,22 @@ export function secretKeyFromCaKey(pem: string, source: PemSource): SecretKey {
   if (key.pkcs1 === undefined) {
     return {
       bytes,
-      goNodesCannot: `${source.role} "${source.path}" is no RSA key: nodes of the Go original cannot use it`,
+      legacyPeerProblem: `${source.role} "${source.path}" is not an RSA key: Go nodes cannot use it`,
     };
   }
   const first = readPem(pem, `${source.role} "${source.path}"`)[0]!.bytes;
   const pkcs1 = key.pkcs1;
   if (first.length === pkcs1.length && first.every((byte, at) => byte === pkcs1[at])) {
-    return { bytes, goNodesCannot: undefined };
+    return { bytes, legacyPeerProblem: undefined };
   }
   return {
     bytes,
-    goNodesCannot: `${source.role} "${source.path}" does not begin with a PKCS#1 key: nodes of the Go original need ` +
-      `it as "openssl rsa -traditional" writes it`,
+    legacyPeerProblem: `${source.role} "${source.path}" does not begin with a PKCS#1 key: Go nodes need ` +
+      `the format of "openssl rsa -traditional"`,
   };
 }
 
-/** Algorithm and secret of a PKCS#8 key, without what containers add or leave out (the curve again, the public point). */
+/** Algorithm and secret of a PKCS#8 key, without the optional parts of containers (second curve, public point). */
 function secretPart(key: PrivateKey): Uint8Array<ArrayBuffer> {
   const [, algorithm, inner] = readDerSequence(key.pkcs8);
   const content = readDerList(inner!.content)[0]!;

@@ -1,4 +1,4 @@
-/** Whether the files of a complete set can do what they are configured for: everything found is reported at once. */
+/** Checks whether the files of a complete TLS set are usable for their roles. Reports all problems at once. */
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Files } from "../ports.ts";
 import { allowsUsage, type Certificate, readCertificates } from "./certificate.ts";
@@ -14,21 +14,21 @@ import type { PairPaths, TlsSet } from "./tls_set.ts";
 export type CertificateRole = "ca" | Profile;
 
 export interface TlsReport {
-  /** Each would keep members or clients from talking to each other. */
+  /** Each prevents connections between members or with clients. */
   problems: string[];
-  /** Each leaves a secret or a surprise lying about. */
+  /** Each exposes a secret or can cause a later failure. */
   warnings: string[];
   certificates: { role: CertificateRole; path: string; notBeforeMs: number; notAfterMs: number }[];
 }
 
 export interface TlsExpectations {
   nowMs: number;
-  /** Hosts of the URLs under which clients and members are told to dial this node. */
+  /** Hosts of the advertised URLs that clients and members dial. */
   clientHosts: readonly string[];
   peerHosts: readonly string[];
 }
 
-/** Reads and checks all files of a set; throws nothing that a file can cause. */
+/** Reads and checks all files of a set. Errors of files are reported, not thrown. */
 export async function checkTlsFiles(files: Files, set: TlsSet, expect: TlsExpectations): Promise<TlsReport> {
   const report: TlsReport = { problems: [], warnings: [], certificates: [] };
   const authorities = set.kind === "mutual" ? await checkAuthorities(files, set.caCert, expect.nowMs, report) : [];
@@ -51,7 +51,7 @@ export async function checkTlsFiles(files: Files, set: TlsSet, expect: TlsExpect
 export function requireUsable(report: TlsReport): void {
   if (report.problems.length === 0) return;
   throw new E2dError("tls_unusable", `Cannot start with these certificates: ${report.problems.join("; ")}`, {
-    hint: "e2d pki inspect, as the user that e2d runs as, shows every certificate with what is wrong with it",
+    hint: "run e2d pki inspect as the user of e2d: it lists every certificate with its problems",
   });
 }
 
@@ -66,7 +66,7 @@ async function checkAuthorities(
     return await readCertificates(text, { role: "CA certificate", path });
   });
   if (authorities === undefined) return [];
-  // An expired authority beside a valid one is what the end of a rollover looks like: the pairs decide.
+  // At the end of a rollover an expired CA and a valid one are in the file: then the pairs decide.
   if (authorities.every((authority) => termProblem(authority, nowMs) !== undefined)) {
     report.problems.push(`the CA certificate "${path}" ${termProblem(authorities[0], nowMs)}`);
   }
@@ -86,7 +86,7 @@ async function checkAuthorityKey(files: Files, set: TlsSet, caKey: string, repor
   await attempt(report, async () => {
     const key = await readPemFile(files, caKey, "CA key");
     if (set.kind === "plain") return readPrivateKey(key.text, { role: "CA key", path: caKey });
-    // Without its certificate the key cannot be held against anything; that absence is reported already.
+    // Without the CA certificate, which is already reported as missing, the key cannot be checked.
     const text = await files.readText(set.caCert);
     if (text !== undefined) await loadAuthority({ certificate: { path: set.caCert, text }, key });
   });
@@ -147,16 +147,16 @@ async function warnIfReadable(files: Files, path: string, report: TlsReport): Pr
   if (warning && !report.warnings.includes(warning)) report.warnings.push(warning);
 }
 
-/** Says that others than the owner can read a key file; undefined when they cannot or there is none. */
+/** A warning when other users than the owner can read a key file; undefined otherwise or when the file does not exist. */
 export async function readableWarning(files: Files, path: string): Promise<string | undefined> {
-  // A link lets everybody through, to where the file may not: Kubernetes mounts secrets so.
+  // Follows links, whose own mode is always open: Kubernetes mounts secrets as links.
   const info = await files.info(path, { followLinks: true });
   if (info === undefined || (info.mode & 0o077) === 0) return undefined;
-  // A certificate by mistake: that is told elsewhere, and everybody may read it.
+  // A certificate passed as a key is reported elsewhere, and every user may read it.
   const text = new TextDecoder().decode(await files.read(path));
   if (text.includes("-----BEGIN CERTIFICATE") && !text.includes("PRIVATE KEY-----")) return undefined;
-  const who = (info.mode & 0o007) === 0 ? "its group" : "everybody on this machine";
-  return `the key "${path}" can be read by ${who}: chmod 600 ${path}`;
+  const readers = (info.mode & 0o007) === 0 ? "its group" : "every user of this machine";
+  return `the key "${path}" can be read by ${readers}: chmod 600 ${path}`;
 }
 
 async function attempt<T>(report: TlsReport, action: () => Promise<T>): Promise<T | undefined> {
@@ -164,7 +164,7 @@ async function attempt<T>(report: TlsReport, action: () => Promise<T>): Promise<
     return await action();
   } catch (error) {
     if (!isE2dError(error)) throw error;
-    // Go serves keys that WebCrypto does not know, so one that cannot be checked here is no reason not to start.
+    // Go supports keys that WebCrypto does not, so an unsupported key must not prevent the start.
     if (isE2dError(error, "pki_key_unsupported")) report.warnings.push(describeError(error));
     else report.problems.push(describeError(error));
     return undefined;

@@ -1,10 +1,10 @@
 /**
- * Which of the eight certificate files make a complete set. A cluster is secured on every side or on none: half of a
- * set would leave a door open that its owner believes shut, so it is refused before anything starts.
+ * Decides whether the configured certificate files are a complete set. A cluster uses TLS on all ports or on none: an
+ * incomplete set would leave a port open that its operator believes secured, so it is refused before the start.
  */
 import { E2dError } from "../errors.ts";
 
-/** The paths as configured; an empty text counts as not given. */
+/** The configured paths; an empty text counts as absent. */
 export interface TlsPaths {
   caCert?: string | undefined;
   caKey?: string | undefined;
@@ -22,7 +22,7 @@ export interface PairPaths {
 }
 
 export type TlsSet =
-  /** No TLS. The CA key alone is complete: gossip and snapshots are sealed with what derives from it. */
+  /** No TLS. The CA key alone is a complete set: gossip and snapshots are encrypted with a key derived from it. */
   | { kind: "plain"; caKey: string | undefined }
   | {
     kind: "mutual";
@@ -30,12 +30,12 @@ export type TlsSet =
     caKey: string | undefined;
     server: PairPaths;
     peer: PairPaths;
-    /** What e2d's own client shows: the client pair, or the peer pair when none is given, as in the original. */
+    /** The pair of e2d's own client: the client pair, else the peer pair, as in the Go original. */
     client: PairPaths;
     clientFrom: "client" | "peer";
   };
 
-/** What commands that only dial need. */
+/** The set for commands that only dial a cluster. */
 export type ClientTlsSet = { kind: "plain" } | { kind: "mutual"; caCert: string; client: PairPaths };
 
 const flagOf: Readonly<Record<keyof TlsPaths, string>> = {
@@ -49,7 +49,7 @@ const flagOf: Readonly<Record<keyof TlsPaths, string>> = {
   clientKey: "--client-key",
 };
 
-/** Decides what a node is configured to be. Throws E2dError `tls_incomplete`, naming all that is missing at once. */
+/** The TLS set of a node. Throws E2dError `tls_incomplete`, which names all missing files at once. */
 export function checkTlsPaths(paths: TlsPaths): TlsSet {
   const { caCert, caKey, server, peer, client, problems } = readPaths(paths);
   if (!anyCertificate(paths)) return { kind: "plain", caKey };
@@ -78,14 +78,14 @@ export function checkTlsPaths(paths: TlsPaths): TlsSet {
   };
 }
 
-/** Decides how a command dials a cluster. Throws E2dError `tls_incomplete`. */
+/** The TLS set of a command that dials a cluster. Throws E2dError `tls_incomplete`. */
 export function checkClientTlsPaths(paths: Omit<TlsPaths, "serverCert" | "serverKey" | "caKey">): ClientTlsSet {
   const { caCert, peer, client, problems } = readPaths(paths);
   if (!anyCertificate(paths)) return { kind: "plain" };
   const pair = asPair(client) ?? asPair(peer);
   if (caCert === undefined) problems.push(missingText(paths, ["caCert"], "the cluster cannot be trusted without it"));
   if (client === "absent" && peer === "absent") {
-    problems.push(missingText(paths, ["clientCert", "clientKey"], "the cluster refuses whoever shows no certificate"));
+    problems.push(missingText(paths, ["clientCert", "clientKey"], "the cluster refuses clients without a certificate"));
   }
   if (problems.length > 0 || !caCert || !pair) throw incomplete(problems);
   return { kind: "mutual", caCert, client: pair };
@@ -113,7 +113,7 @@ function readPaths(paths: TlsPaths) {
   };
 }
 
-/** Everything but the CA key means TLS. */
+/** Every path except the CA key enables TLS. */
 function anyCertificate(paths: TlsPaths): boolean {
   return (Object.keys(flagOf) as (keyof TlsPaths)[]).some((name) =>
     name !== "caKey" && given(paths[name]) !== undefined

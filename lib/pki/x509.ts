@@ -1,6 +1,6 @@
 /**
- * The X.509 library, loaded when the first certificate is read or made: it and its dependencies take several times
- * longer to load than the rest of e2d, and most commands never touch a certificate. Its types stay inside lib/pki.
+ * The X.509 library, loaded when the first certificate is read or created: with its dependencies it takes several times
+ * longer to load than the rest of e2d, and most commands use no certificate. Its types must stay inside lib/pki.
  */
 import type * as library from "@peculiar/x509";
 
@@ -10,7 +10,7 @@ let loaded: Promise<X509Library> | undefined;
 
 export function x509Library(): Promise<X509Library> {
   loaded ??= (async () => {
-    // The library's dependency injection reads its decorators through this polyfill, which must be there first.
+    // The library's dependency injection needs this polyfill loaded first.
     await import("reflect-metadata");
     return await import("@peculiar/x509");
   })();

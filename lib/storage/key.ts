@@ -1,8 +1,8 @@
 const keyMaxBytes = 1_024;
 
 /**
- * True for a key that means itself wherever it is put: in a path of a file system and in the path of a URL, where "."
- * and ".." are walked. Keys come from operators, and from listings of stores that others may write to.
+ * True for a key without special meaning in a file path or in the path of a URL, where "." and ".." are resolved. Keys come
+ * from operators, and from listings of stores that others may write to.
  */
 export function isPlainKey(key: string): boolean {
   return key !== "" && !key.startsWith("/") && key.isWellFormed() &&

@@ -1,29 +1,29 @@
 /**
- * Snapshots in a bucket of S3, or of what speaks as it does. A small client on fetch: the SDK's uploads hang or end the
- * process on Deno 2.6. Requests are signed by aws4fetch; a request that fails in passing is made again, a part of an
- * upload too, and an upload that cannot be ended is taken back.
+ * A store in a bucket of S3 or a compatible service. A small client on fetch, because uploads of the AWS SDK hang or end
+ * the process on Deno 2.6. aws4fetch signs the requests. Retries requests and parts of uploads after temporary failures,
+ * and aborts an upload that it cannot complete.
  */
 import { AwsClient } from "aws4fetch";
-import { XMLParser } from "fast-xml-parser";
-import { AwsClock } from "../cloud/aws_clock.ts";
-import type { AwsCredentialSource } from "../cloud/aws_credential_source.ts";
+import { AwsClock } from "../cloud/aws/clock.ts";
+import type { AwsCredentialSource } from "../cloud/aws/credential_source.ts";
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Http, Random } from "../ports.ts";
 import { ByteReader } from "../streams/byte_reader.ts";
 import { isPlainKey } from "./key.ts";
+import { parseListing, parseUploadId } from "./s3_answer.ts";
 import { progressTimeoutMs, type Store, type StoredInfo, type StoredObject, type WriteOptions } from "./store.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 export interface S3Options {
-  /** For people: "s3://bucket". */
+  /** For messages: "s3://bucket". */
   readonly name: string;
   readonly bucket: string;
   readonly region: string;
-  /** Undefined: AWS itself. Others are asked in path style. */
+  /** Undefined: AWS. Other endpoints get path-style requests. */
   readonly endpoint?: string;
   readonly credentials: AwsCredentialSource;
-  /** Waiting time between two bytes; default a minute. */
+  /** Timeout between two bytes; default one minute. */
   readonly timeoutMs?: number;
 }
 
@@ -39,9 +39,15 @@ const partMinBytes = 8 * 1_048_576;
 const partGrowsEvery = 1_000;
 const partMaxBytes = 512 * 1_048_576;
 const errorBodyMaxBytes = 65_536;
-/** S3 takes no signature that is more than 15 minutes from its own clock; nearer than this the clock is not what it minds. */
+/** A page of a listing has a thousand keys of 1,024 bytes at most, each byte of three characters. */
+const answerMaxBytes = 16 * 1_048_576;
+/** S3 refuses signatures that differ more than 15 minutes from its clock. Below this difference the clock is not the cause. */
 const skewMinMs = 5 * 60_000;
 const passing = new Set([408, 429, 500, 502, 503, 504]);
+/** Codes of temporary errors, also with status 400 or in the body of a 200. */
+const passingCodes = new Set(["RequestTimeout", "InternalError", "SlowDown", "ServiceUnavailable", "OperationAborted"]);
+/** S3 dates an object by the start of its upload, in seconds. */
+const uploadTimeSlackMs = 2_000;
 
 interface Ask {
   readonly action: string;
@@ -50,6 +56,8 @@ interface Ask {
   readonly query?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Bytes;
+  /** The answer is XML and may be an error despite status 200, so it is read completely first. */
+  readonly xml?: true;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -57,12 +65,6 @@ export class S3Store implements Store {
   readonly name: string;
   readonly #options: S3Options;
   readonly #ports: S3Ports;
-  readonly #xml = new XMLParser({
-    ignoreAttributes: true,
-    parseTagValue: false,
-    isArray: (name) => name === "Contents",
-  });
-
   readonly #time: AwsClock;
 
   constructor(options: S3Options, ports: S3Ports) {
@@ -75,43 +77,83 @@ export class S3Store implements Store {
   async read(key: string, signal?: AbortSignal): Promise<StoredObject | undefined> {
     const response = await this.#ask({ action: `read "${key}"`, method: "GET", key, signal });
     if (response === undefined) return undefined;
-    const size = Number(response.headers.get("content-length"));
-    return { size, stream: this.#watched(response.body ?? new ReadableStream(), key, size) };
+    const body = response.body ?? new ReadableStream();
+    let size: number;
+    try {
+      size = lengthOf(response) ?? await this.#listedSize(key, signal);
+    } catch (error) {
+      await body.cancel().catch(() => {});
+      throw error;
+    }
+    return { size, stream: this.#watched(body, `read "${key}"`, size) };
   }
 
   async info(key: string, signal?: AbortSignal): Promise<StoredInfo | undefined> {
-    const response = await this.#ask({ action: `look at "${key}"`, method: "HEAD", key, signal });
-    if (response === undefined) return undefined;
+    const action = `look at "${key}"`;
+    const head = { action, method: "HEAD", key, signal };
+    let response = await this.#ask(head);
+    if (response === undefined) {
+      // HEAD has no body, so a page of a proxy and a missing bucket look like a missing key. GET has one.
+      const whole = await this.#ask({ action, method: "GET", key, signal });
+      if (whole === undefined) return undefined;
+      await whole.body?.cancel();
+      response = await this.#ask(head);
+    }
+    if (response === undefined) throw this.#error("store_broken", action, "GET finds it and HEAD does not");
     await response.body?.cancel();
     return {
       key,
-      size: Number(response.headers.get("content-length")),
+      size: lengthOf(response) ?? await this.#listedSize(key, signal),
       modifiedMs: Date.parse(response.headers.get("last-modified") ?? "") || 0,
     };
   }
 
+  /** For answers without Content-Length (proxies, chunked encoding). */
+  async #listedSize(key: string, signal?: AbortSignal): Promise<number> {
+    const listed = (await this.list(key, signal)).find((info) => info.key === key);
+    if (listed !== undefined) return listed.size;
+    throw this.#error(
+      "store_broken",
+      `read "${key}"`,
+      "it is there, but no listing has it and no answer has its length",
+    );
+  }
+
   async list(prefix: string, signal?: AbortSignal): Promise<StoredInfo[]> {
+    const action = `list "${prefix}"`;
     const found: StoredInfo[] = [];
     let token: string | undefined;
-    for (;;) {
-      const query = { "list-type": "2", prefix, ...(token === undefined ? {} : { "continuation-token": token }) };
-      const response = await this.#require({ action: `list "${prefix}"`, method: "GET", query, signal });
-      const { ListBucketResult: page } = this.#xml.parse(await response.text()) as {
-        ListBucketResult?: {
-          Contents?: { Key: string; Size: string; LastModified: string }[];
-          IsTruncated?: string;
-          NextContinuationToken?: string;
-        };
+    const tokens = new Set<string>();
+    do {
+      const query = {
+        "list-type": "2",
+        "encoding-type": "url",
+        prefix,
+        ...(token === undefined ? {} : { "continuation-token": token }),
       };
-      if (page === undefined) throw this.#error("store_broken", `list "${prefix}"`, "its answer is no listing");
-      for (const { Key, Size, LastModified } of page.Contents ?? []) {
-        // Nobody can ask for such a key without asking for another one's: it is not ours.
-        if (isPlainKey(Key)) found.push({ key: Key, size: Number(Size), modifiedMs: Date.parse(LastModified) || 0 });
+      const response = await this.#require({ action, method: "GET", query, xml: true, signal });
+      const page = this.#parse(action, "listing", await response.text(), parseListing);
+      if (page.next !== undefined && tokens.has(page.next)) {
+        const why = `its listing goes in a circle: page ${
+          tokens.size + 1
+        } has a continuation token of a page before it`;
+        throw this.#error("store_broken", action, why, "check that the endpoint is that of an S3 store");
       }
-      if (page.IsTruncated !== "true" || page.NextContinuationToken === undefined) break;
-      token = page.NextContinuationToken;
-    }
+      if (page.next !== undefined) tokens.add(page.next);
+      // e2d writes no other keys, and a request for one of them would reach another key.
+      found.push(...page.objects.filter(({ key }) => isPlainKey(key) && key.startsWith(prefix)));
+      token = page.next;
+    } while (token !== undefined);
     return found.sort((a, b) => a.key < b.key ? -1 : 1);
+  }
+
+  #parse<T>(action: string, what: string, text: string, parse: (text: string) => T): T {
+    try {
+      return parse(text);
+    } catch (cause) {
+      const why = `its answer is no ${what}: ${(cause as Error).message}`;
+      throw this.#error("store_broken", action, why, "check that the endpoint is that of an S3 store", cause);
+    }
   }
 
   async write(
@@ -146,11 +188,8 @@ export class S3Store implements Store {
   async #writeParts(key: string, first: Bytes, reader: ByteReader, options: WriteOptions): Promise<{ size: number }> {
     const { signal, onProgress } = options;
     const action = `write "${key}"`;
-    const begun = await this.#require({ action, method: "POST", key, query: { uploads: "" }, signal });
-    const text = await begun.text();
-    const parsed = this.#xml.parse(text) as { InitiateMultipartUploadResult?: { UploadId?: string } };
-    const uploadId = parsed.InitiateMultipartUploadResult?.UploadId;
-    if (uploadId === undefined) throw this.#error("store_broken", action, "it gave no id for the upload");
+    const begun = await this.#require({ action, method: "POST", key, query: { uploads: "" }, xml: true, signal });
+    const uploadId = this.#parse(action, "upload", await begun.text(), parseUploadId);
     try {
       const tags: string[] = [];
       let size = 0;
@@ -164,20 +203,45 @@ export class S3Store implements Store {
         size += body.length;
         onProgress?.(size);
       }
-      const xml = tags.map((tag, at) =>
-        `<Part><PartNumber>${at + 1}</PartNumber><ETag>${escapeXml(tag)}</ETag></Part>`
-      );
-      const body = new TextEncoder().encode(`<CompleteMultipartUpload>${xml.join("")}</CompleteMultipartUpload>`);
-      const done = await this.#require({ action, method: "POST", key, query: { uploadId }, body, signal });
-      // S3 begins its answer with 200 before it knows: an error may still come in the body.
-      const answer = await done.text();
-      if (answer.includes("<Error>")) throw this.#error("store_broken", action, errorWords(answer));
+      const begunMs = Date.parse(begun.headers.get("date") ?? "");
+      await this.#completeUpload({ key, uploadId, tags, size, begunMs, signal });
       return { size };
     } catch (error) {
-      // Parts of an upload that nobody ends are paid for until somebody finds them.
+      // Parts of an incomplete upload cost money until they are removed.
       await this.#ask({ action: "take an upload back", method: "DELETE", key, query: { uploadId } })
         .then((answer) => answer?.body?.cancel(), () => {});
       throw error;
+    }
+  }
+
+  async #completeUpload({ key, uploadId, tags, size, begunMs, signal }: {
+    key: string;
+    uploadId: string;
+    tags: readonly string[];
+    size: number;
+    /** By the store's clock; NaN: unknown. */
+    begunMs: number;
+    signal: AbortSignal | undefined;
+  }): Promise<void> {
+    const xml = tags.map((tag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${escapeXml(tag)}</ETag></Part>`);
+    const body = new TextEncoder().encode(`<CompleteMultipartUpload>${xml.join("")}</CompleteMultipartUpload>`);
+    try {
+      // S3 begins its answer with 200 before it knows the outcome: an error may still come in the body.
+      const ask = {
+        action: `write "${key}"`,
+        method: "POST",
+        key,
+        query: { uploadId },
+        body,
+        xml: true,
+        signal,
+      } as const;
+      await this.#require(ask);
+    } catch (error) {
+      if (!isE2dError(error, "store_upload_gone")) throw error;
+      // The answer to an earlier try was lost, and that try had succeeded: then the object is there.
+      const there = await this.info(key, signal);
+      if (there === undefined || there.size !== size || !(there.modifiedMs >= begunMs - uploadTimeSlackMs)) throw error;
     }
   }
 
@@ -192,7 +256,7 @@ export class S3Store implements Store {
     );
   }
 
-  /** Undefined for a key that is not there. */
+  /** Undefined: the key is absent. */
   async #ask(ask: Ask): Promise<Response | undefined> {
     if (ask.key !== undefined && !isPlainKey(ask.key)) {
       throw this.#error("store_broken", `use key ${JSON.stringify(ask.key)}`, "it is no plain name");
@@ -205,11 +269,12 @@ export class S3Store implements Store {
       }
       try {
         const response = await this.#inTime(ask);
-        if (response.ok) return response;
-        const text = await boundedText(response);
+        if (response.ok && ask.xml === undefined) return response;
+        const text = await this.#text(ask.action, response, response.ok ? answerMaxBytes : errorBodyMaxBytes);
+        if (response.ok && !isErrorDocument(text)) return new Response(text, { headers: response.headers });
         const refused = this.#refusal(ask, response.status, text);
         if (refused === undefined) return undefined;
-        if (!passing.has(response.status)) throw refused;
+        if (!passing.has(response.status) && !passingCodes.has(errorCode(text) ?? "")) throw refused;
         failure = refused;
       } catch (error) {
         ask.signal?.throwIfAborted();
@@ -220,18 +285,18 @@ export class S3Store implements Store {
     throw failure;
   }
 
-  /** Asks again, by the store's time, where this machine's clock may be why it is refused. */
+  /** Retries with the store's time if the clock of this machine may be the cause of a refusal. */
   async #inTime(ask: Ask): Promise<Response> {
     const response = await this.#once(ask);
     if (response.status !== 403 && response.status !== 400) return response;
-    if (this.#time.takeOver(response.headers.get("date")) === undefined) return response;
+    if (this.#time.adopt(response.headers.get("date")) === undefined) return response;
     await response.body?.cancel();
     return await this.#once(ask);
   }
 
   async #once({ action, method, key = "", query = {}, headers = {}, body, signal }: Ask): Promise<Response> {
     const { bucket, region, endpoint, credentials, timeoutMs = progressTimeoutMs } = this.#options;
-    const path = key.split("/").map(encodeURIComponent).join("/");
+    const path = key.split("/").map(encodePart).join("/");
     const base = endpoint === undefined
       ? bucket.includes(".")
         ? `https://s3.${region}.amazonaws.com/${bucket}/`
@@ -239,6 +304,8 @@ export class S3Store implements Store {
       : `${endpoint.replace(/\/+$/, "")}/${bucket}/`;
     const url = new URL(`${base}${path}`);
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    // A blank as "+" is a rule of forms; some stores take it for a plus sign.
+    url.search = url.search.replaceAll("+", "%20");
     const { accessKeyId, secretAccessKey, sessionToken } = await credentials(signal);
     const client = new AwsClient({
       accessKeyId,
@@ -254,6 +321,8 @@ export class S3Store implements Store {
       aws: { datetime: this.#time.signingTime() },
       ...(body === undefined ? {} : { body }),
     });
+    // Not signed, because proxies change it. A compressed answer would come without its length.
+    signed.headers.set("accept-encoding", "identity");
     // The body is one piece of bounded size: the time for it grows with it, at the pace of a slow line.
     const waitMs = timeoutMs + (body?.length ?? 0) / 16;
     const answered = new AbortController();
@@ -277,14 +346,20 @@ export class S3Store implements Store {
     }
   }
 
+  /** Undefined: the store itself answered that the key is absent. */
   #refusal({ action, key, method }: Ask, status: number, text: string): E2dError | undefined {
-    const code = /<Code>([^<]{1,100})<\/Code>/.exec(text)?.[1];
+    const code = errorCode(text);
     const words = errorWords(text) || `status ${status}`;
-    // HEAD has no body: a bucket that is missing looks like a key that is.
     if (status === 404 && code === "NoSuchBucket") {
       return this.#error("store_missing", action, "there is no such bucket", "make the bucket, or mend the URL");
     }
-    if (status === 404 && key !== undefined) return undefined;
+    if (status === 404 && code === "NoSuchUpload") return this.#error("store_upload_gone", action, words);
+    if (status === 404) {
+      // HEAD has no body: `info` asks again by GET.
+      if (key !== undefined && (code === "NoSuchKey" || method === "HEAD" && text === "")) return undefined;
+      const why = code === undefined ? "status 404, and not as an S3 store answers it" : words;
+      return this.#error("store_broken", action, why, "check that the endpoint is that of an S3 store");
+    }
     if (status === 301 || status === 307 || code === "AuthorizationHeaderMalformed" || code === "PermanentRedirect") {
       const region = /<Region>([^<]+)</.exec(text)?.[1] ?? /region '?([a-z0-9-]+)'?[^']*$/.exec(words)?.[1];
       return this.#error("store_region", action, words, `set AWS_REGION${region === undefined ? "" : ` to ${region}`}`);
@@ -307,13 +382,23 @@ export class S3Store implements Store {
     return this.#error("store_broken", action, words);
   }
 
-  #watched(body: ReadableStream<Uint8Array>, key: string, size: number): ReadableStream<Bytes> {
+  /** The start of an answer's body as text. */
+  async #text(action: string, { body }: Response, maxBytes: number): Promise<string> {
+    if (body === null) return "";
+    const reader = new ByteReader(this.#watched(body, action));
+    const text = new TextDecoder().decode(await reader.read(maxBytes));
+    await reader.cancel();
+    return text;
+  }
+
+  /** Errors after `timeoutMs` without a byte, and if the number of bytes differs from `size`. */
+  #watched(body: ReadableStream<Uint8Array>, action: string, size?: number): ReadableStream<Bytes> {
     const { timeoutMs = progressTimeoutMs } = this.#options;
     const { clock } = this.#ports;
     const reader = body.getReader();
-    const fail = (code: string, why: string, cause?: unknown) =>
-      this.#error(code, `read "${key}"`, why, undefined, cause);
+    const fail = (code: string, why: string, cause?: unknown) => this.#error(code, action, why, undefined, cause);
     let received = 0;
+    const progress = () => size === undefined ? `${received} bytes` : `${received} of ${size} bytes`;
     return new ReadableStream<Bytes>({
       async pull(controller) {
         const done = new AbortController();
@@ -322,19 +407,23 @@ export class S3Store implements Store {
         try {
           next = await Promise.race([reader.read(), overdue]);
         } catch (cause) {
-          throw fail("store_unreachable", `it broke off after ${received} of ${size} bytes`, cause);
+          throw fail("store_unreachable", `it broke off after ${progress()}`, cause);
         } finally {
           done.abort();
         }
         if (next === "overdue") {
           reader.cancel().catch(() => {});
-          throw fail("store_timeout", `no byte in ${timeoutMs} ms, after ${received} of ${size}`);
+          throw fail("store_timeout", `no byte in ${timeoutMs} ms, after ${progress()}`);
         }
         if (next.done) {
-          if (received !== size) throw fail("store_unreachable", `it ended after ${received} of ${size} bytes`);
+          if (size !== undefined && received !== size) throw fail("store_unreachable", `it ended after ${progress()}`);
           return controller.close();
         }
         received += next.value.length;
+        if (size !== undefined && received > size) {
+          reader.cancel().catch(() => {});
+          throw fail("store_broken", `it has more than its ${size} bytes`);
+        }
         controller.enqueue(next.value as Bytes);
       },
       cancel: (reason) => reader.cancel(reason),
@@ -358,11 +447,17 @@ function errorWords(text: string): string {
   return [code, message].filter((part) => part !== undefined).join(": ");
 }
 
-async function boundedText(response: Response): Promise<string> {
-  const reader = new ByteReader(response.body ?? new ReadableStream({ start: (controller) => controller.close() }));
-  const text = new TextDecoder().decode(await reader.read(errorBodyMaxBytes));
-  await reader.cancel();
-  return text;
+const errorCode = (text: string) => /<Code>([^<]{1,100})<\/Code>/.exec(text)?.[1];
+
+const isErrorDocument = (text: string) => /^\s*(?:<\?xml[^>]*>\s*)?<Error[\s>]/.test(text);
+
+function lengthOf(response: Response): number | undefined {
+  const text = response.headers.get("content-length");
+  return text !== null && /^\d+$/.test(text) ? Number(text) : undefined;
 }
+
+/** RFC 3986, as signatures need it; encodeURIComponent does not encode these five characters. */
+const encodePart = (part: string) =>
+  encodeURIComponent(part).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 
 const escapeXml = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");

@@ -1,4 +1,4 @@
-/** Where snapshots are kept: objects under keys. One interface, one contract (tests/storage/contract.ts). */
+/** The interface of snapshot stores: objects under keys. tests/storage/contract.ts is its contract. */
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -22,22 +22,28 @@ export interface WriteOptions {
 }
 
 /**
- * «Not there» is `undefined`, and is only said when the store itself said so. Everything else that keeps one from
- * knowing throws: E2dError `store_forbidden`, `store_missing` (the bucket or the folder), `store_unreachable`,
- * `store_timeout`, `store_broken`, `disk_full`, or the signal's reason.
+ * `undefined` and an empty listing mean "absent", and are returned only if the store itself answered so. Every other state
+ * throws: E2dError `store_forbidden`, `store_missing` (the bucket or the folder), `store_unreachable`,
+ * `store_timeout`, `store_broken` (an unexpected answer), `store_upload_gone`, `disk_full`, or the signal's
+ * reason. A single answer may still be wrong: lib/snapshot/absence.ts verifies absence by several queries.
  */
 export interface Store {
-  /** For people: "s3://bucket", without credentials. */
+  /** For messages: "s3://bucket", without credentials. */
   readonly name: string;
   read(key: string, signal?: AbortSignal): Promise<StoredObject | undefined>;
   info(key: string, signal?: AbortSignal): Promise<StoredInfo | undefined>;
-  /** All keys that begin so, sorted. */
+  /** All objects whose key begins with `prefix`, sorted by key. */
   list(prefix: string, signal?: AbortSignal): Promise<StoredInfo[]>;
-  /** Whole or not at all; takes the place of what was there. The stream may be of any length. */
+  /** Atomic; replaces an existing object. The stream may have any length. */
   write(key: string, content: ReadableStream<Bytes>, options?: WriteOptions): Promise<{ size: number }>;
-  /** Succeeds when nothing is there. */
+  /** Succeeds if the object does not exist. */
   remove(key: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * Removes the rest of interrupted writes to keys that begin with `prefix`, begun before `beforeMs` by the store's clock.
+   * Returns their number. Undefined: this store keeps no rest of them.
+   */
+  removeCutWrites?(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number>;
 }
 
-/** No byte for this long means that the other side is gone; a slow one may take as long as it likes. */
+/** A transfer without a byte for this time has failed. A slow transfer has no deadline. */
 export const progressTimeoutMs = 60_000;

@@ -1,4 +1,4 @@
-/** `--snapshot-backup-url` as a value, by the original's rules. */
+/** Parses `--snapshot-backup-url` by the rules of the Go original, and `--s3-endpoint`. */
 import { E2dError } from "../errors.ts";
 import { isPlainKey } from "./key.ts";
 
@@ -10,8 +10,9 @@ export type StoreUrl =
 export const defaultKey = "etcd.snapshot";
 
 /**
- * A path that ends in "/" or is empty gets the default key. `absolute` makes relative file paths absolute, which the
- * original allowed ("file://file"). Throws E2dError `store_url`.
+ * A path that ends in "/" or is empty gets the default key. Throws E2dError `store_url`.
+ *
+ * @param absolute makes relative file paths absolute, which the Go original allows ("file://file")
  */
 export function parseStoreUrl(text: string, absolute: (path: string) => string): StoreUrl {
   const match = /^(file|s3|https?):\/\/(.*)$/i.exec(text);
@@ -53,8 +54,8 @@ function split(text: string, rest: string): { bucket: string; key: string } {
 }
 
 /**
- * The address of an S3 store other than AWS's, without a "/" at its end. Throws E2dError `store_url`; credentials in it
- * are refused, because an address is shown in logs.
+ * The endpoint of an S3 store other than AWS, without a trailing "/". Throws E2dError `store_url`, also for credentials in
+ * the endpoint, because logs contain it.
  */
 export function parseS3Endpoint(text: string): string {
   const refuseEndpoint = (why: string) =>

@@ -1,5 +1,5 @@
-/** Reads exactly so many bytes from a stream of chunks; and cuts a stream into pieces of one size. */
-import { concat } from "./concat.ts";
+/** Reads exact numbers of bytes from a stream of chunks, and divides a stream into pieces of equal size. */
+import { concat } from "../bytes.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -12,7 +12,7 @@ export class ByteReader {
     this.#reader = stream.getReader();
   }
 
-  /** `length` bytes, or fewer at the end. They are the caller's own. */
+  /** Returns `length` bytes, fewer only at the end, in a new array. */
   async read(length: number): Promise<Bytes> {
     if (length > 0 && this.#rest.length === 0) await this.#fill();
     if (length > 0 && this.#rest.length === length && this.#rest.buffer.byteLength === length) {
@@ -32,7 +32,7 @@ export class ByteReader {
     return result;
   }
 
-  /** The next `length` bytes without taking them; fewer at the end. */
+  /** Returns the next `length` bytes without consuming them; fewer only at the end. */
   async peek(length: number): Promise<Bytes> {
     const bytes = await this.read(length);
     this.#rest = concat(bytes, this.#rest);
@@ -43,7 +43,7 @@ export class ByteReader {
     return this.#rest.length === 0 && !await this.#fill();
   }
 
-  /** All that is left, as a stream; this reader must not be used after. */
+  /** The rest as a stream. The reader must not be used afterwards. */
   rest(): ReadableStream<Bytes> {
     return new ReadableStream({
       pull: async (controller) => {

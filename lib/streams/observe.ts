@@ -1,4 +1,4 @@
-/** A stream as it is, with a look at each chunk on its way and a last word at its end. */
+/** Returns the stream unchanged. Calls `onChunk` for each chunk and `onEnd` at the end. */
 export function observe(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
   onChunk: (chunk: Uint8Array<ArrayBuffer>) => void,
@@ -10,7 +10,7 @@ export function observe(
         onChunk(chunk);
         controller.enqueue(chunk);
       },
-      // What it throws is the stream's error.
+      // An error that it throws becomes the error of the stream.
       flush: onEnd,
     }),
   );

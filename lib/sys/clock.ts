@@ -1,6 +1,6 @@
 import type { Clock } from "../ports.ts";
 
-/** The machine's own time. */
+/** The time of this machine. */
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),

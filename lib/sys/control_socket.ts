@@ -1,6 +1,6 @@
 /**
- * A socket in the file system for commands that change something: who may open it is settled by its permissions, and no
- * network reaches it. One JSON object a line each way.
+ * The control socket: a Unix socket for admin requests. File permissions decide which users may connect; it is not
+ * reachable over the network. Each direction carries one JSON object on one line.
  */
 import { E2dError } from "../errors.ts";
 
@@ -10,7 +10,10 @@ export interface ControlServer {
   close(): void;
 }
 
-/** Takes the place of a socket that a dead process left: the caller holds the lock of the data-dir. */
+/**
+ * Replaces the socket of an earlier process, so the caller must hold the lock of the data-dir. Throws E2dError
+ * `control_listen`.
+ */
 export async function serveControl(
   path: string,
   handler: (request: unknown) => Promise<unknown>,
@@ -34,12 +37,12 @@ export async function serveControl(
   };
 }
 
-/** Without a wait: the process may be about to end. */
+/** Synchronous, because the process may be about to exit. */
 function removeNow(path: string): void {
   try {
     Deno.removeSync(path);
   } catch {
-    // Somebody has removed it before.
+    // It was removed already.
   }
 }
 
@@ -48,25 +51,25 @@ async function answer(connection: Deno.UnixConn, handler: (request: unknown) => 
     const line = await readLine(connection);
     await writeLine(connection, await handler(JSON.parse(line)));
   } catch {
-    // The asker has gone, or asked nonsense: both end the conversation.
+    // The client has disconnected or sent no valid JSON: the connection is closed without an answer.
   } finally {
     connection.close();
   }
 }
 
-/** Throws E2dError `control_unreachable` when nobody listens there, or this user may not ask. */
+/** Throws E2dError `control_unreachable` when no node listens there or this user has no permission. */
 export async function askControl(path: string, request: unknown): Promise<unknown> {
   let connection: Deno.UnixConn;
   try {
     connection = await Deno.connect({ transport: "unix", path });
   } catch (cause) {
     const forbidden = cause instanceof Deno.errors.PermissionDenied;
-    const state = forbidden ? "this user may not" : "nobody listens there";
-    throw new E2dError("control_unreachable", `Cannot ask the node at "${path}": ${state}`, {
+    const state = forbidden ? "permission denied" : "no node listens there";
+    throw new E2dError("control_unreachable", `Cannot connect to the node at "${path}": ${state}`, {
       cause,
       hint: forbidden
-        ? "run this as the user of the node, or as root"
-        : "run this on the node's machine as its user, with the --data-dir it runs on",
+        ? "run this command as the user of the node, or as root"
+        : "run this command on the node's machine as its user, with the --data-dir of the node",
     });
   }
   try {

@@ -1,8 +1,8 @@
 /**
- * Keeps this process, and those that it starts from then on, from leaving their memory on the disk when they crash: keys
- * and credentials are in it. Only the soft limit goes down, so that whoever hunts a crash can raise it again
- * (`prlimit --core=unlimited --pid PID`). prlimit is of util-linux, as setpriv is; where there is none, LimitCORE=0 of a
- * unit file does the same, and false is returned.
+ * Disables core dumps of this process and of those that it starts later, because their memory contains keys and
+ * credentials. Only the soft limit is lowered, so that an operator can raise it to debug a crash (`prlimit
+ * --core=unlimited --pid PID`). False when prlimit (util-linux) is missing; LimitCORE=0 in a unit file has the same
+ * effect.
  */
 export async function forbidCoreDumps(): Promise<boolean> {
   try {

@@ -1,7 +1,7 @@
 /**
- * A small resolver of our own: `Deno.resolveDns` (2.6) and node:dns over it say «no records» alike for a name that does
- * not exist, for a server that fails and for one that refuses, and wait 15 s for one that is silent. For discovery
- * nobody and no answer are two things.
+ * A small DNS resolver. `Deno.resolveDns` (2.6), and node:dns on top of it, report "no records" alike for a name that does
+ * not exist, a failing server and a refusing server, and wait 15 s for a silent one. Discovery must distinguish "no peers"
+ * from "no answer".
  */
 import { describeError, E2dError } from "../errors.ts";
 import type { HostPort, Resolver } from "../ports.ts";
@@ -11,13 +11,13 @@ import { bindDatagrams } from "./udp.ts";
 
 export interface ResolverSettings {
   servers: readonly HostPort[];
-  /** Domains a short name is looked for in. */
+  /** Domains in which short names are looked up. */
   search: readonly string[];
-  /** Names with fewer dots are looked for in `search` first. */
+  /** Names with fewer dots are looked up in `search` first. */
   dotsMin: number;
 }
 
-/** Servers tried, as in resolv.conf(5). */
+/** As in resolv.conf(5). */
 const serversMax = 3;
 const attemptTimeoutMs = 1500;
 const rounds = 2;
@@ -25,13 +25,13 @@ const messageBytesMax = 65_535;
 
 const noSuchName = 3;
 const codeTexts: Readonly<Record<number, string>> = {
-  1: "FORMERR (it does not understand the question)",
-  2: "SERVFAIL (it cannot find out)",
-  4: "NOTIMP (it does not answer such questions)",
-  5: "REFUSED (it does not answer us)",
+  1: "FORMERR (invalid query)",
+  2: "SERVFAIL (server failure)",
+  4: "NOTIMP (not supported)",
+  5: "REFUSED (refused by policy)",
 };
 
-/** Asks the servers of `settings`, or those of /etc/resolv.conf, read anew for each question. */
+/** Queries the servers of `settings`, or those of /etc/resolv.conf, which is read again for each query. */
 export function systemResolver(settings?: ResolverSettings): Resolver {
   return {
     async services(name, signal) {
@@ -53,13 +53,13 @@ async function systemSettings(): Promise<ResolverSettings> {
     if (!(cause instanceof Deno.errors.NotFound)) {
       throw new E2dError("dns_failed", 'Cannot read "/etc/resolv.conf": the system refused', { cause });
     }
-    // resolv.conf(5): without the file the name server on this machine is asked.
+    // resolv.conf(5): without the file, the name server on this machine is used.
     text = "";
   }
   return parseResolverSettings(text);
 }
 
-/** The text of a resolv.conf. */
+/** Parses the text of a resolv.conf. */
 export function parseResolverSettings(text: string): ResolverSettings {
   const servers: HostPort[] = [];
   let search: string[] = [];
@@ -77,7 +77,7 @@ export function parseResolverSettings(text: string): ResolverSettings {
   return { servers: servers.slice(0, serversMax), search: search.filter((domain) => domain !== ""), dotsMin };
 }
 
-/** The first of the names a resolver tries that has any of these records. */
+/** The records of the first candidate name that has any; undefined when none has. */
 async function ask(
   name: string,
   types: readonly DnsType[],
@@ -124,7 +124,7 @@ async function askServers(
 function failed(name: string, type: DnsType, server: HostPort, state: string, cause?: unknown): E2dError {
   return new E2dError("dns_failed", `Cannot look up ${type} "${name}" at ${server.host}:${server.port}: ${state}`, {
     hint: "check the name servers in /etc/resolv.conf",
-    ...cause === undefined ? {} : { cause },
+    cause,
   });
 }
 
@@ -143,7 +143,7 @@ async function askServer(name: string, type: DnsType, signal: AbortSignal, serve
   const answer = await askByDatagram(question, server, limited, matches);
   if (!answer.truncated) return answer;
   const whole = await askByStream(question, server, limited);
-  if (!matches(whole)) throw new E2dError("dns_answer", "Cannot use the answer: it is one to another question");
+  if (!matches(whole)) throw new E2dError("dns_answer", "Cannot use the answer: it belongs to another query");
   return whole;
 }
 
@@ -162,7 +162,7 @@ async function askByDatagram(
     signal.throwIfAborted();
     await socket.send(question, server);
     for await (const { data, from } of socket.receive()) {
-      // Whoever else sends to this port (a late answer, somebody who guesses) is passed over.
+      // Packets from other ports (a late answer, a spoofed one) are ignored.
       if (from.port !== server.port) continue;
       try {
         const answer = decodeAnswer(data);
@@ -195,7 +195,7 @@ async function askByStream(question: Uint8Array, server: HostPort, signal: Abort
       if (received.length >= 2 + length) return decodeAnswer(received.subarray(2, 2 + length));
       if (received.length > 2 + messageBytesMax) break;
     }
-    throw new E2dError("dns_answer", "Cannot read the answer of a name server: it ends early");
+    throw new E2dError("dns_answer", "Cannot read the answer of a name server: it is truncated");
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -1,4 +1,4 @@
-/** Questions and answers of the domain name system as bytes (RFC 1035, 2782, 3596, 6891), as far as e2d asks. Pure. */
+/** Encodes DNS queries and decodes answers (RFC 1035, 2782, 3596, 6891), as far as e2d uses them. Pure. */
 import { E2dError } from "../errors.ts";
 
 export const dnsTypes = { A: 1, AAAA: 28, SRV: 33 } as const;
@@ -6,7 +6,7 @@ export type DnsType = keyof typeof dnsTypes;
 
 export interface DnsRecord {
   type: DnsType;
-  /** The address, or the target of an SRV without its last dot. */
+  /** The address, or the target of an SRV record without its last dot. */
   value: string;
   priority: number;
   weight: number;
@@ -15,11 +15,11 @@ export interface DnsRecord {
 
 export interface DnsAnswer {
   id: number;
-  /** RFC 1035, 4.1.1: 0 found, 2 server failure, 3 no such name, 5 refused. */
+  /** RFC 1035, 4.1.1: 0 no error, 2 server failure, 3 no such name, 5 refused. */
   code: number;
-  /** Did not fit; to be asked again over TCP. */
+  /** The answer did not fit into the datagram; the query must be repeated over TCP. */
   truncated: boolean;
-  /** The name that was asked, in lower case, and the number of its type. */
+  /** The queried name in lower case. */
   question: string;
   questionType: number;
   records: DnsRecord[];
@@ -27,43 +27,43 @@ export interface DnsAnswer {
 
 const classInternet = 1;
 const typeOption = 41;
-/** What passes nearly every network in one piece (dnsflagday.net/2020). */
+/** Passes nearly every network without fragmentation (dnsflagday.net/2020). */
 const datagramBytes = 1232;
 const headerBytes = 12;
 const recordsMax = 2000;
 
-/** A recursive question. Throws E2dError `dns_name` for what is no name. */
+/** A recursive query. Throws E2dError `dns_name` for an invalid name. */
 export function encodeQuestion(id: number, name: string, type: DnsType): Uint8Array<ArrayBuffer> {
   const bytes: number[] = [id >> 8, id & 255, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
   for (const label of name.replace(/\.$/, "").split(".")) {
     const raw = new TextEncoder().encode(label);
     if (raw.length === 0 || raw.length > 63) {
-      throw new E2dError("dns_name", `Cannot ask for "${name}": a label of a name has 1 to 63 bytes`);
+      throw new E2dError("dns_name", `Cannot look up "${name}": a label of a name must have 1 to 63 bytes`);
     }
     bytes.push(raw.length, ...raw);
   }
-  if (bytes.length - headerBytes > 254) throw new E2dError("dns_name", `Cannot ask for "${name}": it is too long`);
+  if (bytes.length - headerBytes > 254) throw new E2dError("dns_name", `Cannot look up "${name}": it is too long`);
   bytes.push(0, 0, dnsTypes[type], 0, classInternet);
   bytes.push(0, 0, typeOption, datagramBytes >> 8, datagramBytes & 255, 0, 0, 0, 0, 0, 0);
   return Uint8Array.from(bytes);
 }
 
-/** Throws E2dError `dns_answer` for anything but one whole answer to one question. */
+/** Throws E2dError `dns_answer` unless the bytes are a complete answer to one query. */
 export function decodeAnswer(bytes: Uint8Array): DnsAnswer {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = headerBytes;
   const need = (count: number) => {
-    if (at + count > bytes.length) throw nonsense("it ends early");
+    if (at + count > bytes.length) throw invalid("it is truncated");
   };
   const u16 = () => {
     need(2);
     at += 2;
     return view.getUint16(at - 2);
   };
-  if (bytes.length < headerBytes) throw nonsense("it ends early");
+  if (bytes.length < headerBytes) throw invalid("it is truncated");
   const flags = view.getUint16(2);
-  if ((flags & 0x8000) === 0) throw nonsense("it is a question");
-  if (view.getUint16(4) !== 1) throw nonsense("it does not repeat the question");
+  if ((flags & 0x8000) === 0) throw invalid("it is a query");
+  if (view.getUint16(4) !== 1) throw invalid("it does not repeat the question");
   const truncated = (flags & 0x0200) !== 0;
   const [question, afterQuestion] = readName(bytes, at);
   at = afterQuestion;
@@ -71,8 +71,8 @@ export function decodeAnswer(bytes: Uint8Array): DnsAnswer {
   u16();
   const records: DnsRecord[] = [];
   const count = view.getUint16(6);
-  if (count > recordsMax) throw nonsense(`it has more than ${recordsMax} records`);
-  // What a cut answer holds is thrown away whole: it is asked again over TCP.
+  if (count > recordsMax) throw invalid(`it has more than ${recordsMax} records`);
+  // The records of a truncated answer are ignored: the query is repeated over TCP.
   for (let index = 0; index < count && !truncated; index++) {
     at = readName(bytes, at)[1];
     const type = u16();
@@ -91,22 +91,22 @@ export function decodeAnswer(bytes: Uint8Array): DnsAnswer {
     const data = bytes.subarray(at, end);
     const plain = { priority: 0, weight: 0, port: 0 };
     if (type === dnsTypes.A) {
-      if (data.length !== 4) throw nonsense("an IPv4 address has other than 4 bytes");
+      if (data.length !== 4) throw invalid("an IPv4 address does not have 4 bytes");
       records.push({ type: "A", value: data.join("."), ...plain });
     } else if (type === dnsTypes.AAAA) {
-      if (data.length !== 16) throw nonsense("an IPv6 address has other than 16 bytes");
+      if (data.length !== 16) throw invalid("an IPv6 address does not have 16 bytes");
       const groups = Array.from({ length: 8 }, (_, group) => view.getUint16(at + 2 * group).toString(16));
       records.push({ type: "AAAA", value: new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1), ...plain });
     } else if (type === dnsTypes.SRV) {
       const [priority, weight, port] = [u16(), u16(), u16()];
       const [value, after] = readName(bytes, at);
-      if (after !== end) throw nonsense("an SRV record has another length than it says");
+      if (after !== end) throw invalid("the length of an SRV record is wrong");
       records.push({ type: "SRV", value, priority, weight, port });
     }
   }
 }
 
-/** A name in lower case and where it ends. Pointers lead backwards only, so that reading always ends. */
+/** A name in lower case and the offset after it. Pointers must lead backwards, so that reading always ends. */
 function readName(bytes: Uint8Array, start: number): [string, number] {
   const labels: string[] = [];
   let length = 0;
@@ -114,25 +114,25 @@ function readName(bytes: Uint8Array, start: number): [string, number] {
   let end: number | undefined;
   for (let before = start;;) {
     const size = bytes[at];
-    if (size === undefined) throw nonsense("a name ends early");
+    if (size === undefined) throw invalid("a name is truncated");
     if (size === 0) return [labels.join(".").toLowerCase(), end ?? at + 1];
     if ((size & 0xc0) === 0xc0) {
       const low = bytes[at + 1];
-      if (low === undefined) throw nonsense("a name ends early");
+      if (low === undefined) throw invalid("a name is truncated");
       end ??= at + 2;
       at = (size & 0x3f) << 8 | low;
-      if (at >= before) throw nonsense("a name points forward");
+      if (at >= before) throw invalid("a name points forward");
       before = at;
       continue;
     }
-    if (size > 63) throw nonsense("a label is too long");
-    if (at + 1 + size > bytes.length) throw nonsense("a name ends early");
-    if ((length += size + 1) > 255) throw nonsense("a name is too long");
+    if (size > 63) throw invalid("a label is too long");
+    if (at + 1 + size > bytes.length) throw invalid("a name is truncated");
+    if ((length += size + 1) > 255) throw invalid("a name is too long");
     labels.push(new TextDecoder().decode(bytes.subarray(at + 1, at + 1 + size)));
     at += 1 + size;
   }
 }
 
-function nonsense(state: string): E2dError {
+function invalid(state: string): E2dError {
   return new E2dError("dns_answer", `Cannot read the answer of a name server: ${state}`);
 }

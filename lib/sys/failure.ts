@@ -1,24 +1,27 @@
 import { E2dError } from "../errors.ts";
 
-/** ENOSPC (28) and EDQUOT (122) get a code of their own: the way out is another one. */
+/** ENOSPC (28) and EDQUOT (122) have the code `disk_full`, because they need another hint. */
 export function failure(code: string, action: string, cause: unknown): E2dError {
   if (osError(cause, 28) || osError(cause, 122)) {
-    return new E2dError("disk_full", `${action}: the disk is full`, { cause, hint: "make room, then run it again" });
+    return new E2dError("disk_full", `${action}: the disk is full`, {
+      cause,
+      hint: "free space on the disk, then run the command again",
+    });
   }
   if (osError(cause, 13)) {
     return new E2dError(code, `${action}: permission denied`, {
-      hint: "give it to the user that e2d runs as (chown), or let that user have it (chmod)",
+      hint: "make the user that e2d runs as its owner (chown), or give that user the permission (chmod)",
     });
   }
   return new E2dError(code, `${action}: ${reasonOf(cause)}`, { cause });
 }
 
-/** True when the system's own number for what went wrong is this one. */
+/** True for an error of the system with this errno. */
 export function osError(cause: unknown, number: number): boolean {
   return new RegExp(`os error ${number}\\b`).test(String(cause));
 }
 
-/** The system's words without its number; the action says the rest. */
+/** The system's message without its errno and path, which the action names. */
 function reasonOf(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause);
   const words = /^(.*?) \(os error \d+\)/.exec(text)?.[1];

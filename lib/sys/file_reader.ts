@@ -1,7 +1,7 @@
 import type { FileReader } from "../ports.ts";
 import { failure } from "./failure.ts";
 
-/** Files of the machine's own disk, read where one likes. */
+/** Random access to files on the local disk. */
 export const systemFileReader: FileReader = {
   async open(path) {
     let file: Deno.FsFile;
@@ -19,7 +19,7 @@ export const systemFileReader: FileReader = {
       file.close();
       throw readFailure(error);
     }
-    // A file has one position: reads wait for each other.
+    // Reads are serialized, because the file has one position.
     let before: Promise<unknown> = Promise.resolve();
     const readAt = async (offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> => {
       const data = new Uint8Array(length);

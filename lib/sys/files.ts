@@ -2,7 +2,7 @@ import { E2dError } from "../errors.ts";
 import type { FileInfo, Files } from "../ports.ts";
 import { failure, osError } from "./failure.ts";
 
-/** The machine's own disk. Absent is `undefined`; whatever else goes wrong throws. */
+/** The local disk. Absent is `undefined`; every other failure throws. */
 export const systemFiles: Files = {
   async info(path, { followLinks = false } = {}) {
     let info: Deno.FileInfo;
@@ -10,13 +10,15 @@ export const systemFiles: Files = {
       info = await (followLinks ? Deno.stat : Deno.lstat)(path);
     } catch (error) {
       if (absent(error)) return undefined;
-      throw failure("file_read", `Cannot look at "${path}"`, error);
+      throw failure("file_read", `Cannot inspect "${path}"`, error);
     }
     return {
       kind: kindOf(info),
       size: info.size,
       modifiedMs: info.mtime?.getTime() ?? 0,
       mode: (info.mode ?? 0) & 0o7777,
+      ...(info.ino !== null && { identity: `${info.dev}:${info.ino}` }),
+      ...ownerOf(info),
     };
   },
 
@@ -61,7 +63,7 @@ export const systemFiles: Files = {
     const temporary = await writeTemporary(path, data, options?.mode);
     try {
       await giveToOwner(temporary, path);
-      // Unlike a rename a link never takes the place of what is there.
+      // Unlike a rename, a link never replaces an existing file.
       await Deno.link(temporary, path);
     } catch (error) {
       if (error instanceof Deno.errors.AlreadyExists) throw exists(`Cannot write "${path}"`, path, error);
@@ -82,8 +84,8 @@ export const systemFiles: Files = {
 
   async rename(from, to) {
     const action = `Cannot rename "${from}" to "${to}"`;
-    // rename(2) replaces files and empty folders; there is a moment between look and deed, which a name with the time
-    // of day in it makes harmless.
+    // rename(2) replaces files and empty folders. The check is not atomic with it; callers use names with a timestamp, so
+    // that no other process makes the same name in between.
     if (await systemFiles.info(to) !== undefined) throw exists(action, to);
     try {
       await Deno.rename(from, to);
@@ -95,19 +97,24 @@ export const systemFiles: Files = {
   },
 };
 
-/** ENOTDIR counts as absent only for the file itself: a path through a file leads nowhere. */
 function absent(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound;
 }
 
 function exists(action: string, path: string, cause?: unknown): E2dError {
-  return new E2dError("file_exists", `${action}: "${path}" is there already`, { cause });
+  return new E2dError("file_exists", `${action}: "${path}" exists already`, { cause });
 }
 
 function kindOf(info: Deno.FileInfo): FileInfo["kind"] {
   if (info.isSymlink) return "symlink";
   if (info.isFile) return "file";
   return info.isDirectory ? "directory" : "other";
+}
+
+function ownerOf({ uid, gid }: Deno.FileInfo): Pick<FileInfo, "owner" | "ownGroup"> {
+  const own = Deno.uid();
+  if (uid === null || own === null) return {};
+  return { owner: uid === own ? "self" : uid === 0 ? "root" : "other", ownGroup: gid === Deno.gid() };
 }
 
 function folderOf(path: string): string {
@@ -130,8 +137,8 @@ async function writeTemporary(path: string, data: Uint8Array | string, mode = 0o
 }
 
 /**
- * Root writes for others: a file that takes another one's place has its owner, a new one that of its folder. Else a key
- * that an operator renews is one that e2d and etcd, which run as a user of their own, cannot read any more.
+ * When root writes a file, it gets the owner of the file that it replaces, or of its folder. Otherwise a key that an
+ * operator renews as root would be unreadable for e2d and etcd, which run as another user.
  */
 async function giveToOwner(temporary: string, path: string): Promise<void> {
   try {
@@ -139,7 +146,7 @@ async function giveToOwner(temporary: string, path: string): Promise<void> {
     const { uid, gid } = await Deno.stat(path).catch(() => Deno.stat(folderOf(path)));
     if (uid !== mine.uid || gid !== mine.gid) await Deno.chown(temporary, uid, gid);
   } catch {
-    // Nobody but root may give files away.
+    // Only root may change the owner.
   }
 }
 
@@ -147,16 +154,16 @@ async function removeQuietly(path: string): Promise<void> {
   try {
     await Deno.remove(path);
   } catch {
-    // It was never made, or the disk that refused the file refuses this, too.
+    // It was never created, or the disk that refused the file refuses this, too.
   }
 }
 
-/** A rename lasts through a power cut only once its folder is on the disk, too. */
+/** A rename survives a power failure only after its folder was synced. */
 export async function syncFolder(path: string): Promise<void> {
   try {
     using folder = await Deno.open(path, { read: true });
     await folder.sync();
   } catch {
-    // Some file systems cannot sync a folder; the rename stands all the same.
+    // Some file systems cannot sync a folder; the rename is still valid.
   }
 }

@@ -3,7 +3,7 @@ import { failure } from "./failure.ts";
 
 const foundMaxBytes = 65_536;
 
-/** Advisory locks (flock) on files of this machine: gone with the process that held them. */
+/** Advisory locks (flock) on files of this machine. The kernel releases them when the process exits. */
 export const systemLocks: Locks = {
   async take(path, waitMs) {
     let file: Deno.FsFile;
@@ -12,13 +12,17 @@ export const systemLocks: Locks = {
     } catch (error) {
       throw failure("file_write", `Cannot open the lock "${path}"`, error);
     }
-    // There is no way to only try: a wait that lost stays behind in a thread until the holder ends, so its file must
-    // stay open, too. Whoever does not get the lock is about to end.
+    // Deno cannot try a lock without waiting. A wait that timed out stays in a thread until the holder releases the lock,
+    // so its file must stay open; it is closed, and the lock released, as soon as that wait succeeds.
     let timer: ReturnType<typeof setTimeout> | undefined;
     const overdue = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), waitMs));
-    const locked = await Promise.race([file.lock(true).then(() => true), overdue]);
+    const waiting = file.lock(true);
+    const locked = await Promise.race([waiting.then(() => true), overdue]);
     clearTimeout(timer);
-    if (!locked) return undefined;
+    if (!locked) {
+      waiting.then(() => file.close(), () => file.close());
+      return undefined;
+    }
     try {
       return new SystemLock(path, file, await readAll(file));
     } catch (error) {

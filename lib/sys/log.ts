@@ -1,13 +1,13 @@
-/** The log of this process, on standard error: for people on a terminal, one JSON object a line elsewhere. */
+/** The log of this process, on standard error: text on a terminal, otherwise one JSON object per line. Masks secrets. */
 import { describeError, E2dError } from "../errors.ts";
 import type { LogFields, Logger, LogLevel } from "../ports.ts";
 
 export interface LogOptions {
   format: "text" | "json";
-  /** Debug lines, too. */
+  /** Include debug lines. */
   verbose: boolean;
   colour: boolean;
-  /** Each line begins with its level as systemd's journal takes it from a stream (sd-daemon(3)). */
+  /** Prefix each line with its level for systemd's journal (sd-daemon(3)). */
   priorities?: boolean;
   wallMs: () => number;
   write: (line: string) => void;
@@ -15,11 +15,11 @@ export interface LogOptions {
 
 const valueMaxChars = 8_192;
 const depthMax = 6;
-/** Whole words of a field's name. A path to a key is no secret, and an etcd key is none either. */
+/** Whole words of a field's name. The path of a key and an etcd key are not secrets. */
 const secretName =
   /(^|_)(secret|token|password|passphrase|authorization|cookie|credential|private)(_|$)|(^|_)(access|secret|api)_key$/;
 
-/** Of syslog(3): `journalctl --priority=warning` finds what a human must look at. */
+/** Of syslog(3). */
 const journalPriorities: Record<LogLevel, number> = { debug: 7, info: 6, warn: 4, error: 3 };
 
 export function createLogger(options: LogOptions, fields: LogFields = {}): Logger {
@@ -29,7 +29,7 @@ export function createLogger(options: LogOptions, fields: LogFields = {}): Logge
       const priority = options.priorities ? `<${journalPriorities[level]}>` : "";
       options.write(priority + format(options, level, message, { ...fields, ...more }));
     } catch {
-      // A log that cannot be written must not take the database's keeper down.
+      // A log that cannot be written must not stop the node.
     }
   };
   return {
@@ -41,7 +41,7 @@ export function createLogger(options: LogOptions, fields: LogFields = {}): Logge
   };
 }
 
-/** `auto`: people read terminals. NO_COLOR as https://no-color.org has it. */
+/** `auto` is text on a terminal. NO_COLOR as in https://no-color.org. */
 export function systemLogger(format: "auto" | "text" | "json", verbose: boolean): Logger {
   const terminal = Deno.stderr.isTerminal();
   const chosen = format === "auto" ? terminal ? "text" : "json" : format;
@@ -59,7 +59,7 @@ export function systemLogger(format: "auto" | "text" | "json", verbose: boolean)
   });
 }
 
-/** The variable names the journal's socket, by device and inode: standard error may have been led elsewhere since. */
+/** The variable has device and inode of the journal's socket; standard error may have been redirected since. */
 function writesToJournal(stream: string | undefined): boolean {
   if (!stream) return false;
   try {
@@ -74,7 +74,7 @@ function format(options: LogOptions, level: LogLevel, message: string, fields: L
   const time = new Date(options.wallMs()).toISOString();
   const shown = masked(fields, 0) as Record<string, unknown>;
   if (options.format === "json") {
-    // What e2d says of a line comes first and is never replaced by a field of the same name.
+    // These come first, and no field of the same name replaces them.
     const own: Record<string, unknown> = { time, level, message };
     for (const [name, value] of Object.entries(shown)) own[name in own ? `${name}_` : name] = value;
     return `${JSON.stringify(own)}\n`;
@@ -93,7 +93,7 @@ function plain(value: unknown): string {
 
 const oneLine = (text: string) => text.replaceAll("\n", " ");
 
-/** A copy for the log: secrets masked, errors worded, long texts cut, nothing that JSON cannot say. */
+/** A copy for the log: secrets masked, errors as text, long texts cut, only values that JSON has. */
 function masked(value: unknown, depth: number): unknown {
   switch (typeof value) {
     case "string":
@@ -114,7 +114,8 @@ function masked(value: unknown, depth: number): unknown {
   if (depth >= depthMax) return "…";
   if (Array.isArray(value)) return value.slice(0, 256).map((each) => masked(each, depth + 1));
   return Object.fromEntries(
-    Object.entries(value).map(([name, each]) => [name, isSecret(name) ? "(secret)" : masked(each, depth + 1)]),
+    Object.entries(value).filter(([, each]) => each !== undefined)
+      .map(([name, each]) => [name, isSecret(name) ? "(secret)" : masked(each, depth + 1)]),
   );
 }
 

@@ -22,7 +22,7 @@ export const systemNetwork: Network = {
   },
 };
 
-/** Files below /proc are closed to a program without all permissions; `cat` may read them. */
+/** Without all permissions Deno may not read files under /proc; `cat` may. Empty text on failure. */
 async function output(program: string, args: string[]): Promise<string> {
   try {
     const { stdout } = await new Deno.Command(program, { args, stdin: "null", stderr: "null" }).output();
@@ -60,7 +60,7 @@ export function parseRoutes6(text: string): string[] {
     const [destination, prefix, , , , metric, , , flags, device] = line.trim().split(/\s+/);
     if (device === undefined || prefix !== "00" || !/^0{32}$/.test(destination ?? "")) continue;
     const bits = parseInt(flags ?? "", 16);
-    // The kernel keeps a default route of its own on the loopback, to refuse what no other route takes.
+    // The kernel has a default route on the loopback that rejects whatever matches no other route.
     if ((bits & routeUp) === 0 || (bits & routeReject) !== 0 || device === "lo") continue;
     routes.push({ device, metric: parseInt(metric ?? "", 16) });
   }

@@ -1,18 +1,18 @@
 /**
- * Talk with the service manager by sd_notify(3): lines of NAME=VALUE in one datagram to the socket that NOTIFY_SOCKET
+ * Notifies the service manager by sd_notify(3): lines of NAME=VALUE in one datagram to the socket that NOTIFY_SOCKET
  * names. Deno's own datagrams (`"unstable": ["net"]` in deno.json) reach sockets with a path; for the others, and where
- * a Deno runs without that setting, the program systemd-notify is asked to speak, which needs `NotifyAccess=all`.
+ * Deno runs without that setting, the program systemd-notify sends it, which needs `NotifyAccess=all`.
  */
 import type { Logger, ServiceManager } from "../ports.ts";
 
 export interface NotifyPorts {
   readonly environment: (name: string) => string | undefined;
-  /** The number of this process: systemd may mean another one by its WATCHDOG_USEC. */
+  /** Of this process. WATCHDOG_PID may name another one. */
   readonly pid: number;
   readonly log: Logger;
 }
 
-/** A datagram that the service manager does not take at once is news of no worth a moment later. */
+/** A state that the service manager did not receive by then is outdated. */
 const sendTimeoutMs = 5_000;
 
 /** Undefined when no service manager listens. */
@@ -20,16 +20,16 @@ export function serviceManager({ environment, pid, log }: NotifyPorts): ServiceM
   const socket = environment("NOTIFY_SOCKET");
   if (socket === undefined || socket === "") return undefined;
   const watchdogMs = watchdog(environment, pid);
-  let told = false;
+  let warned = false;
   const failed = (error: unknown) => {
-    log[told ? "debug" : "warn"]("the service manager was not told", { socket, error: String(error) });
-    told = true;
+    log[warned ? "debug" : "warn"]("cannot notify the service manager", { socket, error: String(error) });
+    warned = true;
   };
   const { send, close } = sender(socket);
-  // One after the other: READY=1 behind STOPPING=1 would be a lie.
+  // Sent in order: READY=1 must not follow STOPPING=1.
   let last = Promise.resolve();
   return {
-    ...(watchdogMs === undefined ? {} : { watchdogMs }),
+    ...(watchdogMs !== undefined && { watchdogMs }),
     tell(state) {
       const lines = Object.entries(state).map(([name, value]) => `${name}=${value.replace(/[\r\n]+/g, " ")}`);
       last = last.then(() => send(lines)).catch(failed);
@@ -39,11 +39,11 @@ export function serviceManager({ environment, pid, log }: NotifyPorts): ServiceM
   };
 }
 
-/** Half a minute says "30000000"; anything that is no whole number of microseconds is no watchdog. */
+/** WATCHDOG_USEC has whole microseconds; undefined when it is invalid or meant for another process. */
 function watchdog(environment: NotifyPorts["environment"], pid: number): number | undefined {
   const usec = Number(environment("WATCHDOG_USEC"));
-  const meant = environment("WATCHDOG_PID");
-  if (!Number.isSafeInteger(usec) || usec <= 0 || (meant !== undefined && Number(meant) !== pid)) return undefined;
+  const watched = environment("WATCHDOG_PID");
+  if (!Number.isSafeInteger(usec) || usec <= 0 || (watched !== undefined && Number(watched) !== pid)) return undefined;
   return usec / 1_000;
 }
 
@@ -64,8 +64,8 @@ function sender(socket: string): Sender {
 }
 
 /**
- * A socket to send from. Only with all permissions does Deno bind one without a name, so it gets one for a moment, in a
- * folder that nobody else can enter.
+ * A socket to send from. Deno binds a socket without a path only with all permissions, so this one gets a path in a
+ * temporary folder that only this user can enter.
  */
 function unnamed(): Deno.DatagramConn | undefined {
   let folder: string | undefined;
@@ -73,7 +73,8 @@ function unnamed(): Deno.DatagramConn | undefined {
     folder = Deno.makeTempDirSync({ prefix: "e2d-notify-" });
     return Deno.listenDatagram({ transport: "unixpacket", path: `${folder}/from` });
   } catch {
-    return undefined; // Not this Deno, not with these permissions, or nowhere to write.
+    // This Deno lacks the feature or the permission, or there is no folder to write to.
+    return undefined;
   } finally {
     if (folder !== undefined) Deno.removeSync(folder, { recursive: true });
   }
@@ -97,7 +98,7 @@ function throughSystemdNotify(): Sender {
 async function within(sending: Promise<unknown>): Promise<void> {
   let timer: number | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not taken within ${sendTimeoutMs} ms`)), sendTimeoutMs);
+    timer = setTimeout(() => reject(new Error(`not accepted within ${sendTimeoutMs} ms`)), sendTimeoutMs);
   });
   try {
     await Promise.race([sending, late]);

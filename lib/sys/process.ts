@@ -1,14 +1,14 @@
 import { E2dError } from "../errors.ts";
 import type { Process, Processes, ProcessIdentity } from "../ports.ts";
 
-/** Programs on this machine. */
+/** The processes of this machine. */
 export const systemProcesses: Processes = {
   async start(program, args, options = {}) {
     const setpriv = options.dieWithParent ? await findSetpriv() : undefined;
     const [command, commandArgs] = setpriv === undefined
       ? [program, [...args]]
       : [setpriv, ["--pdeathsig", "SIGTERM", "--", program, ...args]];
-    // Behind setpriv a missing program would only show as an exit; asked for here it is an error of the start.
+    // Through setpriv, a missing program would appear as an exit. Checked here, it is an error of the start.
     if (setpriv !== undefined) await requireRunnable(program);
     let child: Deno.ChildProcess;
     try {
@@ -17,6 +17,8 @@ export const systemProcesses: Processes = {
         stdin: "null",
         stdout: "piped",
         stderr: "piped",
+        // setsid(2) before exec does not affect the parent-death signal.
+        detached: options.ownSession === true,
         ...environmentFor(options.environment, options.inherit),
       }).spawn();
     } catch (error) {
@@ -26,13 +28,13 @@ export const systemProcesses: Processes = {
   },
 
   async identify(pid) {
-    // The files of other processes under /proc are closed to a program without all permissions; `cat` may read them.
+    // Without all permissions Deno may not read files of other processes under /proc; `cat` may.
     const [stat, commandLine] = await Promise.all([catProc(`/proc/${pid}/stat`), catProc(`/proc/${pid}/cmdline`)]);
     if (stat === undefined || commandLine === undefined) return undefined;
-    // The name in brackets may hold anything; the fields are counted from behind its last bracket: state is the third,
-    // the number of threads the 20th, the start time in clock ticks since boot the 22nd.
+    // proc_pid_stat(5): the name in brackets may contain any character, so fields are counted after the last bracket.
+    // Field 3 is the state, 20 the number of threads, 22 the start time in clock ticks since boot.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    // A first thread that has ended before the others is no end: they hold the sockets and files still.
+    // A zombie with other threads has not exited: those still own its sockets and files.
     if ((fields[0] === "Z" && Number(fields[17]) <= 1) || fields[19] === undefined) return undefined;
     const args = commandLine.split("\0").filter((arg) => arg !== "");
     return { pid, started: `${await bootId()}-${fields[19]}`, args } satisfies ProcessIdentity;
@@ -61,7 +63,7 @@ function systemProcess(child: Deno.ChildProcess): Process {
       try {
         child.kill(signal);
       } catch {
-        // It has ended by itself, which is what was wanted.
+        // It has exited already.
       }
     },
   };
@@ -79,8 +81,8 @@ function environmentFor(
 let setprivPath: Promise<string | undefined> | undefined;
 
 /**
- * setpriv of util-linux, which every systemd distribution has, sets the parent-death signal and then becomes the
- * program itself. Busybox has one without that option.
+ * setpriv of util-linux, which every distribution with systemd has, sets the parent-death signal and then executes the
+ * program. Undefined where it is missing, or is that of Busybox, which lacks the option.
  */
 function findSetpriv(): Promise<string | undefined> {
   setprivPath ??= (async () => {
@@ -122,7 +124,7 @@ async function catProc(path: string): Promise<string | undefined> {
   }
 }
 
-/** Tells one boot of the machine from another: start times count from it. */
+/** Identifies the boot from which start times count. */
 async function bootId(): Promise<string> {
   return (await catProc("/proc/sys/kernel/random/boot_id"))?.trim() ?? "";
 }

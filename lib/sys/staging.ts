@@ -1,18 +1,19 @@
+import { statfs } from "node:fs/promises";
 import type { AppendFile, Staging } from "../ports.ts";
 import { failure } from "./failure.ts";
 import { syncFolder } from "./files.ts";
 
-/** Reads of a file come in pieces of this size, so a big one never stands in memory. */
+/** Bytes of one read. */
 const chunkBytes = 524_288;
 
-/** The machine's own disk. */
+/** Large files and folders on the local disk. */
 export const systemStaging: Staging = {
   owner: `${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`,
 
   ownerRuns(owner) {
     if (owner === systemStaging.owner) return Promise.resolve(true);
     const pid = Number(/^(\d+)-/.exec(owner)?.[1]);
-    // A process of this very number is an earlier life: in a container every start is process 1.
+    // The same pid is that of an earlier process: in a container every e2d is process 1.
     return Promise.resolve(pid > 0 && pid !== Deno.pid && processRuns(pid));
   },
 
@@ -50,12 +51,21 @@ export const systemStaging: Staging = {
     }
   },
 
+  async makeNewFolder(path) {
+    try {
+      await Deno.mkdir(path, { mode: 0o700 });
+    } catch (error) {
+      const code = error instanceof Deno.errors.AlreadyExists ? "file_exists" : "file_write";
+      throw failure(code, `Cannot make the folder "${path}"`, error);
+    }
+  },
+
   async moveFolder(from, to) {
     try {
       await Deno.rename(from, to);
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return "gone";
-      // rename(2) answers ENOTEMPTY or EEXIST where the new name is a folder with something in it.
+      // rename(2) returns ENOTEMPTY or EEXIST when the new name is a folder that is not empty.
       if (error instanceof Deno.errors.AlreadyExists || /os error (17|39)\b/.test(String(error))) return "taken";
       throw failure("file_write", `Cannot rename "${from}" to "${to}"`, error);
     }
@@ -77,6 +87,16 @@ export const systemStaging: Staging = {
       await Deno.remove(path, { recursive: true });
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw failure("file_write", `Cannot remove "${path}"`, error);
+    }
+  },
+
+  async freeBytes(path) {
+    try {
+      const { bavail, blocks, bsize } = await statfs(path);
+      // Some file systems report 0 of 0 blocks, which means unknown.
+      return blocks > 0 ? bavail * bsize : undefined;
+    } catch {
+      return undefined;
     }
   },
 };
@@ -132,7 +152,7 @@ class SystemAppendFile implements AppendFile {
   }
 }
 
-/** Signal 0 reaches nobody; it only asks whether there is somebody to reach. */
+/** Signal 0 is not delivered; kill(2) only checks that the process exists. */
 function processRuns(pid: number): boolean {
   try {
     Deno.kill(pid, 0 as unknown as Deno.Signal);

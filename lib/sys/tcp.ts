@@ -1,13 +1,13 @@
 import { E2dError } from "../errors.ts";
 import type { Connection, Connections, HostPort, Listener } from "../ports.ts";
 
-/** TCP of the machine. */
+/** The TCP of this machine. */
 export const systemConnections: Connections = {
   async dial(to, signal) {
     try {
       return connection(await Deno.connect({ hostname: to.host, port: to.port, signal }));
     } catch (cause) {
-      const message = signal.aborted ? "it was given up" : (cause as Error).message;
+      const message = signal.aborted ? "it was aborted" : (cause as Error).message;
       throw new E2dError("tcp_dial", `Cannot connect to "${to.host}:${to.port}": ${message}`, { cause });
     }
   },
@@ -22,7 +22,10 @@ export const systemConnections: Connections = {
         new E2dError(
           busy ? "address_in_use" : "tcp_listen",
           `Cannot listen on TCP "${at.host}:${at.port}": ${busy ? "the port is in use" : (cause as Error).message}`,
-          { cause, ...busy && { hint: `stop what listens on port ${at.port}, or choose another one` } },
+          {
+            cause,
+            ...busy && { hint: `find the process that listens on port ${at.port} (ss -ltnp), or choose another port` },
+          },
         ),
       );
     }
@@ -47,8 +50,8 @@ class TcpListener implements Listener {
         accepted = await this.#listener.accept();
       } catch {
         if (this.#closed) return;
-        // A peer that hangs up in the queue, or no file descriptor left for a moment, is no reason to stop listening;
-        // the pause keeps a lasting shortage from becoming a busy loop.
+        // A peer that disconnects in the queue and a temporary lack of file descriptors must not end the listener. The
+        // pause prevents a busy loop while the lack lasts.
         await new Promise((resolve) => setTimeout(resolve, 50));
         continue;
       }
@@ -67,8 +70,8 @@ class TcpListener implements Listener {
 const chunkBytes = 16 * 1024;
 
 /**
- * Streams of our own over the socket: those of Deno free it when either of them ends, but a side that has said all it
- * had to say still wants to hear the answer.
+ * Deno's own streams close the socket when either of them ends. These keep it open, so that a side that has sent
+ * everything can still receive the answer.
  */
 function connection(tcp: Deno.TcpConn): Connection {
   let closed = false;

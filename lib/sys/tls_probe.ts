@@ -1,8 +1,8 @@
 import type { HostPort, TlsProbe, TlsProbeResult } from "../ports.ts";
 
 /**
- * A handshake over a connection of its own. Under TLS 1.3 the client is done before the server has looked at its
- * certificate, so the verdict is in the first bytes that come back: an HTTP answer, an alert, or a closed door.
+ * One handshake over a new connection. In TLS 1.3 the client finishes before the server has checked the client's
+ * certificate, so the first bytes from the server decide: an HTTP answer, an alert, or the end of the connection.
  */
 export const systemTlsProbe: TlsProbe = async (to, credentials, signal) => {
   signal.throwIfAborted();
@@ -17,7 +17,7 @@ export const systemTlsProbe: TlsProbe = async (to, credentials, signal) => {
     cert: credentials.certificate,
     key: credentials.key,
   });
-  // Where the signal came first, the connection still arrives later and must not stay open.
+  // A connection that opens after the signal must be closed.
   opened.then((late) => signal.aborted && close(late), () => {});
   try {
     connection = await Promise.race([opened, aborted]);
@@ -35,7 +35,7 @@ async function ask(connection: Deno.TlsConn, { host, port }: HostPort): Promise<
   const name = host.includes(":") ? `[${host}]` : host;
   await connection.write(new TextEncoder().encode(`GET /version HTTP/1.0\r\nHost: ${name}:${port}\r\n\r\n`));
   const count = await connection.read(new Uint8Array(64));
-  // etcd closes its peer port without a word on a certificate whose names do not fit the address it came from.
+  // On its peer port, etcd closes the connection without an alert when the certificate does not match the address.
   return count === null ? { kind: "refused", detail: "the connection was closed" } : { kind: "accepted" };
 }
 
@@ -50,6 +50,6 @@ function close(connection: Deno.TlsConn | undefined): void {
   try {
     connection?.close();
   } catch {
-    // Closed by the other side already.
+    // The other side has closed it already.
   }
 }

@@ -1,19 +1,20 @@
+/** UDP over node:dgram, because Deno's own datagrams need an unstable flag. */
 import { Buffer } from "node:buffer";
 import { createSocket, type Socket } from "node:dgram";
 import { E2dError } from "../errors.ts";
 import type { Datagram, Datagrams, HostPort } from "../ports.ts";
+import { NewestQueue } from "./newest_queue.ts";
 
-/** Packets kept for a reader that is busy; with 64 KiB each, the most one socket can make this process hold is 32 MiB. */
-const waitingMax = 512;
+/** Packets kept for a busy reader: at 64 KiB each, 32 MiB for one socket. */
+const queueMax = 512;
 /**
- * What the kernel is asked to keep while this process is busy. Where it cannot be set (Deno 2.6 knows no such option)
- * the system's default stays, `net.core.rmem_default` on Linux.
+ * The kernel's buffer while this process is busy. Deno 2.6 cannot set it, so the system's default applies there
+ * (`net.core.rmem_default` on Linux).
  */
 const receiveBufferBytes = 4 * 1024 * 1024;
 
 /**
- * Binds a UDP socket; port 0 takes any free one. node:dgram, because Deno's own datagrams are behind an unstable flag.
- * Throws E2dError `address_in_use` or `udp_listen`.
+ * Binds a UDP socket. Port 0 takes any free port. Throws E2dError `address_in_use` or `udp_listen`.
  */
 export async function bindDatagrams(at: HostPort): Promise<Datagrams> {
   const socket = createSocket(at.host.includes(":") ? "udp6" : "udp4");
@@ -35,13 +36,16 @@ export async function bindDatagrams(at: HostPort): Promise<Datagrams> {
     throw new E2dError(
       busy ? "address_in_use" : "udp_listen",
       `Cannot listen on UDP "${at.host}:${at.port}": ${busy ? "the port is in use" : (cause as Error).message}`,
-      { cause, ...busy && { hint: `stop what listens on port ${at.port}, or choose another one` } },
+      {
+        cause,
+        ...busy && { hint: `find the process that listens on port ${at.port} (ss -lunp), or choose another port` },
+      },
     );
   }
   try {
     socket.setRecvBufferSize(receiveBufferBytes);
   } catch {
-    // The default stays.
+    // The system's default applies.
   }
   return new UdpSocket(socket);
 }
@@ -49,30 +53,26 @@ export async function bindDatagrams(at: HostPort): Promise<Datagrams> {
 class UdpSocket implements Datagrams {
   readonly local: HostPort;
   readonly #socket: Socket;
-  readonly #waiting: Datagram[] = [];
-  #wake: (() => void) | undefined;
+  readonly #received = new NewestQueue<Datagram>(queueMax);
   #closing = false;
-  #closed = false;
-  /** Packets that were thrown away because nobody had asked for them. */
-  overflowed = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
     const { address, port } = socket.address();
     this.local = { host: address, port };
     socket.on("message", (message: Uint8Array<ArrayBuffer>, from: { address: string; port: number }) => {
-      if (this.#waiting.length >= waitingMax) {
-        this.#waiting.shift();
-        this.overflowed++;
-      }
-      this.#waiting.push({
+      this.#received.push({
         data: new Uint8Array(message.buffer, message.byteOffset, message.byteLength),
         from: { host: from.address, port: from.port },
       });
-      this.#wake?.();
     });
-    // An error on an idle socket (an ICMP answer to an earlier packet) must not end the process; sends report their own.
+    // An error of an idle socket (an ICMP answer to an earlier packet) must not end the process; sends report their own.
     socket.on("error", () => {});
+  }
+
+  /** Packets that were dropped because the reader was too slow. */
+  get overflowed(): number {
+    return this.#received.dropped;
   }
 
   send(data: Uint8Array, to: HostPort): Promise<void> {
@@ -91,25 +91,14 @@ class UdpSocket implements Datagrams {
     });
   }
 
-  async *receive(): AsyncGenerator<Datagram> {
-    while (true) {
-      const next = this.#waiting.shift();
-      if (next) yield next;
-      else if (this.#closed) return;
-      else {
-        await new Promise<void>((resolve) => this.#wake = resolve);
-        this.#wake = undefined;
-      }
-    }
+  receive(): AsyncGenerator<Datagram> {
+    return this.#received.read();
   }
 
-  /** `receive` ends once the port is free again. */
+  /** `receive` ends when the port is free again. */
   close(): void {
     if (this.#closing) return;
     this.#closing = true;
-    this.#socket.close(() => {
-      this.#closed = true;
-      this.#wake?.();
-    });
+    this.#socket.close(() => this.#received.close());
   }
 }

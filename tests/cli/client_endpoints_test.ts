@@ -3,13 +3,13 @@ import { assert, assertEquals } from "../support/assert.ts";
 
 const tls = { caCert: "ca.crt", clientCert: "client.crt", clientKey: "client.key" };
 
-Deno.test("clientEndpoints() asks this machine by default, by TLS where there are certificates", () => {
+Deno.test("clientEndpoints() defaults to this machine, with https if certificates are given", () => {
   assertEquals(clientEndpoints(undefined, {}), ["http://127.0.0.1:2379"]);
   assertEquals(clientEndpoints([], tls), ["https://127.0.0.1:2379"]);
   assertEquals(clientEndpoints(["https://a:1"], tls), ["https://a:1"]);
 });
 
-Deno.test("endpointProblems() tells of certificates that are incomplete and of each URL that does not fit them", () => {
+Deno.test("endpointProblems() reports incomplete certificates and each URL whose scheme does not match", () => {
   assertEquals(endpointProblems(["http://a:1", "unix:///s"], {}), []);
   assertEquals(endpointProblems(["https://a:1", "unix:///s"], tls), []);
   const plain = endpointProblems(["https://a:1", "http://b:1"], {});

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "../support/assert.ts";
-import { commands } from "../../lib/cli/commands.ts";
+import { commands } from "../../lib/cli/flags/commands.ts";
 import { dispatch } from "../../lib/cli/dispatch.ts";
 
 async function called(args: string[], files: Record<string, string> = {}, environment: Record<string, string> = {}) {
@@ -13,7 +13,7 @@ async function called(args: string[], files: Record<string, string> = {}, enviro
   return { status, out, err };
 }
 
-Deno.test("dispatch() refuses an unknown command with status 2 and the one that was meant", async () => {
+Deno.test("dispatch() refuses an unknown command with status 2 and a suggestion", async () => {
   const one = await called(["statsu"]);
   assertEquals([one.status, one.out], [2, ""]);
   assert(one.err.includes('unknown command "statsu": did you mean "status"?'), one.err);
@@ -29,15 +29,15 @@ Deno.test("dispatch() suggests no other number of members", async () => {
   assertEquals([status, err.includes('N "4": allowed: 1, 3, 5, 7'), err.includes("did you mean")], [2, true, false]);
 });
 
-Deno.test("dispatch() warns in one line of a misspelt variable, whatever else is wrong, and not in a help", async () => {
+Deno.test("dispatch() warns in one line of a misspelt variable, also with other problems, but not in a help", async () => {
   const environment = { E2D_SNAPSHOT_ENCRYPTON: "true", E2D_SERVICE_HOST: "10.0.0.1", E2D_PORT_2379_TCP: "tcp://x" };
-  const warning = "e2d: E2D_SNAPSHOT_ENCRYPTON is no setting of e2d: did you mean E2D_SNAPSHOT_ENCRYPTION?\n";
+  const warning = "e2d: unknown variable E2D_SNAPSHOT_ENCRYPTON: did you mean E2D_SNAPSHOT_ENCRYPTION?\n";
   const { err } = await called(["run", "-n", "2"], {}, environment);
   assert(err.startsWith(`${warning}e2d: -n "2"`), err);
   assertEquals((await called(["run", "--help"], {}, environment)).err, "");
 });
 
-Deno.test("dispatch() refuses client URLs that do not fit the certificates, with status 2", async () => {
+Deno.test("dispatch() refuses client URLs that do not match the certificates, with status 2", async () => {
   const tls = ["--ca-cert=ca.crt", "--client-cert=client.crt", "--client-key=client.key"];
   for (const command of [["snapshot", "save", "file:///s"], ["status"]]) {
     const secure = await called([...command, "--endpoints=http://10.0.0.1:2379", ...tls]);
@@ -47,7 +47,7 @@ Deno.test("dispatch() refuses client URLs that do not fit the certificates, with
   }
 });
 
-Deno.test("dispatch() shows all wrong settings of e2d run at once, with status 2", async () => {
+Deno.test("dispatch() reports all invalid settings of e2d run at once, with status 2", async () => {
   const { status, err } = await called(
     ["run", "-n", "2", "--restore=maybe", "--name-of-node", "x", "--config", "f"],
     { f: "snapshot-kep: 1h,1d\nhealth-check-timeout: soon\n" },
@@ -66,7 +66,7 @@ Deno.test("dispatch() shows all wrong settings of e2d run at once, with status 2
   }
 });
 
-Deno.test("dispatch() quotes no line of a broken configuration file, which may hold secrets", async () => {
+Deno.test("dispatch() quotes no line of an invalid configuration file, which may contain secrets", async () => {
   const { status, err } = await called(["run", "--config=f"], { f: "aws-secret-key: 's3cret\n- [" });
   assertEquals(status, 2);
   assert(err.includes('--config "f"') && !err.includes("s3cret"), err);
@@ -86,7 +86,7 @@ async function helpTexts(): Promise<Map<string, string>> {
   return texts;
 }
 
-Deno.test("dispatch() prints the help that tests/cli/golden holds, for every command and no other", async () => {
+Deno.test("dispatch() prints the help of tests/cli/golden, for every command and no other", async () => {
   const folder = new URL("./golden/", import.meta.url);
   const texts = await helpTexts();
   if (Deno.env.get("E2D_WRITE_GOLDEN") === "1") {
@@ -101,7 +101,7 @@ Deno.test("dispatch() prints the help that tests/cli/golden holds, for every com
   assertEquals(files, [...texts.keys()].sort());
 });
 
-Deno.test("every command that changes something has --dry-run, and plan before it means the same", async () => {
+Deno.test("every command that changes something has --dry-run, and plan COMMAND is equivalent", async () => {
   const changing = commands.filter(({ flags }) => "dryRun" in flags);
   const reading = ["run", "pki inspect", "snapshot list", "snapshot verify", "snapshot inspect", "etcd list", "status"];
   const others = commands.filter(({ planOf, flags }) => planOf === undefined && !("dryRun" in flags));

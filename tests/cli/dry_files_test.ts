@@ -2,7 +2,7 @@ import { DryFiles } from "../../lib/cli/dry_files.ts";
 import { assertE2dError, assertEquals } from "../support/assert.ts";
 import { MemoryFiles } from "../pki/support.ts";
 
-Deno.test("DryFiles shows what was written, moved and removed, and nothing of it reaches the disk", async () => {
+Deno.test("DryFiles returns written, renamed and removed files without changing the disk", async () => {
   const disk = new MemoryFiles();
   await disk.writeAtomic("/a/one", "1", { mode: 0o600 });
   await disk.writeAtomic("/a/two", "2");
@@ -27,7 +27,7 @@ Deno.test("DryFiles shows what was written, moved and removed, and nothing of it
   assertEquals(disk.files, before);
 });
 
-Deno.test("DryFiles refuses what the disk would refuse", async () => {
+Deno.test("DryFiles fails where the disk would fail", async () => {
   const disk = new MemoryFiles();
   await disk.writeAtomic("/a", "1");
   const dry = new DryFiles(disk);

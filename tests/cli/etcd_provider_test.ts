@@ -11,7 +11,7 @@ Deno.test("etcdCacheDir() follows XDG, then the service's own cache, then the ho
   }
 });
 
-Deno.test("etcdSharedDir() is beside the bin folder of the executable, unless the launcher says otherwise", () => {
+Deno.test("etcdSharedDir() is next to the bin folder of the executable, unless the launcher sets E2D_LIB_DIR", () => {
   assertEquals(etcdSharedDir({}, "/usr/local/bin/e2d"), "/usr/local/lib/e2d/etcd");
   assertEquals(etcdSharedDir({ E2D_LIB_DIR: "/opt/lib/e2d" }, undefined), "/opt/lib/e2d/etcd");
   assertEquals(etcdSharedDir({ E2D_LIB_DIR: "opt" }, undefined), undefined);

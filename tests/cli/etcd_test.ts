@@ -1,8 +1,8 @@
 import { assertEquals } from "../support/assert.ts";
-import type { ListedEtcd } from "../../lib/etcd/provider.ts";
+import type { ListedEtcd } from "../../lib/etcd/install/provider.ts";
 import { listText } from "../../lib/cli/etcd.ts";
 
-Deno.test("listText() lines up what there is and marks what run takes", () => {
+Deno.test("listText() aligns the columns and marks the etcd that run selects", () => {
   const cached: ListedEtcd = { version: "3.6.14", folder: "/cache/3.6.14", source: "cache" };
   const installed: ListedEtcd = { version: "3.5.33", folder: "/usr/local/lib/e2d/etcd/3.5.33", source: "installed" };
   const path: ListedEtcd = { version: "3.4.23", folder: "/usr/bin", source: "path" };
@@ -16,5 +16,5 @@ Deno.test("listText() lines up what there is and marks what run takes", () => {
       "",
     ].join("\n"),
   );
-  assertEquals(listText([], undefined).startsWith("no etcd here"), true);
+  assertEquals(listText([], undefined).startsWith("no etcd is installed"), true);
 });

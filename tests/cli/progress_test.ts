@@ -1,7 +1,7 @@
 import { assertEquals } from "../support/assert.ts";
 import { ProgressBar, progressLine } from "../../lib/cli/progress.ts";
 
-Deno.test("progressLine() fits its columns and shows share and size", () => {
+Deno.test("progressLine() fits its columns and shows percentage and size", () => {
   const half = { receivedBytes: 11_429_478, totalBytes: 22_858_956 };
   assertEquals(progressLine("etcd 3.6.14", half, 60), "etcd 3.6.14 [========>        ]  50 %  10.9 MiB of 21.8 MiB");
   for (const columns of [1, 20, 40, 60, 79, 200]) {
@@ -13,7 +13,7 @@ Deno.test("progressLine() fits its columns and shows share and size", () => {
   assertEquals(progressLine("etcd", { receivedBytes: 1_048_576, totalBytes: undefined }, 60), "etcd  1 MiB");
 });
 
-Deno.test("ProgressBar draws on a terminal at most ten times a second, and always its end", () => {
+Deno.test("ProgressBar draws on a terminal at most ten times a second, and always the last state", () => {
   const written: string[] = [];
   let nowMs = 0;
   const bar = new ProgressBar("etcd", { columns: 40, write: (text) => written.push(text) }, () => nowMs);
@@ -28,7 +28,7 @@ Deno.test("ProgressBar draws on a terminal at most ten times a second, and alway
   assertEquals(written.at(-1), "\n");
 });
 
-Deno.test("ProgressBar writes a line every tenth where there is no terminal", () => {
+Deno.test("ProgressBar writes one line per tenth without a terminal", () => {
   const written: string[] = [];
   const bar = new ProgressBar("etcd", { columns: undefined, write: (text) => written.push(text) }, () => 0);
   for (let receivedBytes = 0; receivedBytes <= 1000; receivedBytes++) bar.update({ receivedBytes, totalBytes: 1000 });

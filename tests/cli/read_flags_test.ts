@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "../support/assert.ts";
-import { environmentName, flagName, parseDuration } from "../../lib/cli/flag.ts";
-import { readFlags } from "../../lib/cli/read_flags.ts";
-import { runFlags } from "../../lib/cli/run_flags.ts";
+import { environmentName, flagName, parseDuration } from "../../lib/cli/flags/flag.ts";
+import { readFlags } from "../../lib/cli/flags/read_flags.ts";
+import { runFlags } from "../../lib/cli/flags/run_flags.ts";
 
 const read = (
   args: string[],
@@ -14,7 +14,7 @@ const read = (
     ...(config === undefined ? {} : { config: { path: "e2d.yaml", values: config } }),
   });
 
-Deno.test("readFlags() takes the command line before the environment before the file before the default", () => {
+Deno.test("readFlags() prefers the command line, then the environment, then the file, then the default", () => {
   const [args, environment, config] = [["--name=a"], { E2D_NAME: "b" }, { name: "c", "data-dir": "d" }] as const;
   assertEquals(read([...args], environment, config).values.name, "a");
   assertEquals(read([], environment, config).values.name, "b");
@@ -32,7 +32,7 @@ Deno.test("readFlags() takes the command line before the environment before the 
   );
 });
 
-Deno.test("readFlags() knows short flags, values after = and switches alone", () => {
+Deno.test("readFlags() supports short flags, values after = and switches without a value", () => {
   for (
     const args of [["-n", "3"], ["-n=3"], ["-n3"], ["--required-cluster-size", "3"], ["--required-cluster-size=3"]]
   ) {
@@ -47,7 +47,7 @@ Deno.test("readFlags() knows short flags, values after = and switches alone", ()
   assertEquals(read(["--snapshot-compression=zstd"]).values.snapshotCompression, "zstd");
 });
 
-Deno.test("readFlags() finds everything that is wrong at once, with name, value and what is allowed", () => {
+Deno.test("readFlags() reports all problems at once, with name, value and the allowed values", () => {
   const { problems } = read(
     ["-n", "4", "--health-check-timeout=soon", "--data-dri=/x", "--name"],
     { E2D_PEER_ADDR: "http://10.0.0.1" },
@@ -61,7 +61,7 @@ Deno.test("readFlags() finds everything that is wrong at once, with name, value 
     /^E2D_PEER_ADDR "http:\/\/10\.0\.0\.1": allowed: HOST:PORT/,
     /^snapshot-interval in e2d\.yaml "1 minute": allowed: a duration/,
     /^unknown setting snapshot-kep in e2d\.yaml: did you mean snapshot-keep\?$/,
-    /^restore in e2d\.yaml: allowed: a text/,
+    /^restore in e2d\.yaml: allowed: a string/,
   ];
   for (const each of wanted) {
     assert(problems.some((problem) => each.test(problem)), `${each} in ${problems.join("\n")}`);
@@ -79,7 +79,7 @@ Deno.test("readFlags() never shows a secret, not even one that follows a mistype
   assert(![...problems, ...operands].join("\n").includes("s3cret"), problems.join("\n"));
 });
 
-Deno.test("readFlags() leaves words that follow no unknown flag as operands", () => {
+Deno.test("readFlags() returns words that do not follow an unknown flag as operands", () => {
   assertEquals(read(["a", "--name", "b", "c", "--nonsense=x", "d", "--", "--name"]).operands, [
     "a",
     "c",
@@ -88,7 +88,7 @@ Deno.test("readFlags() leaves words that follow no unknown flag as operands", ()
   ]);
 });
 
-Deno.test("parseDuration() reads what Go reads and refuses the rest", () => {
+Deno.test("parseDuration() accepts the formats of Go and refuses others", () => {
   for (
     const [text, ms] of [["1m30s", 90_000], ["500ms", 500], ["1.5h", 5_400_000], ["0", 0], [".5s", 500]] as const
   ) assertEquals(parseDuration(text), ms);

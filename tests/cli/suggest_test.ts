@@ -1,11 +1,11 @@
 import { assertEquals } from "../support/assert.ts";
-import { suggest } from "../../lib/cli/suggest.ts";
+import { suggest } from "../../lib/cli/flags/suggest.ts";
 
-Deno.test("suggest() has nothing to say about numbers", () => {
+Deno.test("suggest() suggests no other number", () => {
   assertEquals(suggest("4", ["1", "3", "5", "7"]), undefined);
 });
 
-Deno.test("suggest() names the word that is near, by letters or by its beginning, and no other", () => {
+Deno.test("suggest() returns a word with a small edit distance or the same prefix, and no other", () => {
   const known = ["run", "status", "snapshot", "data-dir", "required-cluster-size"];
   for (
     const [word, meant] of [

@@ -1,6 +1,6 @@
 import { assertEquals } from "../support/assert.ts";
 
-/** e2d in a process of its own, whose results nobody reads from the beginning. */
+/** e2d in a process of its own, whose stdout is closed from the start. */
 async function unread(...args: string[]): Promise<{ code: number; stderr: string }> {
   const main = new URL("../../main.ts", import.meta.url).pathname;
   const command = new Deno.Command(Deno.execPath(), {
@@ -14,7 +14,7 @@ async function unread(...args: string[]): Promise<{ code: number; stderr: string
   return { code: (await child.status).code, stderr };
 }
 
-Deno.test("e2d ends quietly, with the status of a broken pipe, when nobody reads its results", async () => {
+Deno.test("e2d exits silently with the status of a broken pipe when the reader closes it", async () => {
   assertEquals(await unread("completion", "bash"), { code: 141, stderr: "" });
   assertEquals(await unread("--help"), { code: 141, stderr: "" });
   // The runtime's own console looks away.

@@ -1,4 +1,4 @@
-import { type AwsCredentialConfig, awsCredentials, type AwsPorts } from "../../lib/cloud/aws_credentials.ts";
+import { type AwsCredentialConfig, awsCredentials, type AwsPorts } from "../../lib/cloud/aws/credentials.ts";
 import { describeError } from "../../lib/errors.ts";
 import type { Http } from "../../lib/ports.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
@@ -63,7 +63,7 @@ function roleText(cloud: FakeAws, lifeMs: number, id = "ASIAINSTANCE"): string {
 const environment = { AWS_ACCESS_KEY_ID: "AKIDENV", AWS_SECRET_ACCESS_KEY: "env-secret" };
 const files = { "/home/e2d/.aws/credentials": "[default]\naws_access_key_id = AKIDFILE\naws_secret_access_key = fs\n" };
 
-Deno.test("awsCredentials() takes flags before the environment, that before a profile, that before the instance's role", async () => {
+Deno.test("awsCredentials() prefers flags to the environment, to a profile, to the instance's role", async () => {
   const config = { accessKey: "AKIDFLAG", secretKey: "flag-secret" };
   assertEquals(await world({ config, environment, files, role: true }).get(), {
     accessKeyId: "AKIDFLAG",
@@ -80,12 +80,12 @@ Deno.test("awsCredentials() takes flags before the environment, that before a pr
   });
 });
 
-Deno.test("awsCredentials() takes a session token from the environment", async () => {
+Deno.test("awsCredentials() reads a session token from the environment", async () => {
   const { get } = world({ environment: { ...environment, AWS_SESSION_TOKEN: "st" } });
   assertEquals((await get()).sessionToken, "st");
 });
 
-Deno.test("awsCredentials() names all that was tried when nobody has any, in under two seconds", async () => {
+Deno.test("awsCredentials() names all sources when none has credentials, in under two seconds", async () => {
   for (const fault of [undefined, "metadata-silent", "metadata-unreachable"] as const) {
     const { source, clock, cloud } = world();
     cloud.fault = fault;
@@ -169,7 +169,7 @@ Deno.test("awsCredentials() assumes the role of a profile with what credential_s
   assertEquals((await get()).accessKeyId, "ASIAROLE");
 });
 
-Deno.test("awsCredentials() uses the instance's role without a session name when IAM does not allow one, and says so", async () => {
+Deno.test("awsCredentials() uses the instance's role without a session name when IAM does not allow one, and warns", async () => {
   const { get, cloud, log } = world({ role: true, config: { roleSessionName: "node-1" } });
   cloud.refusals.push({ status: 403, code: "AccessDenied" });
   assertEquals((await get()).accessKeyId, "ASIAINSTANCE");
@@ -178,7 +178,7 @@ Deno.test("awsCredentials() uses the instance's role without a session name when
   assert(!log.text.includes(cloud.token));
 });
 
-Deno.test("awsCredentials() asks once for all who wait, keeps the answer, and asks again five minutes before its end", async () => {
+Deno.test("awsCredentials() fetches once for concurrent callers, caches, and fetches again five minutes before the expiry", async () => {
   const { get, source, clock, cloud } = world({ role: true });
   const asked = () => cloud.requests.filter((line) => line.endsWith("/node-role")).length;
   await clock.settle(Promise.all([source(), source(), source()]));
@@ -224,7 +224,7 @@ Deno.test("awsCredentials() lets one give up without taking the answer from the 
   assertEquals((await clock.settle(second)).status, "fulfilled");
 });
 
-Deno.test("awsCredentials() trusts no clock so far as to ask all the time", async () => {
+Deno.test("awsCredentials() does not fetch all the time with a wrong clock", async () => {
   const { get, clock, cloud } = world({ role: true });
   clock.skewMs = 5 * 86_400_000;
   await get();
@@ -232,7 +232,7 @@ Deno.test("awsCredentials() trusts no clock so far as to ask all the time", asyn
   assertEquals(cloud.requests.filter((line) => line.endsWith("/node-role")).length, 1);
 });
 
-Deno.test("awsCredentials() has a container's credentials with the token of its file, read anew", async () => {
+Deno.test("awsCredentials() reads the container's token from its file again for each fetch", async () => {
   const tokens: (string | null)[] = [];
   const made = world({
     environment: {

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import * as v from "valibot";
-import type { AwsCredentials, AwsPorts } from "../../lib/cloud/aws_credentials.ts";
-import { AwsQuery } from "../../lib/cloud/aws_query.ts";
-import { parseAwsProfiles } from "../../lib/cloud/aws_profile.ts";
-import { awsErrorOf, parseAwsXml, xmlList } from "../../lib/cloud/aws_xml.ts";
+import type { AwsCredentials, AwsPorts } from "../../lib/cloud/aws/credentials.ts";
+import { AwsQuery } from "../../lib/cloud/aws/query.ts";
+import { parseAwsProfiles } from "../../lib/cloud/aws/profile.ts";
+import { awsErrorOf, parseAwsXml, xmlList } from "../../lib/cloud/aws/xml.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { FakeAws } from "../support/clouds/fake_aws.ts";
 import { TestClock } from "../support/test_clock.ts";
@@ -51,7 +51,7 @@ for (const code of ["ExpiredToken", "ExpiredTokenException", "RequestExpired"]) 
   });
 }
 
-Deno.test("call() takes back AWS's time when the own clock is set right again", async () => {
+Deno.test("call() stops using AWS's time when the machine's clock is right again", async () => {
   const { cloud, clock, ports, log } = world();
   const credentials = () => Promise.resolve({ accessKeyId: cloud.accessKeyId, secretAccessKey: cloud.token });
   const query = new AwsQuery({ service: "ec2", region: cloud.region, credentials }, ports);
@@ -110,7 +110,7 @@ Deno.test("parseAwsXml() throws for every cut of an answer", () => {
   }
 });
 
-Deno.test("awsErrorOf() and parseAwsProfiles() take any text in bounded time and throw nothing", () => {
+Deno.test("awsErrorOf() and parseAwsProfiles() accept any text in bounded time and throw nothing", () => {
   const markup = fc.array(
     fc.constantFrom("<", ">", "/", "a", "Error", "Code", "&", "!DOCTYPE", '"', "[", "]", "=", "\n"),
   );

@@ -18,7 +18,7 @@ Deno.test("allPages() refuses pages that lead in a circle at the first repetitio
       asked++;
       return Promise.resolve({ items: [], next: circle[page] });
     }));
-  assertEquals(error.message, "Cannot count: the pages of the answer do not end");
+  assertEquals(error.message, "Cannot count: the pages of the response do not end");
   assertEquals(asked, 3);
 });
 

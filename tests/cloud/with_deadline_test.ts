@@ -10,32 +10,32 @@ const messageOf = (outcome: PromiseSettledResult<unknown>) =>
 const stopped = (signal: AbortSignal) =>
   new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(new Error("connection closed"))));
 
-Deno.test("withDeadline() gives the value, and the work's own error when nobody stopped it", async () => {
+Deno.test("withDeadline() returns the value, and throws the work's own error before the deadline", async () => {
   const clock = new TestClock();
   const { signal } = new AbortController();
-  const options = { ms: 100, clock, signal, late };
+  const options = { ms: 100, clock, signal, timeoutError: late };
   assertEquals(messageOf(await clock.settle(withDeadline(options, () => Promise.resolve("done")))), "done");
   const failing = withDeadline(options, () => Promise.reject(new Error("broken")));
   assertEquals(messageOf(await clock.settle(failing)), "broken");
 });
 
-Deno.test("withDeadline() says that it was late, in whatever words the work ends, or though it never does", async () => {
+Deno.test("withDeadline() throws the timeout error however the work ends, or when it never ends", async () => {
   for (const work of [stopped, () => new Promise<never>(() => {})]) {
     const clock = new TestClock();
     const { signal } = new AbortController();
-    const outcome = await clock.settle(withDeadline({ ms: 100, clock, signal, late }, work));
+    const outcome = await clock.settle(withDeadline({ ms: 100, clock, signal, timeoutError: late }, work));
     assertEquals([messageOf(outcome), outcome.tookMs], ["late", 100]);
   }
 });
 
-Deno.test("withDeadline() gives the reason of the outer signal, before and while it works", async () => {
+Deno.test("withDeadline() throws the reason of the outer signal, before and during the work", async () => {
   const clock = new TestClock();
   const outer = new AbortController();
-  const working = withDeadline({ ms: 100, clock, signal: outer.signal, late }, stopped);
+  const working = withDeadline({ ms: 100, clock, signal: outer.signal, timeoutError: late }, stopped);
   outer.abort(new Error("enough"));
   assertEquals(messageOf(await clock.settle(working)), "enough");
   let began = false;
   const begin = () => Promise.resolve(began = true);
-  const outcome = await clock.settle(withDeadline({ ms: 100, clock, signal: outer.signal, late }, begin));
+  const outcome = await clock.settle(withDeadline({ ms: 100, clock, signal: outer.signal, timeoutError: late }, begin));
   assertEquals([messageOf(outcome), began], ["enough", false]);
 });

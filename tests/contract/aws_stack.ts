@@ -1,11 +1,11 @@
 /**
- * AWS on loopback: moto for EC2, Auto Scaling, IAM and STS, with signatures and policies checked, and Amazon's own mock
- * of the metadata service, with sessions alone. Also for tests in which whole nodes find each other.
+ * AWS on loopback: moto for EC2, Auto Scaling, IAM and STS, which checks signatures and policies, and Amazon's own mock
+ * of the metadata service, only with sessions. End-to-end tests of discovery use it too.
  */
 import * as v from "valibot";
-import { AwsQuery, type AwsService } from "../../lib/cloud/aws_query.ts";
-import type { AwsCredentials, AwsPorts } from "../../lib/cloud/aws_credentials.ts";
-import { xmlList } from "../../lib/cloud/aws_xml.ts";
+import { AwsQuery, type AwsService } from "../../lib/cloud/aws/query.ts";
+import type { AwsCredentials, AwsPorts } from "../../lib/cloud/aws/credentials.ts";
+import { xmlList } from "../../lib/cloud/aws/xml.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { eventually, freePorts } from "../support/fixtures.ts";
 import { part } from "../support/parts.ts";
@@ -15,7 +15,7 @@ export const region = "eu-central-1";
 export const accountId = "123456789012";
 const never = new AbortController().signal;
 
-/** Real time and network; the environment is what the test says. */
+/** Real time and network, with the environment of the test. */
 export function realPorts(environment: Readonly<Record<string, string>>): AwsPorts & { log: TestLog } {
   return {
     http: (url, init) => fetch(url, init),
@@ -39,7 +39,7 @@ class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       this.#child.kill("SIGKILL");
-    } catch { /* It has ended by itself. */ }
+    } catch { /* It has already ended. */ }
     await this.#child.status;
   }
 }
@@ -65,7 +65,7 @@ export class Moto implements AsyncDisposable {
     return moto;
   }
 
-  /** Anything, by anybody; the answer as a value. */
+  /** Any request with any credentials; returns the parsed answer. */
   async call(
     service: AwsService,
     action: string,
@@ -77,7 +77,7 @@ export class Moto implements AsyncDisposable {
     return await query.call({ action, parameters, schema: v.record(v.string(), v.unknown()) }, never);
   }
 
-  /** From now on keys, signatures and policies count; nothing can be set up after it but by those who may. */
+  /** From now on moto checks keys, signatures and policies, also of requests that set up the test. */
   async checkAuthorization(): Promise<void> {
     const response = await fetch(`${this.url}/moto-api/reset-auth`, {
       method: "POST",
@@ -105,7 +105,7 @@ export class Moto implements AsyncDisposable {
     return { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey };
   }
 
-  /** A role of EC2 instances that may do these actions, and its instance profile of the same name; gives the ARN. */
+  /** A role of EC2 instances that may do these actions, and its instance profile of the same name; returns the ARN. */
   async role(name: string, actions: readonly string[]): Promise<string> {
     const trust = JSON.stringify({
       Version: "2012-10-17",
@@ -119,7 +119,7 @@ export class Moto implements AsyncDisposable {
     return `arn:aws:iam::${accountId}:role/team/${name}`;
   }
 
-  /** One instance at an address of one's choice, loopback too; gives its id. */
+  /** One instance at a given address, which may be a loopback address; returns its id. */
   async run(address: string, tags: Readonly<Record<string, string>>): Promise<string> {
     const parameters: Record<string, string> = {
       ImageId: "ami-12c6146b",
@@ -162,7 +162,7 @@ export class Moto implements AsyncDisposable {
     });
   }
 
-  /** Who is in a group, in service or not. */
+  /** The instances of a group, in service or not. */
   async members(name: string): Promise<{ id: string; address: string }[]> {
     const groups = v.object({
       DescribeAutoScalingGroupsResult: v.object({
@@ -249,7 +249,7 @@ export async function startMetadata(
   await eventually("the metadata service", async () => {
     const response = await fetch(`${url}/latest/meta-data/`);
     await response.body?.cancel();
-    // Nobody is answered without a session.
+    // A request without a session is refused.
     return response.status === 401;
   });
   return { url, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };

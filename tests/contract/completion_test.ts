@@ -1,9 +1,9 @@
-/** The completions for bash, in a real bash. */
+/** The bash completion in a real bash. */
 import { assert, assertEquals } from "../support/assert.ts";
-import { commands } from "../../lib/cli/commands.ts";
-import { completionScript } from "../../lib/cli/completion.ts";
+import { commands } from "../../lib/cli/flags/commands.ts";
+import { completionScript } from "../../lib/cli/flags/completion.ts";
 
-/** What bash offers for the last of the words. */
+/** The completions that bash offers for the last word. */
 async function completed(...words: string[]): Promise<string[]> {
   const script = `${completionScript("bash", commands)}
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _e2d; printf '%s\\n' "\${COMPREPLY[@]}"`;
@@ -23,7 +23,7 @@ Deno.test("completionScript() for bash offers commands, their parts, flags and t
   assertEquals(await completed("e2d", "run", "--restore", "n"), ["never"]);
 });
 
-Deno.test("completionScript() for bash takes no value of a flag for a word of the command", async () => {
+Deno.test("completionScript() for bash does not treat the value of a flag as a word of the command", async () => {
   assertEquals(await completed("e2d", "run", "--name", "a", "--data"), ["--data-dir"]);
   assertEquals(await completed("e2d", "run", "--name", "=", "a", "--data"), ["--data-dir"]);
   assertEquals(await completed("e2d", "run", "-n", "3", "--data"), ["--data-dir"]);

@@ -1,4 +1,4 @@
-/** The files of deploy/ before the real programs that read them. */
+/** The files of deploy/ are accepted by the real programs that read them. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { part } from "../support/parts.ts";
@@ -22,7 +22,7 @@ async function output(program: string, args: string[], install: string): Promise
 
 const analyze = (...args: string[]) => output("systemd-analyze", args, "apt-get install systemd");
 
-/** The unit with a program that is there on every machine in the place of e2d. */
+/** The unit with a program that exists on every machine in the place of e2d. */
 async function unitIn(directory: string, change = (text: string) => text): Promise<string> {
   const text = await Deno.readTextFile(new URL("systemd/e2d.service", folder));
   const path = `${directory}/e2d.service`;
@@ -30,28 +30,28 @@ async function unitIn(directory: string, change = (text: string) => text): Promi
   return path;
 }
 
-Deno.test("e2d.service: systemd-analyze verify has nothing to say", async () => {
+Deno.test("e2d.service: systemd-analyze verify reports nothing", async () => {
   await using directory = await temporaryDirectory();
   assertEquals(await analyze("verify", "--man=no", await unitIn(directory.path)), { code: 0, text: "" });
 });
 
-Deno.test("e2d.service: systemd-analyze verify would have seen a setting that does not exist", async () => {
+Deno.test("e2d.service: systemd-analyze verify reports an unknown setting", async () => {
   await using directory = await temporaryDirectory();
   const path = await unitIn(directory.path, (text) => text.replace("WatchdogSec=", "WatchdogSeconds="));
   assert((await analyze("verify", "--man=no", path)).text.includes("WatchdogSeconds"));
 });
 
-Deno.test("e2d.service: systemd-analyze security finds it little exposed", async () => {
+Deno.test("e2d.service: systemd-analyze security reports a low exposure", async () => {
   await using directory = await temporaryDirectory();
   const exposure = (threshold: number, path: string) =>
     analyze("security", "--offline=true", `--threshold=${threshold}`, path);
   const path = await unitIn(directory.path);
   assertEquals((await exposure(20, path)).code, 0);
-  // A threshold that nothing passes would prove nothing.
+  // A lower threshold must fail, or the check shows nothing.
   assert((await exposure(1, path)).code !== 0);
 });
 
-Deno.test("e2d-sysusers.conf: systemd-sysusers takes it", async () => {
+Deno.test("e2d-sysusers.conf: systemd-sysusers accepts it", async () => {
   await using directory = await temporaryDirectory();
   await Deno.mkdir(`${directory.path}/etc`);
   const path = new URL("systemd/e2d-sysusers.conf", folder).pathname;
@@ -64,7 +64,7 @@ Deno.test("e2d-sysusers.conf: systemd-sysusers takes it", async () => {
   assert(text.includes("'e2d'"), text);
 });
 
-Deno.test("cloud-init.yaml: cloud-init's own schema takes it, and would not take a runcmd that is no list", async () => {
+Deno.test("cloud-init.yaml: the schema of cloud-init accepts it, and refuses a runcmd that is no list", async () => {
   await using directory = await temporaryDirectory();
   const schema = async (path: string) =>
     await output(part("cloud-init-22.4.2", "cloud-init"), ["schema", "--config-file", path], "tests/parts/install.sh");
@@ -72,10 +72,10 @@ Deno.test("cloud-init.yaml: cloud-init's own schema takes it, and would not take
   assertEquals(await schema(path), { code: 0, text: `Valid cloud-config: ${path}` });
   const wrong = `${directory.path}/wrong.yaml`;
   await Deno.writeTextFile(wrong, (await Deno.readTextFile(path)).replace("\nruncmd:\n", "\nruncmd: 3\nx-steps:\n"));
-  assert((await schema(wrong)).text.includes("runcmd"), "a wrong runcmd goes through");
+  assert((await schema(wrong)).text.includes("runcmd"), "a wrong runcmd was accepted");
 });
 
-Deno.test("deploy/kubernetes: a real kube-apiserver takes every object, and the Role allows what discovery asks", async () => {
+Deno.test("deploy/kubernetes: a real kube-apiserver accepts every object, and the Role allows the requests of discovery", async () => {
   await using directory = await temporaryDirectory();
   await using api = await KubeApi.start(directory.path);
   const namespace = "deploy-test";
@@ -95,7 +95,7 @@ Deno.test("deploy/kubernetes: a real kube-apiserver takes every object, and the 
     "ServiceAccount",
     "StatefulSet",
   ]);
-  // What is wrong in it would have been refused.
+  // A wrong object is refused.
   const set = (await manifests()).find(({ kind }) => kind === "StatefulSet")!;
   const wrong = { ...set, metadata: { name: "wrong" }, spec: { ...set.spec, podManagmentPolicy: "Parallel" } };
   const refused = await api.ask("POST", `${collectionOf(set, namespace)}?${strict}`, wrong).catch(String);

@@ -1,6 +1,6 @@
-/** The methods of AWS and the search for credentials, against moto that checks who asks, and IMDSv2 as AWS imitates it. */
-import { type AwsCredentials, awsCredentials } from "../../lib/cloud/aws_credentials.ts";
-import { AwsQuery } from "../../lib/cloud/aws_query.ts";
+/** The AWS discovery methods and credential sources, against moto with authorization and AWS's mock of IMDSv2. */
+import { type AwsCredentials, awsCredentials } from "../../lib/cloud/aws/credentials.ts";
+import { AwsQuery } from "../../lib/cloud/aws/query.ts";
 import { awsAutoscalingGroup } from "../../lib/discovery/aws_autoscaling_group.ts";
 import { ec2Tags } from "../../lib/discovery/ec2_tags.ts";
 import type { DiscoveryConfig, DiscoveryPorts } from "../../lib/discovery/method.ts";
@@ -21,7 +21,7 @@ const needed = {
   "ec2-tags": ["ec2:DescribeInstances"],
 };
 
-/** What a method is given on an instance; credentials by flag where there are some. */
+/** The arguments of a method on an instance; with credentials as by flags if given. */
 function setting(environment: Record<string, string>, credentials?: AwsCredentials) {
   const ports = realPorts(environment);
   const config: DiscoveryConfig = {
@@ -34,7 +34,7 @@ function setting(environment: Record<string, string>, credentials?: AwsCredentia
 
 const hosts = (peers: readonly { host: string }[]) => peers.map(({ host }) => host).sort();
 
-Deno.test("ec2-tags finds the running instances on loopback, over several pages, with one permission", async () => {
+Deno.test("ec2-tags finds the running instances over several pages with one permission", async () => {
   await using directory = await temporaryDirectory();
   await using moto = await Moto.start();
   const cluster: { id: string; address: string }[] = [];
@@ -61,7 +61,7 @@ Deno.test("ec2-tags finds the running instances on loopback, over several pages,
   assertEquals(await ec2Tags([{ key: "cluster", value: "none" }], config, ports).peers(never), []);
 });
 
-Deno.test("aws-autoscaling-group finds the group of its instance, and the one that takes a terminated instance's place", async () => {
+Deno.test("aws-autoscaling-group finds the group of its instance, and the replacement of a terminated instance", async () => {
   await using directory = await temporaryDirectory();
   await using moto = await Moto.start();
   await moto.group("etcd", 3);
@@ -82,7 +82,7 @@ Deno.test("aws-autoscaling-group finds the group of its instance, and the one th
   assert(!after.some(({ id }) => id === before[2]!.id));
 });
 
-Deno.test("AWS's refusals name the missing action, and a wrong key is told from it", async () => {
+Deno.test("AWS methods name the missing action of a refusal, and report a wrong key separately", async () => {
   await using directory = await temporaryDirectory();
   await using moto = await Moto.start();
   await moto.group("etcd", 1);
@@ -115,7 +115,7 @@ Deno.test("AWS's refusals name the missing action, and a wrong key is told from 
   }
 });
 
-Deno.test("an instance in another region than its peers says that it is in no group there", async () => {
+Deno.test("aws-autoscaling-group in another region than the group reports that the instance is in no group", async () => {
   await using directory = await temporaryDirectory();
   await using moto = await Moto.start();
   await moto.group("etcd", 1);
@@ -127,7 +127,7 @@ Deno.test("an instance in another region than its peers says that it is in no gr
   assert(error.message.includes(`"us-west-2"`), error.message);
 });
 
-Deno.test("awsCredentials() has the instance's role by IMDSv2 alone, and discovery works with it", async () => {
+Deno.test("awsCredentials() reads the role of the instance with IMDSv2, and discovery works with it", async () => {
   await using directory = await temporaryDirectory();
   await using moto = await Moto.start();
   const arn = await moto.role("node-role", [...needed["ec2-tags"], "iam:GetInstanceProfile", "sts:AssumeRole"]);
@@ -161,7 +161,7 @@ Deno.test("awsCredentials() has the instance's role by IMDSv2 alone, and discove
   assert(!log.text.includes(credentials.secretAccessKey));
 });
 
-Deno.test("awsCredentials() assumes the role of a profile, by keys and by a web identity", async () => {
+Deno.test("awsCredentials() assumes the role of a profile with keys and with a web identity", async () => {
   await using directory = await temporaryDirectory();
   await using moto = await Moto.start();
   const arn = await moto.role("backup", ["ec2:DescribeInstances"]);
@@ -183,7 +183,7 @@ Deno.test("awsCredentials() assumes the role of a profile, by keys and by a web 
     AWS_SHARED_CREDENTIALS_FILE: `${path}/credentials`,
   };
   const byToken = { AWS_ENDPOINT_URL: moto.url, AWS_WEB_IDENTITY_TOKEN_FILE: `${path}/token`, AWS_ROLE_ARN: arn };
-  // moto with its authorisation switched on has no answer for a question that is not signed.
+  // With authorization enabled moto does not answer unsigned requests.
   const withToken = await awsCredentials({}, realPorts(byToken))();
   await moto.checkAuthorization();
   const withKeys = await awsCredentials({}, realPorts(byProfile))();
@@ -194,7 +194,7 @@ Deno.test("awsCredentials() assumes the role of a profile, by keys and by a web 
   }
 });
 
-Deno.test("without a metadata service the AWS methods say so at once", async () => {
+Deno.test("AWS methods without a metadata service report it immediately", async () => {
   const { config, ports } = setting({ AWS_EC2_METADATA_SERVICE_ENDPOINT: "http://127.0.0.1:1" });
   for (
     const method of [awsAutoscalingGroup(config, ports), ec2Tags([], config, ports), ec2Tags(named, config, ports)]
@@ -204,7 +204,7 @@ Deno.test("without a metadata service the AWS methods say so at once", async () 
   }
 });
 
-/** As EC2 gives an instance: moto has no such service, so its root assumes the role. */
+/** The credentials that EC2 gives to an instance: moto has no such service, so its root user assumes the role. */
 async function sessionOf(moto: Moto, arn: string): Promise<AwsCredentials> {
   const answer = await moto.call("sts", "AssumeRole", { RoleArn: arn, RoleSessionName: "i-instance" });
   const schema = v.object({

@@ -1,4 +1,4 @@
-/** dns discovery against dnsmasq as it is shipped: nothing of the answers is ours. */
+/** dns discovery against a real dnsmasq. */
 import { dnsName } from "../../lib/discovery/dns.ts";
 import type { PeerAddress } from "../../lib/discovery/method.ts";
 import { systemResolver } from "../../lib/sys/dns.ts";
@@ -70,7 +70,7 @@ Deno.test("dns discovery reads A from dnsmasq where there is no SRV record, AAAA
   });
 });
 
-Deno.test("dns discovery takes dnsmasq's NXDOMAIN for nobody and its REFUSED for an error", async () => {
+Deno.test("dns discovery returns no peers for NXDOMAIN of dnsmasq and an error for REFUSED", async () => {
   await withDnsmasq([], async (port) => {
     const log = new TestLog();
     assertEquals(await ask(port, "nobody.etcd.test", log), []);
@@ -80,7 +80,7 @@ Deno.test("dns discovery takes dnsmasq's NXDOMAIN for nobody and its REFUSED for
   });
 });
 
-Deno.test("dns discovery reads two hundred SRV records, which fit no datagram, over TCP", async () => {
+Deno.test("dns discovery reads two hundred SRV records, which exceed a datagram, over TCP", async () => {
   const records = Array.from({ length: 200 }, (_, at) => [
     `--srv-host=_e2d._tcp.etcd.test,node-number-${at}.etcd.test,7980`,
     `--host-record=node-number-${at}.etcd.test,127.0.1.${at + 1}`,
@@ -88,7 +88,7 @@ Deno.test("dns discovery reads two hundred SRV records, which fit no datagram, o
   await withDnsmasq(records, async (port) => assertEquals((await ask(port, "etcd.test")).length, 200));
 });
 
-Deno.test("dns discovery says which name server does not answer", async () => {
+Deno.test("dns discovery names the name server that does not answer", async () => {
   const [port] = freePorts(1);
   const error = await assertE2dError("dns_failed", () => ask(port!, "etcd.test"));
   assert(error.message.includes(`127.0.0.1:${port}`), error.message);

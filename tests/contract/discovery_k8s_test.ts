@@ -2,7 +2,7 @@
 import { k8sLabels } from "../../lib/discovery/k8s_labels.ts";
 import type { DiscoveryConfig, DiscoveryPorts } from "../../lib/discovery/method.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
-import { trustingHttp } from "../../lib/sys/http.ts";
+import { trustingHttp } from "../../lib/sys/http/http.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { eventually, temporaryDirectory } from "../support/fixtures.ts";
 import { TestLog } from "../support/test_log.ts";
@@ -13,7 +13,7 @@ const account = "/var/run/secrets/kubernetes.io/serviceaccount";
 const labels = { "app.kubernetes.io/name": "etcd", cluster: "main" };
 const named = Object.entries(labels).map(([key, value]) => ({ key, value }));
 
-/** A pod of this namespace, as far as discovery sees one. */
+/** The environment of a pod of this namespace, as far as discovery reads it. */
 function inPod(api: KubeApi, namespace: string, token: string, given = named) {
   const files: Record<string, string> = {
     [`${account}/token`]: token,
@@ -51,16 +51,19 @@ Deno.test("k8s-labels on a kube-apiserver", async (t) => {
   await api.pod("databases", "pending", labels);
   await api.pod("databases", "web", { app: "web" }, "127.0.7.70");
 
-  await t.step("finds the pods with all labels, its own ones when none are named, and nobody for others", async () => {
-    const expected = ["127.0.7.1", "127.0.7.2", "127.0.7.3"];
-    assertEquals(hosts(await inPod(api, "databases", token).method.peers(never)), expected);
-    assertEquals(hosts(await inPod(api, "databases", token, []).method.peers(never)), expected);
-    const other = inPod(api, "databases", token, [{ key: "app", value: "" }]);
-    assertEquals(await other.method.peers(never), []);
-  });
+  await t.step(
+    "finds the pods with all labels, uses its own labels when none are given, and finds no pod for others",
+    async () => {
+      const expected = ["127.0.7.1", "127.0.7.2", "127.0.7.3"];
+      assertEquals(hosts(await inPod(api, "databases", token).method.peers(never)), expected);
+      assertEquals(hosts(await inPod(api, "databases", token, []).method.peers(never)), expected);
+      const other = inPod(api, "databases", token, [{ key: "app", value: "" }]);
+      assertEquals(await other.method.peers(never), []);
+    },
+  );
 
   await t.step(
-    "tells of pods that come, change, are deleted and end",
+    "reports pods that are added, changed, deleted and ended",
     async () => {
       const { method } = inPod(api, "databases", token);
       const stop = new AbortController();
@@ -107,7 +110,7 @@ Deno.test("k8s-labels on a kube-apiserver", async (t) => {
     assert(watch.message.includes(`the verb "watch" on the resource "pods"`), watch.message);
   });
 
-  await t.step("is refused with a token that is none, and accepted with the one that takes its place", async () => {
+  await t.step("is refused with an invalid token, and accepted with the token that replaces it", async () => {
     const { method, files } = inPod(api, "databases", `${token.slice(0, -6)}AAAAAA`);
     const error = await assertE2dError("cloud_unauthorized", () => method.peers(never));
     assert(!error.message.includes(token.slice(0, 20)), error.message);
@@ -115,14 +118,14 @@ Deno.test("k8s-labels on a kube-apiserver", async (t) => {
     assertEquals(hosts(await method.peers(never)), ["127.0.7.1", "127.0.7.9"]);
   });
 
-  await t.step("does not talk to a server whose certificate the cluster's authority has not signed", async () => {
+  await t.step("refuses a server whose certificate the cluster's CA has not signed", async () => {
     const { config, ports } = inPod(api, "databases", token);
     const method = k8sLabels(named, config, { ...ports, trustingHttp: undefined });
     const error = await assertE2dError("cloud_untrusted", () => method.peers(never));
     assert(error.message.includes("UnknownIssuer"), error.message);
   });
 
-  await t.step("watches on through a restart of the API server", async () => {
+  await t.step("continues its watch after a restart of the API server", async () => {
     const { method } = inPod(api, "databases", token);
     const stop = new AbortController();
     let last = "";
@@ -131,7 +134,7 @@ Deno.test("k8s-labels on a kube-apiserver", async (t) => {
         try {
           for await (const peers of method.changes!(stop.signal)) last = hosts(peers).join(" ");
         } catch {
-          // As the loop that asks for ever does.
+          // As the endless polling loop does.
           await systemClock.sleep(200, stop.signal).catch(() => {});
         }
       }

@@ -20,7 +20,7 @@ Deno.test("exec discovery runs pipes, quotes and variables as a shell does", asy
   assertEquals(await exec("true"), []);
 });
 
-Deno.test("exec discovery shows exit code and stderr of a command that fails, is missing or is killed", async () => {
+Deno.test("exec discovery reports exit code and stderr of a command that fails, is missing or is killed", async () => {
   const failed = await assertE2dError("discovery_exec", () => exec("echo no credentials >&2; echo 10.0.0.1; exit 3"));
   assert(failed.message.endsWith("ended with exit code 3: no credentials"), failed.message);
   const missing = await assertE2dError("discovery_exec", () => exec("no-such-command-of-ours"));
@@ -29,7 +29,7 @@ Deno.test("exec discovery shows exit code and stderr of a command that fails, is
   assert(killed.message.includes("SIGKILL"), killed.message);
 });
 
-Deno.test("exec discovery ends a command that hangs, and its children with it", async () => {
+Deno.test("exec discovery kills a command that hangs together with its children", async () => {
   const clock = new TestClock();
   await using folder = await temporaryDirectory();
   const command = `echo $$ > ${folder.path}/shell; sleep 20 & echo $! > ${folder.path}/child; sleep 20; true`;
@@ -48,12 +48,12 @@ Deno.test("exec discovery ends a command that hangs, and its children with it", 
   }
 });
 
-Deno.test("exec discovery takes a flood for an error and not for its beginning", async () => {
+Deno.test("exec discovery reports an error for too much output instead of using the first part", async () => {
   const error = await assertE2dError("discovery_exec", () => exec("yes 10.0.0.1 | head -c 3000000"));
   assert(error.message.includes("wrote more than"), error.message);
 });
 
-Deno.test("file discovery sees a mounted ConfigMap change, which exchanges a link two steps away", async () => {
+Deno.test("file discovery detects a change of a mounted ConfigMap, which replaces a link two levels up", async () => {
   await using folder = await temporaryDirectory();
   const at = (name: string) => `${folder.path}/${name}`;
   for (const [version, text] of [["v1", "10.0.0.1\n"], ["v2", "10.0.0.2\n"]] as const) {
@@ -77,7 +77,7 @@ Deno.test("file discovery sees a mounted ConfigMap change, which exchanges a lin
   await listening;
 });
 
-Deno.test("file discovery tells a missing file and a folder from an empty file", async () => {
+Deno.test("file discovery distinguishes a missing file and a folder from an empty file", async () => {
   await using folder = await temporaryDirectory();
   const ask = (name: string) =>
     peersFile(`${folder.path}/${name}`, { clock: systemClock, files: systemFiles }).peers(within());

@@ -1,10 +1,10 @@
-/** Without a metadata service a method says so within two seconds of real time, over the platform's own fetch. */
+/** Without a metadata service a method reports it within two seconds of real time, over the platform's fetch. */
 import { discoveryMethod } from "../../lib/discovery/methods.ts";
 import { parseDiscovery } from "../../lib/discovery/spec.ts";
 import { describeError } from "../../lib/errors.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemFiles } from "../../lib/sys/files.ts";
-import { systemHttp } from "../../lib/sys/http.ts";
+import { systemHttp } from "../../lib/sys/http/http.ts";
 import { systemProcesses } from "../../lib/sys/process.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
 import { systemResolver } from "../../lib/sys/dns.ts";
@@ -28,17 +28,17 @@ async function within2s(metadataUrl: string, name: string): Promise<void> {
     log: new TestLog(),
   };
   const method = await discoveryMethod(parseDiscovery(name), config, ports);
-  // The bound is the promise itself, not a measure of speed.
+  // The limit is documented behaviour, not a measure of speed.
   const error = await assertE2dError("no_metadata_service", () => method.peers(AbortSignal.timeout(2_000)));
   assert(describeError(error).includes(new URL(metadataUrl).host), describeError(error));
 }
 
 for (const name of ["do-tags", "gce-labels", "azure-tags", "hetzner-labels"]) {
-  Deno.test(`${name} says within two seconds that a metadata service refuses connections`, async () => {
+  Deno.test(`${name} reports within two seconds that the metadata service refuses connections`, async () => {
     await within2s(`http://127.0.0.1:${freePorts(1)[0]}`, name);
   });
 
-  Deno.test(`${name} says within two seconds that a metadata service is silent`, async () => {
+  Deno.test(`${name} reports within two seconds that the metadata service does not answer`, async () => {
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     try {
       await within2s(`http://127.0.0.1:${(listener.addr as Deno.NetAddr).port}`, name);

@@ -1,7 +1,6 @@
 /**
- * Eight writers on a cluster of three whose leader is killed with SIGKILL in the middle. What each writer was told must
- * be true afterwards: a row it was told is stored is there, one it was told is not, is not, and indexes equal a full
- * reading.
+ * Eight writers on a cluster of three whose leader is killed with SIGKILL in the middle. Every answer must be true
+ * afterwards: a row that was reported as stored exists, a row that was refused does not, and indexes equal a full scan.
  */
 import { type Db, E2dbError, field, open } from "../../lib/e2db/mod.ts";
 import { startEtcd } from "../e2db/suites/etcd_cluster.ts";
@@ -16,11 +15,11 @@ const fields = {
   step: field.number(),
 };
 const writers = 8;
-// gRPC's sockets close a moment after the client: not a leak of the case at hand.
+// gRPC's sockets close a moment after the client: not a leak of this test.
 const settings = { sanitizeOps: false, sanitizeResources: false };
 
 async function clients(hosts: string[], namespace: string): Promise<Db[]> {
-  // Each writer dials another member first, and has a connection of its own.
+  // Each writer connects to a different member first, over its own connection.
   return await Promise.all(
     Array.from(
       { length: writers },
@@ -34,7 +33,7 @@ for (const version of ["3.5.33", "3.6.14", "3.7.3"] as const) {
   Deno.test({
     ...settings,
     name:
-      `eight writers on etcd ${version} whose leader is killed: no duplicate, no lost or phantom row, clean indexes`,
+      `e2db on etcd ${version} with eight writers and a killed leader has no duplicate, lost or phantom row, and clean indexes`,
     async fn() {
       await using cluster = await startEtcd(version, 3);
       const dbs = await clients(cluster.hosts, "chaos");
@@ -44,7 +43,7 @@ for (const version of ["3.5.33", "3.6.14", "3.7.3"] as const) {
       const write = async (db: Db, writer: number) => {
         const table = await db.table("rows", fields);
         for (let step = 0; step < 60 || !killed; step++) {
-          // Every second name is wanted by two writers at once, so that uniqueness is contested.
+          // Two writers use every second name at once, so that uniqueness is contested.
           const name = step % 2 === 0 ? `shared-${step}-${writer >> 1}` : `own-${step}-${writer}`;
           try {
             const row = await table.insert({ name, writer, step });
@@ -97,7 +96,7 @@ for (const version of ["3.5.33", "3.6.14", "3.7.3"] as const) {
 
 Deno.test({
   ...settings,
-  name: "a history of transactions stays serializable while the leader of etcd 3.6.14 is killed",
+  name: "e2db transactions stay serializable while the leader of etcd 3.6.14 is killed",
   async fn() {
     await using cluster = await startEtcd("3.6.14", 3);
     const db = await open({ hosts: cluster.hosts, namespace: "elle", giveUpMs: 60_000 });

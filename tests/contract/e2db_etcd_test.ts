@@ -1,4 +1,4 @@
-/** Every promise of e2db on every etcd it supports: the suites that tests/e2db runs on the in-memory twin. */
+/** The suites that tests/e2db runs on the in-memory store, on every supported etcd. */
 import { openEtcdKv } from "../../lib/e2db/mod.ts";
 import { concurrencyCases } from "../e2db/suites/concurrency_suite.ts";
 import { startEtcd } from "../e2db/suites/etcd_cluster.ts";
@@ -7,11 +7,11 @@ import { schemaCases } from "../e2db/suites/schema_suite.ts";
 import { tableCases } from "../e2db/suites/table_suite.ts";
 
 for (const version of ["3.5.33", "3.6.14", "3.7.3"] as const) {
-  // gRPC's sockets close a moment after the client: not a leak of the case at hand.
+  // gRPC's sockets close a moment after the client: not a leak of this test.
   const settings = { sanitizeOps: false, sanitizeResources: false };
   Deno.test({
     ...settings,
-    name: `e2db on etcd ${version} keeps its promises`,
+    name: `e2db on etcd ${version} passes its suites`,
     async fn(test) {
       await using cluster = await startEtcd(version);
       const kv = await openEtcdKv({ hosts: cluster.hosts });

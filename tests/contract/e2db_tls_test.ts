@@ -4,7 +4,7 @@ import { temporaryDirectory } from "../support/fixtures.ts";
 import { realPorts, run, TlsCluster } from "./pki_cluster.ts";
 
 Deno.test({
-  name: "e2db speaks mutual TLS with a private CA, and a refusal is an error and not the end of the program",
+  name: "e2db connects with mutual TLS and a private CA, and a refusal is an error that does not end the program",
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {

@@ -1,11 +1,12 @@
-/** e2d's own client of etcd against real members of every release that it manages. */
+/** e2d's etcd client against real members of every supported release. */
 import { E2dError } from "../../lib/errors.ts";
-import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
-import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
-import { prefixEnd } from "../../lib/etcd/client_kv.ts";
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client/client.ts";
+import type { EtcdTls } from "../../lib/etcd/client/channel.ts";
+import { prefixRangeEnd } from "../../lib/etcd/client/kv.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
-import { openGrpcStream } from "../../lib/sys/grpc_fetch.ts";
-import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { directGet } from "../../lib/sys/http/direct_get.ts";
+import { openGrpcStream } from "../../lib/sys/grpc/fetch.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc/tls.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
 import { etcdVersions } from "../support/parts.ts";
@@ -26,6 +27,7 @@ async function client(
     tls,
     clock: systemClock,
     callTimeoutMs: 30_000,
+    get: directGet,
     ...(snapshotsBy === "grpc-js" ? {} : { openStream: openGrpcStream }),
   });
   return Object.assign(opened, { [Symbol.dispose]: () => opened.close() });
@@ -48,7 +50,7 @@ async function codeOf(call: Promise<unknown>): Promise<string> {
 }
 
 const text = (bytes: Uint8Array | undefined) => bytes && new TextDecoder().decode(bytes);
-const noRecord = { keys: ["/_e2d/Cluster/1"], read: () => ({}) };
+const noRecord = { keys: ["/_e2d/Cluster/1"], read: () => ({ formerSizes: [] }) };
 
 for (const version of etcdVersions) {
   Deno.test(`openEtcd() reads, writes, leases and maintains etcd ${version}`, sanitize, async () => {
@@ -64,6 +66,10 @@ for (const version of etcdVersions) {
     assertEquals(status.isLearner, false);
     assertEquals(status.alarms, []);
     assertEquals(status.revision, 1);
+    // The members agree on it a moment after the start; before that it is undefined.
+    await eventually("a cluster's version", async () => (await etcd.clusterVersion(clientUrl)) !== undefined);
+    const probe = await etcd.probe(clientUrl, noRecord);
+    assertEquals(probe.kind === "answer" && probe.clusterVersion, `${version.split(".").slice(0, 2).join(".")}.0`);
     assert(status.dbSizeBytes > 0 && status.dbInUseBytes > 0);
     assert(/^[1-9a-f][0-9a-f]{0,15}$/.test(status.memberId) && /^[1-9a-f][0-9a-f]{0,15}$/.test(status.clusterId));
     const listed = JSON.parse((await cluster.etcdctl(cluster.members[0]!, ["member", "list", "-w", "json"])).stdout
@@ -83,7 +89,7 @@ for (const version of etcdVersions) {
     await etcd.put("b", "");
     const found = await etcd.get("a/1");
     assertEquals([text(found?.key), text(found?.value), found?.modRevision, found?.version], ["a/1", "one", 2, 1]);
-    const range = await etcd.range("a/", { end: prefixEnd("a/"), limit: 1 });
+    const range = await etcd.range("a/", { end: prefixRangeEnd("a/"), limit: 1 });
     assertEquals([range.kvs.length, range.more, range.count, range.revision], [1, true, 2, 4]);
 
     const once = {
@@ -104,7 +110,7 @@ for (const version of etcdVersions) {
     const byCreate = { key: "once", target: "createRevision", result: "!=", value: 5 } as const;
     assertEquals((await etcd.txn({ compare: [byValue, byMod], success: [] })).succeeded, true);
     assertEquals((await etcd.txn({ compare: [byCreate], success: [] })).succeeded, false);
-    assertEquals(await etcd.delete("a/", { end: prefixEnd("a/") }), { revision: 6, deleted: 2 });
+    assertEquals(await etcd.delete("a/", { end: prefixRangeEnd("a/") }), { revision: 6, deleted: 2 });
 
     const lease = await etcd.grant(30);
     await etcd.put("leased", "value", { lease: lease.id });
@@ -137,7 +143,7 @@ for (const version of etcdVersions) {
   });
 
   Deno.test(
-    `openEtcd() changes the members of an etcd ${version} cluster, each change as often as one likes`,
+    `openEtcd() changes the members of an etcd ${version} cluster, and each change is idempotent`,
     sanitize,
     async () => {
       await using directory = await temporaryDirectory();
@@ -157,7 +163,7 @@ for (const version of etcdVersions) {
       };
       await etcd.put("/_e2d/Cluster/1", "3");
 
-      // etcd takes a learner only when all members were connected for some seconds.
+      // etcd adds a learner only when all members were connected for some seconds.
       const joiner = cluster.member("n3");
       const learnerId = await eventually("a learner to be taken", async () => {
         try {
@@ -167,6 +173,9 @@ for (const version of etcdVersions) {
         }
       });
       assertEquals(await etcd.addLearner(joiner.peerUrl), learnerId);
+      // An existing member is no change; any other addition is one.
+      assertEquals(await etcd.addLearner(joiner.peerUrl, { beside: [] }), learnerId);
+      assertEquals(await codeOf(etcd.addLearner("http://127.0.1.9:1", { beside: [] })), "members_changed");
       const unstarted = (await etcd.memberList(n0.clientUrl)).find(({ id }) => id === learnerId);
       assertEquals(unstarted, { id: learnerId, name: "", peerUrls: [joiner.peerUrl], clientUrls: [], isLearner: true });
       assertEquals(await codeOf(etcd.addLearner("http://127.0.1.9:1")), "etcd_too_many_learners");
@@ -200,7 +209,7 @@ for (const version of etcdVersions) {
       await eventually("the leadership to move", async () => (await etcd.status(n0.clientUrl)).leaderId === follower);
       await etcd.moveLeader(byId.get(leaderId!)!, follower);
 
-      // Without a quorum: two of three are gone.
+      // Without a quorum: two of three are stopped.
       const rest = [...byId].find(([id]) => id !== follower)!;
       await etcd.updateMember(rest[0], [moved], { via: [byId.get(follower)!] });
       await etcd.updateMember(rest[0], [moved], { via: [byId.get(follower)!] });
@@ -221,7 +230,7 @@ for (const version of etcdVersions) {
   );
 }
 
-Deno.test("EtcdClient tells a silent member from an absent one, and finds it again", sanitize, async () => {
+Deno.test("EtcdClient distinguishes a silent member from an absent one, and reconnects to it", sanitize, async () => {
   await using directory = await temporaryDirectory();
   await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
   const member = cluster.members[0]!;
@@ -252,7 +261,7 @@ Deno.test("EtcdClient tells a silent member from an absent one, and finds it aga
   assertEquals(await codeOf(etcd.status(member.clientUrl)), "etcd_client_closed");
 });
 
-Deno.test("EtcdClient.put() dials anew after the write that met a dead connection", sanitize, async () => {
+Deno.test("EtcdClient.put() reconnects after a write on a dead connection", sanitize, async () => {
   await using directory = await temporaryDirectory();
   await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
   const member = cluster.members[0]!;
@@ -261,17 +270,17 @@ Deno.test("EtcdClient.put() dials anew after the write that met a dead connectio
   await cluster.stop(member, "SIGKILL");
   cluster.run(member, { state: "new" });
   await cluster.healthy(member);
-  // Whether the death was noticed before is a matter of chance; that a second write gets through is not.
+  // The first write may fail or not; the second one must succeed.
   await etcd.put("a", "2").catch((error) => assert(["etcd_connection_lost", "etcd_unreachable"].includes(error.code)));
   await etcd.put("a", "3");
 });
 
-Deno.test("EtcdClient.txn() is never made twice: an answer that gets lost is an error", sanitize, async () => {
+Deno.test("EtcdClient.txn() is never repeated: a lost answer is an error", sanitize, async () => {
   await using directory = await temporaryDirectory();
   await using cluster = await PlainCluster.start({ directory: directory.path, size: 1 });
   const { clientUrl } = cluster.members[0]!;
   const target = new URL(clientUrl);
-  // A connection through which every question goes and, once told so, no answer comes back before it breaks.
+  // A proxy that forwards every request and, on command, breaks the connection before the answer.
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let deaf = false;
   const serving = (async () => {
@@ -301,12 +310,12 @@ Deno.test("EtcdClient.txn() is never made twice: an answer that gets lost is an 
   deaf = true;
   const lost = await codeOf(etcd.txn({ compare: [], success: [{ kind: "put", key: "counter", value: "1" }] }));
   assert(["etcd_connection_lost", "etcd_timeout"].includes(lost), lost);
-  const counter = await eventually("the lost write to be seen", async () => {
+  const counter = await eventually("the write with the lost answer to be readable", async () => {
     const found = await etcd.get("counter", { via: [clientUrl] });
     return found?.version === 2 && found;
   });
   assertEquals(text(counter.value), "1");
-  // What was certainly not sent goes to the next endpoint; a read goes on after any failure of the way.
+  // A write that was certainly not sent goes to the next endpoint; a read is retried after any connection failure.
   const [closed] = freePorts(1);
   await etcd.put("counter", "2", { via: [`http://127.0.0.1:${closed}`, clientUrl] });
   assertEquals((await etcd.get("counter", { via: [proxied, clientUrl] }))?.version, 3);
@@ -314,7 +323,7 @@ Deno.test("EtcdClient.txn() is never made twice: an answer that gets lost is an 
   await serving;
 });
 
-Deno.test("EtcdClient.disarm() ends the alarm of a full database", sanitize, async () => {
+Deno.test("EtcdClient.disarm() disarms the alarm of a full database", sanitize, async () => {
   await using directory = await temporaryDirectory();
   const flags = ["--quota-backend-bytes=1048576"];
   await using cluster = await PlainCluster.start({ directory: directory.path, size: 1, flags });
@@ -327,18 +336,18 @@ Deno.test("EtcdClient.disarm() ends the alarm of a full database", sanitize, asy
   }, { everyMs: 0 });
   assertEquals(code, "etcd_nospace");
   const { memberId, alarms, revision } = await etcd.status(clientUrl);
-  assertEquals(alarms, ["NOSPACE"]);
-  assertEquals(await etcd.alarms(), [{ memberId, alarm: "NOSPACE" }]);
+  assertEquals(alarms, [{ type: "NOSPACE", memberId }]);
+  assertEquals(await etcd.alarms(), alarms);
   await etcd.compact(revision, { physical: true });
   await etcd.defragment(clientUrl);
-  await etcd.disarm({ memberId, alarm: "NOSPACE" });
+  await etcd.disarm({ memberId, type: "NOSPACE" });
   assertEquals(await etcd.alarms(), []);
   await etcd.put("key", "small");
 });
 
 for (const by of ["grpc-js", "HTTP/2"] as const) {
   Deno.test(
-    `EtcdClient.snapshot() by ${by} can be left in the middle, and outlives a change of certificates`,
+    `EtcdClient.snapshot() by ${by} can be cancelled in the middle, and continues after a change of certificates`,
     sanitize,
     async () => {
       await using directory = await temporaryDirectory();
@@ -370,7 +379,7 @@ for (const by of ["grpc-js", "HTTP/2"] as const) {
       cluster.signal(cluster.members[0]!, "SIGSTOP");
       assertEquals(await codeOf(drain(silent.stream)), "etcd_timeout");
       cluster.signal(cluster.members[0]!, "SIGCONT");
-      // node:http2 does not hear of a server's death, and waits for its time to be over.
+      // node:http2 does not detect the death of a server and waits for the time-out.
       const timeoutMs = by === "grpc-js" ? 2_000 : 30_000;
       const lost = await etcd.snapshot(clientUrl, { timeoutMs });
       await cluster.stop(cluster.members[0]!, "SIGKILL");
@@ -382,7 +391,7 @@ for (const by of ["grpc-js", "HTTP/2"] as const) {
   );
 }
 
-Deno.test("EtcdClient.snapshot() under mutual TLS shows its pair, and is refused without it", sanitize, async () => {
+Deno.test("EtcdClient.snapshot() under mutual TLS presents its pair, and is refused without it", sanitize, async () => {
   await using directory = await temporaryDirectory();
   await using cluster = await TlsCluster.start({ directory: directory.path, size: 1 });
   const { pki, clientUrl } = cluster.members[0]!;
@@ -395,39 +404,44 @@ Deno.test("EtcdClient.snapshot() under mutual TLS shows its pair, and is refused
   assert(["etcd_tls", "etcd_unreachable", "etcd_connection_lost"].includes(await codeOf(etcd.snapshot(clientUrl))));
 });
 
-Deno.test("openEtcd() under mutual TLS: its own pair is let in, others are told why not", sanitize, async () => {
-  await using directory = await temporaryDirectory();
-  await using cluster = await TlsCluster.start({ directory: directory.path, size: 1 });
-  await using stranger = await temporaryDirectory();
-  await using other = await TlsCluster.start({ directory: stranger.path, size: 1, host: "127.0.0.31" });
-  const pem = (member: typeof cluster.members[0], pair: string): EtcdTls => ({
-    ca: Deno.readTextFileSync(`${member.pki}/ca.crt`),
-    certificate: Deno.readTextFileSync(`${member.pki}/${pair}.crt`),
-    key: Deno.readTextFileSync(`${member.pki}/${pair}.key`),
-  });
-  const [own, foreign] = [cluster.members[0]!, other.members[0]!];
-  const good = pem(own, "client");
-  using etcd = await client([own.clientUrl], good);
-  const codes: Record<string, string> = {};
-  const ask = async (who: string, tls: EtcdTls) => {
-    etcd.useTls(tls);
-    codes[who] = await codeOf(etcd.ready(own.clientUrl));
-  };
-  await ask("its own pair", good);
-  await ask("another authority trusted", { ...good, ca: pem(foreign, "client").ca });
-  await ask("another authority's pair", { ...pem(foreign, "client"), ca: good.ca });
-  await ask("no pair", { ca: good.ca });
-  await ask("its own pair again", good);
-  // TLS 1.3 tells a client of its bad certificate after the handshake: what the server says, or that it has hung up,
-  // whichever is first.
-  for (const who of ["another authority's pair", "no pair"]) {
-    assert(["etcd_tls", "etcd_connection_lost"].includes(codes[who]!), `${who}: ${codes[who]}`);
-    delete codes[who];
-  }
-  assertEquals(codes, {
-    "its own pair": "success",
-    "another authority trusted": "etcd_tls",
-    "its own pair again": "success",
-  });
-  assertEquals(await etcd.probe(own.clientUrl, noRecord).then((probe) => probe.kind), "answer");
-});
+Deno.test(
+  "openEtcd() under mutual TLS is accepted with its pair, and reports the reason of a refusal with others",
+  sanitize,
+  async () => {
+    await using directory = await temporaryDirectory();
+    await using cluster = await TlsCluster.start({ directory: directory.path, size: 1 });
+    await using stranger = await temporaryDirectory();
+    await using other = await TlsCluster.start({ directory: stranger.path, size: 1, host: "127.0.0.31" });
+    const pem = (member: typeof cluster.members[0], pair: string): EtcdTls => ({
+      ca: Deno.readTextFileSync(`${member.pki}/ca.crt`),
+      certificate: Deno.readTextFileSync(`${member.pki}/${pair}.crt`),
+      key: Deno.readTextFileSync(`${member.pki}/${pair}.key`),
+    });
+    const [own, foreign] = [cluster.members[0]!, other.members[0]!];
+    const good = pem(own, "client");
+    using etcd = await client([own.clientUrl], good);
+    const codes: Record<string, string> = {};
+    const ask = async (who: string, tls: EtcdTls) => {
+      etcd.useTls(tls);
+      codes[who] = await codeOf(etcd.ready(own.clientUrl));
+    };
+    await ask("its own pair", good);
+    await ask("another authority trusted", { ...good, ca: pem(foreign, "client").ca });
+    await ask("another authority's pair", { ...pem(foreign, "client"), ca: good.ca });
+    await ask("no pair", { ca: good.ca });
+    await ask("its own pair again", good);
+    // TLS 1.3 reports a bad client certificate after the handshake: as an alert or as a closed connection, whichever
+    // arrives first.
+    for (const who of ["another authority's pair", "no pair"]) {
+      assert(["etcd_tls", "etcd_connection_lost"].includes(codes[who]!), `${who}: ${codes[who]}`);
+      delete codes[who];
+    }
+    assertEquals(codes, {
+      "its own pair": "success",
+      "another authority trusted": "etcd_tls",
+      "its own pair again": "success",
+    });
+    assertEquals(await etcd.probe(own.clientUrl, noRecord).then((probe) => probe.kind), "answer");
+    await eventually("a cluster's version", async () => (await etcd.clusterVersion(own.clientUrl)) === "3.6.0");
+  },
+);

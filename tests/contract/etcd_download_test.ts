@@ -1,4 +1,4 @@
-/** How e2d gets an etcd, against a real HTTP server, real disks and real processes. */
+/** The installation of an etcd release, with a real HTTP server, real disks and real processes. */
 import { fileURLToPath } from "node:url";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
@@ -6,7 +6,7 @@ import { gzip, makeTar } from "../support/make_tar.ts";
 import { etcdDir } from "../support/parts.ts";
 import type { Logger } from "../../lib/ports.ts";
 import { systemProviderPorts } from "../../lib/cli/etcd_provider.ts";
-import { type EtcdPrograms, type EtcdRequest, findEtcd, installEtcd } from "../../lib/etcd/provider.ts";
+import { type EtcdPrograms, type EtcdRequest, findEtcd, installEtcd } from "../../lib/etcd/install/provider.ts";
 import { ReleaseMirror } from "./release_mirror.ts";
 
 const quiet = () => {};
@@ -36,7 +36,9 @@ async function names(folder: string): Promise<string[]> {
 async function assertRuns({ etcd, etcdutl, etcdctl }: EtcdPrograms): Promise<void> {
   const { success } = await new Deno.Command(etcd, { args: ["--version"] }).output();
   assert(success);
-  for (const path of [etcd, etcdctl, etcdutl]) assertEquals((await Deno.stat(path!)).mode! & 0o777, 0o755);
+  for (const path of [etcd, etcdctl, etcdutl]) {
+    assertEquals((await Deno.stat(path!)).mode! & 0o777, 0o755 & ~Deno.umask());
+  }
   for (const name of ["etcd", "etcdctl", "etcdutl"]) {
     const unpacked = await Deno.readFile(etcd.replace(/etcd$/, name));
     assert(unpacked.length === (await Deno.stat(`${etcdDir("3.7.3")}/${name}`)).size, name);
@@ -49,7 +51,7 @@ interface Outcome {
   message?: string;
 }
 
-/** The same in a process of its own; `wrap` is put before its command line. */
+/** The same in a separate process; `wrap` precedes its command line. */
 function start(request: EtcdRequest, wrap: string[] = []): { child: Deno.ChildProcess; outcome: Promise<Outcome> } {
   const command = [...wrap, Deno.execPath(), "run", "--quiet", "-A", program, "install", JSON.stringify(request)];
   const child = new Deno.Command(command[0]!, { args: command.slice(1), stdout: "piped", stderr: "null" }).spawn();
@@ -60,7 +62,7 @@ function start(request: EtcdRequest, wrap: string[] = []): { child: Deno.ChildPr
   return { child, outcome };
 }
 
-Deno.test("installEtcd() installs a release from a mirror: whole, runnable, once", async () => {
+Deno.test("installEtcd() installs a complete, runnable release from a mirror, and downloads it once", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   await mirror.add("3.7.3");
@@ -74,7 +76,7 @@ Deno.test("installEtcd() installs a release from a mirror: whole, runnable, once
   assertEquals(mirror.requests.length, requests);
 });
 
-Deno.test("installEtcd() goes on after a cut and after a stall, and asks only for the rest", async () => {
+Deno.test("installEtcd() continues after an interrupted and a stalled download, and requests only the remaining bytes", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   const path = await mirror.add("3.7.3");
@@ -84,13 +86,13 @@ Deno.test("installEtcd() goes on after a cut and after a stall, and asks only fo
     const stallTimeoutMs = kind === "stall" ? 1_000 : 20_000;
     await assertRuns(await installEtcd(requestFor(`${dir.path}/${kind}`, mirror, { stallTimeoutMs }), ports));
     const ranges = mirror.requests.filter((request) => request.path === path).map(({ range }) => range);
-    // A machine that is very busy may stall once more by itself; nothing is ever asked for twice.
+    // A loaded machine may stall once more; no byte is requested twice.
     assert(kind === "stall" ? ranges.length >= 2 : ranges.length === 2, `${kind}: ${ranges}`);
     for (const range of ranges.slice(1)) assert(Number(/^bytes=(\d+)-$/.exec(range!)![1]) >= 1_000_000, range!);
   }
 });
 
-Deno.test("installEtcd() gives up on a mirror that stalls for good, keeps what came, and the next run goes on", async () => {
+Deno.test("installEtcd() fails for a mirror that stalls permanently, keeps the partial file, and the next run continues", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   await mirror.add("3.7.3");
@@ -106,7 +108,7 @@ Deno.test("installEtcd() gives up on a mirror that stalls for good, keeps what c
   assertEquals(await names(`${dir.path}/etcd`), ["3.7.3"]);
 });
 
-Deno.test("installEtcd() goes on where a process was that kill -9 ended", async () => {
+Deno.test("installEtcd() continues the download of a process that was killed with -9", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   await mirror.add("3.7.3");
@@ -124,7 +126,7 @@ Deno.test("installEtcd() goes on where a process was that kill -9 ended", async 
   assertEquals(await names(cacheDir), ["3.7.3"]);
 });
 
-Deno.test("installEtcd() leaves no entry after a wrong sum, a missing release, a forbidden one, a false list", async () => {
+Deno.test("installEtcd() leaves no entry after a wrong checksum, a missing or forbidden release, or a wrong list", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   await mirror.add("3.7.3");
@@ -137,13 +139,13 @@ Deno.test("installEtcd() leaves no entry after a wrong sum, a missing release, a
   mirror.fault = { kind: "status", status: 404, times: 1 };
   await assertE2dError("release_missing", () => installEtcd(request, ports));
   await assertE2dError("checksum_unknown", () => installEtcd({ ...request, version: "3.7.4" }, ports));
-  // The official sum of 3.6.14 is pinned: a mirror cannot hand out anything else under this name, whatever it lists.
+  // The official checksum of 3.6.14 is pinned: a mirror cannot serve another file under this name.
   await mirror.add("3.6.14");
   await assertE2dError("checksum_mismatch", () => installEtcd({ ...request, version: "3.6.14" }, ports));
   assertEquals(await names(cacheDir), []);
 });
 
-Deno.test("installEtcd() unpacks nothing from an archive that leads out of its folder", async () => {
+Deno.test("installEtcd() unpacks nothing from an archive with a path outside of its folder", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   const arch = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
@@ -157,7 +159,7 @@ Deno.test("installEtcd() unpacks nothing from an archive that leads out of its f
   assertEquals(await names(dir.path), ["a"]);
 });
 
-Deno.test("installEtcd() refuses a release whose program says another version", async () => {
+Deno.test("installEtcd() refuses a release whose program reports another version", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   await mirror.add("3.6.14", { as: "3.7.4" });
@@ -166,7 +168,7 @@ Deno.test("installEtcd() refuses a release whose program says another version", 
   assertEquals(await names(`${dir.path}/etcd`), []);
 });
 
-Deno.test("installEtcd() says that nobody answers", async () => {
+Deno.test("installEtcd() reports a mirror that does not answer", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   const request = requestFor(`${dir.path}/etcd`, mirror, { mirror: `http://127.0.0.1:${freePorts(1)[0]}` });
@@ -175,7 +177,7 @@ Deno.test("installEtcd() says that nobody answers", async () => {
   assert(error.hint!.includes("--etcd-dir"), error.hint);
 });
 
-Deno.test("two processes that install the same release at once both get it, and leave one entry", async () => {
+Deno.test("installEtcd() in two processes at once succeeds in both and leaves one entry", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   await mirror.add("3.7.3");
@@ -185,7 +187,7 @@ Deno.test("two processes that install the same release at once both get it, and 
   assertEquals(await names(`${dir.path}/etcd`), ["3.7.3"]);
 });
 
-Deno.test("a full disk is an error with a way out, and what was written is taken away again", async () => {
+Deno.test("installEtcd() on a full disk fails with a hint and removes the partial file", async () => {
   await using dir = await temporaryDirectory();
   await using mirror = new ReleaseMirror();
   const path = await mirror.add("3.7.3");
@@ -194,7 +196,7 @@ Deno.test("a full disk is an error with a way out, and what was written is taken
   for (const sizeBytes of [8_000_000, archiveBytes + 20_000_000]) {
     const mount = `${dir.path}/disk-${sizeBytes}`;
     await Deno.mkdir(mount);
-    // A file system of its own in a mount namespace of its own: gone with the process, and no root is needed.
+    // A separate file system in a separate mount namespace: it ends with the process and needs no root.
     const space = Deno.uid() === 0 ? ["unshare", "-m"] : ["unshare", "-rm"];
     const list = `${dir.path}/left-${sizeBytes}`;
     const shell = `mount -t tmpfs -o size=${sizeBytes} none ${mount} && "$@"; find ${mount} -type f > ${list}`;

@@ -1,7 +1,7 @@
-/** What grpc-js makes of a connection that is lost as soon as it is there; the mend of lib/sys/grpc_disconnect.ts. */
+/** grpc-js and a connection that is lost as soon as it is established; the workaround of lib/sys/grpc/disconnect.ts. */
 import grpc from "@grpc/grpc-js";
 import { Http2SubchannelConnector } from "@grpc/grpc-js/build/src/transport.js";
-import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc/tls.ts";
 import { assertEquals } from "../support/assert.ts";
 import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
 import { etcdDir } from "../support/parts.ts";
@@ -13,7 +13,7 @@ interface Transport {
 }
 
 Deno.test(
-  "enableGrpcTls(): whoever listens for the end of a connection late is told of one that has ended",
+  "enableGrpcTls() notifies a late listener of a connection that has already ended",
   { sanitizeResources: false, sanitizeOps: false },
   async () => {
     await enableGrpcTls();

@@ -1,11 +1,11 @@
 /**
- * A process of its own that finds or installs an etcd as e2d does, for tests that kill it, run two of it, or let its
- * disk be full: `install_etcd.ts <install|find> <request as JSON>`. Prints one JSON line: what it found, or the error.
+ * A separate process that finds or installs an etcd as e2d does, for tests that kill it, run it twice, or fill its disk:
+ * `install_etcd.ts <install|find> <request as JSON>`. Prints one JSON line: the result or the error.
  */
 import { describeError, isE2dError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/ports.ts";
 import { systemProviderPorts } from "../../lib/cli/etcd_provider.ts";
-import { type EtcdRequest, findEtcd, installEtcd } from "../../lib/etcd/provider.ts";
+import { type EtcdRequest, findEtcd, installEtcd } from "../../lib/etcd/install/provider.ts";
 
 const warn = (message: string) => console.error(message);
 const log: Logger = { debug: () => {}, info: () => {}, warn, error: warn, with: () => log };

@@ -1,4 +1,4 @@
-/** A real kube-apiserver with RBAC on a real etcd, both on loopback. Pods are put into it as objects: nothing runs them. */
+/** A real kube-apiserver with RBAC on a real etcd, both on loopback. Pods exist only as objects. */
 import { KubeApiserver } from "../support/kube_apiserver.ts";
 import { PlainCluster } from "./plain_cluster.ts";
 
@@ -27,12 +27,12 @@ export class KubeApi implements AsyncDisposable {
     return this.#server.url;
   }
 
-  /** PEM of what the server's certificate is signed by. */
+  /** PEM of the CA of the server's certificate. */
   get authority(): string {
     return this.#server.authority;
   }
 
-  /** Its end as that of a machine, and its start on the same data. */
+  /** Kills the server and starts it again on the same data. */
   async restart(): Promise<void> {
     await this.#server[Symbol.asyncDispose]();
     this.#server = await startServer(this.#etcd, this.#directory, this.#server.port);
@@ -42,7 +42,7 @@ export class KubeApi implements AsyncDisposable {
     return await this.#server.ask(method, path, body);
   }
 
-  /** A namespace with a service account that may use these verbs on pods; gives a token of it. */
+  /** A namespace with a service account that may use these verbs on pods; returns a token of it. */
   async account(namespace: string, verbs: readonly string[], lifeS = 3600): Promise<string> {
     const meta = { name: "e2d" };
     const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}`;
@@ -66,7 +66,7 @@ export class KubeApi implements AsyncDisposable {
     return (answer as { status: { token: string } }).status.token;
   }
 
-  /** A pod with an address, as the kubelet would have told; without one it is still pending. */
+  /** A pod with an address, as the kubelet reports it; without one it is pending. */
   async pod(namespace: string, name: string, labels: Record<string, string>, address?: string): Promise<void> {
     const pods = `/api/v1/namespaces/${namespace}/pods`;
     await this.ask("POST", pods, {

@@ -1,4 +1,4 @@
-/** A real etcd cluster under mutual TLS on loopback addresses, its files on disk, and a load that counts its failures. */
+/** A real etcd cluster under mutual TLS on loopback addresses, with its files on disk. */
 import { Buffer } from "node:buffer";
 import { Etcd3 } from "etcd3";
 import { E2dError } from "../../lib/errors.ts";
@@ -7,11 +7,11 @@ import { generateCertificates, initAuthority, type PkiPorts } from "../../lib/pk
 import type { NewKeyKind } from "../../lib/pki/private_key.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
-import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc/tls.ts";
 import { eventually, freePorts } from "../support/fixtures.ts";
 import { etcdDir, type EtcdVersion } from "../support/parts.ts";
 
-/** As much of a disk as these tests need: whole files by rename. */
+/** The part of the file interface that these tests need: complete files by rename. */
 export const diskFiles: Files = {
   async info(path) {
     const found = await Deno.stat(path).catch(absent);
@@ -59,7 +59,7 @@ export async function run(program: string, args: string[], env: Record<string, s
 
 export interface Member {
   name: string;
-  /** Holds ca.*, server.*, peer.*, client.*. */
+  /** Contains ca.*, server.*, peer.*, client.*. */
   pki: string;
   clientUrl: string;
   peerUrl: string;
@@ -71,14 +71,14 @@ export class TlsCluster implements AsyncDisposable {
 
   constructor(readonly directory: string, readonly version: EtcdVersion) {}
 
-  /** Members on 127.0.0.11 and up; each with a copy of the authority and with pairs of its own. */
+  /** Members on 127.0.0.11 and up; each with a copy of the CA and its own pairs. */
   static async start(options: {
     directory: string;
     size: number;
     version?: EtcdVersion;
     kind?: NewKeyKind;
     lifetimeMs?: number;
-    /** Files ready made, one directory for all. */
+    /** Existing files, one directory for all. */
     pki?: string;
     host?: string;
   }): Promise<TlsCluster> {
@@ -101,7 +101,7 @@ export class TlsCluster implements AsyncDisposable {
       const own = { caCert: `${pki}/ca.crt`, caKey: `${pki}/ca.key` };
       await Deno.mkdir(pki);
       for (const name of ["ca.crt", "ca.key"]) await Deno.copyFile(`${directory}/${name}`, `${pki}/${name}`);
-      // A member dials from 127.0.0.1 whatever address it listens on, and etcd holds its names against that.
+      // A member connects from 127.0.0.1 whatever address it listens on, and etcd checks its names against that.
       const made = { ...own, outputDir: pki, hosts: [host, "127.0.0.1"], kind };
       await generateCertificates(realPorts, lifetimeMs === undefined ? made : { ...made, lifetimeMs });
     }
@@ -162,7 +162,7 @@ export class TlsCluster implements AsyncDisposable {
     });
   }
 
-  /** etcdctl with a pair: that of a member's own client unless told otherwise; `undefined` shows none. */
+  /** etcdctl with a pair, by default the client pair of the member; an empty text: without one. */
   etcdctl(
     member: Member,
     args: string[],
@@ -178,7 +178,7 @@ export class TlsCluster implements AsyncDisposable {
     );
   }
 
-  /** A client that keeps its connections, with the credentials of one member as they are on disk now. */
+  /** A client that keeps its connections, with the present credentials of one member on disk. */
   client(member: Member, hosts: readonly Member[] = [member]): Etcd3 {
     const read = (name: string) => Deno.readFileSync(`${member.pki}/${name}`);
     return new Etcd3({

@@ -1,4 +1,4 @@
-/** What real etcd of every supported version lets in under e2d's certificates, and whom it turns away. */
+/** Which certificates of e2d real etcd of every supported version accepts and refuses. */
 import { generateCertificates, initAuthority } from "../../lib/pki/generate.ts";
 import { termProblem } from "../../lib/pki/tls_files.ts";
 import { readPair } from "../../lib/pki/pair.ts";
@@ -8,14 +8,14 @@ import { etcdVersions } from "../support/parts.ts";
 import { diskFiles, realPorts, TlsCluster } from "./pki_cluster.ts";
 
 for (const version of etcdVersions) {
-  Deno.test(`etcd ${version} serves the client and the peer pair, and nobody else`, async () => {
+  Deno.test(`etcd ${version} accepts the client and the peer pair, and no other`, async () => {
     await using directory = await temporaryDirectory();
     const kind = version === "3.4.23" ? "rsa-2048" : "ecdsa-p256";
     await using cluster = await TlsCluster.start({ directory: directory.path, size: 1, version, kind });
     const member = cluster.members[0]!;
     const put = (pair: string, ca?: string, ...more: string[]) =>
       cluster.etcdctl(member, ["put", "key", "value", ...more], pair, ca);
-    // etcdctl tries a refused handshake again until its time is up.
+    // etcdctl retries a refused handshake until its time-out.
     const brief = "--command-timeout=3s";
     assertEquals((await put(`${member.pki}/client`)).code, 0);
     assertEquals((await put(`${member.pki}/peer`)).code, 0);
@@ -40,7 +40,7 @@ for (const version of etcdVersions) {
   });
 }
 
-Deno.test("etcd runs three members under the original's certificates, as they are and renewed", async () => {
+Deno.test("etcd runs three members with the certificates of the original, unchanged and renewed", async () => {
   await using directory = await temporaryDirectory();
   const pki = `${directory.path}/go`;
   await Deno.mkdir(pki);

@@ -1,9 +1,9 @@
-/** grpc-js with certificates of its own, against real etcd: what works, and what fails without harm to the process. */
+/** grpc-js with certificates against real etcd: accepted pairs, and refusals that do not end the process. */
 import { Buffer } from "node:buffer";
 import { Etcd3 } from "etcd3";
 import { listEtcdMembers } from "../../lib/cli/pki_rollover.ts";
 import { generateCertificates, initAuthority } from "../../lib/pki/generate.ts";
-import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc/tls.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { realPorts, TlsCluster } from "./pki_cluster.ts";
@@ -12,7 +12,7 @@ import { realPorts, TlsCluster } from "./pki_cluster.ts";
 const sanitize = { sanitizeResources: false, sanitizeOps: false };
 
 Deno.test(
-  "enableGrpcTls() lets grpc-js in with its pair, and turns a refusal into an error of the call",
+  "enableGrpcTls() connects grpc-js with its pair, and turns a refusal into an error of the call",
   sanitize,
   async () => {
     await enableGrpcTls();
@@ -49,7 +49,7 @@ Deno.test(
     const text = (path: string) => Deno.readTextFileSync(path);
     const listed = await listEtcdMembers({
       endpoints: [member.clientUrl],
-      trusted: text(`${member.pki}/ca.crt`),
+      ca: text(`${member.pki}/ca.crt`),
       certificate: text(`${member.pki}/client.crt`),
       key: text(`${member.pki}/client.key`),
     });
@@ -69,8 +69,8 @@ Deno.test(
     for (const [who, outcome] of Object.entries(outcomes).slice(2)) {
       assert(outcome !== "ok", `${who} was let in`);
     }
-    // TLS 1.3 tells a client of its bad certificate after the handshake: what the server says, or that it has hung up,
-    // whichever is first.
+    // TLS 1.3 reports a bad client certificate after the handshake: as an alert or as a closed connection, whichever
+    // arrives first.
     assert(/UnknownCA|dropped/.test(outcomes["another authority's pair"]), outcomes["another authority's pair"]);
     assert(outcomes["another authority trusted"].includes("TLS handshake"), outcomes["another authority trusted"]);
     assertEquals(unhandled, []);

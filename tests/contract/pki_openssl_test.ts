@@ -1,4 +1,4 @@
-/** What openssl thinks of e2d's certificates, and e2d of openssl's keys. */
+/** openssl verifies the certificates of e2d, and e2d reads the keys of openssl. */
 import { readPair } from "../../lib/pki/pair.ts";
 import { type NewKeyKind, publicKeyOf, readPrivateKey } from "../../lib/pki/private_key.ts";
 import { generateCertificates, initAuthority } from "../../lib/pki/generate.ts";
@@ -40,7 +40,7 @@ for (const kind of ["rsa-2048", "ecdsa-p256"] as const) {
       table[name] = [await verdict(name, "sslserver"), await verdict(name, "sslclient")];
     }
     assertEquals(table, { server: [true, false], peer: [true, true], client: [false, true] });
-    // Renewed ones are no worse.
+    // The same for renewed ones.
     const pairs = ["server", "peer", "client"].map((role) => ({
       role,
       paths: { cert: `${directory.path}/${role}.crt`, key: `${directory.path}/${role}.key` },
@@ -50,7 +50,7 @@ for (const kind of ["rsa-2048", "ecdsa-p256"] as const) {
     assertEquals([await verdict("server", "sslserver"), await verdict("client", "sslclient")], [true, true]);
   });
 
-  Deno.test(`openssl finds the ${kind} keys sound and in the files of their certificates`, async () => {
+  Deno.test(`openssl verifies the ${kind} keys and that they belong to their certificates`, async () => {
     await using directory = await temporaryDirectory();
     await filled(directory.path, kind);
     for (const name of ["ca", "server", "peer", "client"]) {
@@ -61,7 +61,7 @@ for (const kind of ["rsa-2048", "ecdsa-p256"] as const) {
   });
 }
 
-Deno.test("openssl finds the names that a certificate was made for", async () => {
+Deno.test("openssl verifies the names of a certificate", async () => {
   await using directory = await temporaryDirectory();
   await filled(directory.path, "ecdsa-p256");
   const check = (kind: string, value: string) =>
@@ -75,7 +75,7 @@ Deno.test("openssl finds the names that a certificate was made for", async () =>
   for (const ip of ["10.0.0.1", "2001:db8:0::1"]) assert((await check("ip", ip)).includes("does match"), ip);
 });
 
-Deno.test("readPrivateKey() reads what openssl writes, in every container, and finds the same key in each", async () => {
+Deno.test("readPrivateKey() reads the keys of openssl in every container, with the same result", async () => {
   await using directory = await temporaryDirectory();
   const at = (name: string) => `${directory.path}/${name}`;
   const read = async (name: string) => {
@@ -91,7 +91,7 @@ Deno.test("readPrivateKey() reads what openssl writes, in every container, and f
     assertEquals(pkcs1.algorithm, { kind: "rsa", bits: Number(bits) });
   }
   for (const [name, curve] of [["prime256v1", "P-256"], ["secp384r1", "P-384"]] as const) {
-    // The first has the curve in a block of its own, as openssl likes it.
+    // The first file has the curve in a separate block, as openssl writes it.
     await openssl("ecparam", "-name", name, "-genkey", "-out", at("sec1.key"));
     await openssl("pkcs8", "-topk8", "-nocrypt", "-in", at("sec1.key"), "-out", at("ec8.key"));
     await openssl("ec", "-in", at("sec1.key"), "-no_public", "-out", at("bare.key"));
@@ -103,7 +103,7 @@ Deno.test("readPrivateKey() reads what openssl writes, in every container, and f
   assertEquals((await read("ed.key")).algorithm, { kind: "ed25519" });
 });
 
-Deno.test("readPrivateKey() refuses openssl's encrypted keys with a hint, old form and new", async () => {
+Deno.test("readPrivateKey() refuses encrypted keys of openssl, old and new format, with a hint", async () => {
   await using directory = await temporaryDirectory();
   const at = (name: string) => `${directory.path}/${name}`;
   await openssl("genrsa", "-out", at("plain.key"), "2048");
@@ -132,7 +132,7 @@ Deno.test("readPrivateKey() refuses openssl's encrypted keys with a hint, old fo
   await assertE2dError("pki_key_unsupported", () => readPrivateKey(p521, { role: "CA key", path: "p521.key" }));
 });
 
-Deno.test("readPair() reads a pair that openssl made, intermediate included", async () => {
+Deno.test("readPair() reads a pair of openssl with an intermediate certificate", async () => {
   await using directory = await temporaryDirectory();
   const at = (name: string) => `${directory.path}/${name}`;
   await Deno.writeTextFile(

@@ -1,4 +1,4 @@
-/** Certificates of two minutes' life in a real cluster: renewed under load, past their first end, with nothing lost. */
+/** Certificates with a lifetime of two minutes in a real cluster: renewed under load, without a failed request. */
 import { watchCertificates } from "../../lib/pki/renewal_loop.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
@@ -7,14 +7,14 @@ import { realPorts, TlsCluster } from "./pki_cluster.ts";
 
 const lifetimeMs = 120_000;
 
-/** What etcd says while it has no leader, which on a machine that stands still for seconds is no fault of certificates. */
+/** An error of etcd without a leader, which a stalled machine causes and not the certificates. */
 const isElection = (error: string) => /leader changed|no leader|etcdserver: request timed out/.test(error);
 
 // grpc-js closes its HTTP/2 sessions some time after the client.
 const sanitize = { sanitizeResources: false, sanitizeOps: false };
 
 Deno.test(
-  "watchCertificates() keeps a cluster of two-minute certificates alive under load, no request lost",
+  "watchCertificates() renews two-minute certificates of a cluster under load, and no request fails",
   sanitize,
   async () => {
     await using directory = await temporaryDirectory();
@@ -25,7 +25,7 @@ Deno.test(
     const failures: string[] = [];
     const renewals = new Map<string, number>();
 
-    // A client that keeps its connection takes up the new pair by a new connection, as e2d's own does.
+    // A client with a persistent connection uses the new pair on a new connection, as e2d's client does.
     let client = cluster.client(first);
     const retired: (typeof client)[] = [];
     const watching = cluster.members.map(({ name, pki }) =>
@@ -59,7 +59,7 @@ Deno.test(
           await client.put(`lasting/${written}`).value(written);
           written++;
         } catch (error) {
-          // The key is written again in the next turn.
+          // The key is written again in the next round.
           if (!isElection(`${error}`)) failures.push(`lasting connection: ${error}`);
         }
         await new Promise((resolve) => setTimeout(resolve, 20));
@@ -76,7 +76,7 @@ Deno.test(
       }
     })();
 
-    // Well past the end of every certificate that the cluster started with.
+    // After the expiry of every certificate with which the cluster started.
     await new Promise((resolve) => setTimeout(resolve, firstEndMs + 15_000 - realPorts.clock.wallMs()));
     stop.abort();
     await Promise.all([lasting, fresh, ...watching]);
@@ -84,7 +84,7 @@ Deno.test(
     assertEquals(renewals.size, 9, JSON.stringify([...renewals]));
     assert(written > 100 && handshakes > 20, `${written} writes, ${handshakes} handshakes`);
 
-    // Members, too, still let each other in: both sides of every new peer connection show renewed certificates.
+    // Members still accept each other: both sides of every new peer connection present renewed certificates.
     await cluster.restartMember(second);
     const { stdout } = await cluster.etcdctl(second, [
       "get",

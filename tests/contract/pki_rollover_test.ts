@@ -1,4 +1,4 @@
-/** A new certificate authority for a real three-member cluster, phase by phase, while clients write. */
+/** A rollover of the CA of a real three-member cluster, phase by phase, while clients write. */
 import type { Etcd3 } from "etcd3";
 import { E2dError } from "../../lib/errors.ts";
 import { loadAuthority } from "../../lib/pki/authority.ts";
@@ -8,7 +8,7 @@ import {
   blockersOfReissue,
   keyFilesInUse,
   type MemberTrust,
-} from "../../lib/pki/rollover.ts";
+} from "../../lib/pki/rollover/rollover.ts";
 import {
   dropOld,
   prepareRollover,
@@ -16,8 +16,8 @@ import {
   reissueUnderNext,
   type RolloverOptions,
   trustNext,
-} from "../../lib/pki/rollover_files.ts";
-import { probeMembers } from "../../lib/pki/rollover_probe.ts";
+} from "../../lib/pki/rollover/files.ts";
+import { probeMembers } from "../../lib/pki/rollover/probe.ts";
 import { systemTlsProbe } from "../../lib/sys/tls_probe.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { patienceMs, temporaryDirectory } from "../support/fixtures.ts";
@@ -37,7 +37,7 @@ const optionsOf = ({ pki }: Member): RolloverOptions => ({
 const sanitize = { sanitizeResources: false, sanitizeOps: false };
 
 Deno.test(
-  "a rollover replaces the authority of three members under load and loses no acknowledged write",
+  "a rollover replaces the CA of three members under load and loses no acknowledged write",
   sanitize,
   async () => {
     await using directory = await temporaryDirectory();
@@ -48,7 +48,7 @@ Deno.test(
     };
     const restartAll = () => everywhere((member) => cluster.restartMember(member));
 
-    // Both authorities from copies of their files: the probes must not depend on where a member stands.
+    // Both CAs from copies of their files: the probes must not depend on the phase of a member.
     const read = async (name: string) => ({ path: name, text: await Deno.readTextFile(`${directory.path}/${name}`) });
     const old = await loadAuthority({ certificate: await read("ca.crt"), key: await read("ca.key") });
     await prepareRollover(realPorts, optionsOf(first));
@@ -73,13 +73,13 @@ Deno.test(
 
     assertEquals(blockersOfReissue(await probes()).length, 6);
     await everywhere((member) => trustNext(realPorts, optionsOf(member)));
-    // The files say both; etcd, which has not been restarted, does not: the handshakes find that out.
+    // The files trust both; etcd, which was not restarted, does not: the handshakes detect that.
     assertEquals(blockersOfReissue(await probes()).length, 6);
     await cluster.restartMember(first);
     assertEquals(blockersOfReissue(await probes()).length, 4);
     await restartAll();
     assertEquals(blockersOfReissue(await probes()), []);
-    // What the plan says to do for every other client: the CA file that holds both, before reissue.
+    // The step for every other client: the CA file with both CAs, before reissue.
     await load.reconnect();
 
     assertEquals(blockersOfDrop(await probes()).length, 6);
@@ -98,10 +98,10 @@ Deno.test(
     const args = ["get", "--prefix", "load/", "--count-only", "--write-out=fields"];
     const { stdout } = await cluster.etcdctl(first, args);
     const count = Number(/"Count" : (\d+)/.exec(stdout)?.[1]);
-    // A write whose answer was lost in a restart may be there as well; it was tried again under the same key.
+    // A write whose answer was lost in a restart may exist as well; it was repeated under the same key.
     assertEquals(count, load.acknowledged, `${lost}${count} keys of ${load.acknowledged} acknowledged`);
 
-    // What the old authority signed is worth nothing any more, and its key is kept for the snapshots of before.
+    // Certificates of the old CA are refused now, and its key is kept for earlier snapshots.
     const refused = await cluster.etcdctl(
       first,
       ["put", "x", "y", "--command-timeout=3s"],
@@ -144,7 +144,7 @@ class Load {
     this.#client.close();
   }
 
-  /** With the credentials that are on disk now. */
+  /** With the present credentials on disk. */
   reconnect(): Promise<void> {
     const before = this.#client;
     this.#client = this.cluster.client(this.member, this.cluster.members);

@@ -1,4 +1,4 @@
-/** Real etcd members without TLS on loopback addresses, to be killed, paused, removed and added to. */
+/** Real etcd members without TLS on loopback addresses, which tests kill, pause, remove and add. */
 import { etcdDir, type EtcdVersion } from "../support/parts.ts";
 import { eventually, freePorts } from "../support/fixtures.ts";
 
@@ -15,7 +15,7 @@ export class PlainCluster implements AsyncDisposable {
 
   constructor(readonly directory: string, readonly version: EtcdVersion, readonly flags: readonly string[]) {}
 
-  /** Members on 127.0.1.1 and up, all of them healthy. */
+  /** Members on 127.0.1.1 and up; resolves when all of them are healthy. */
   static async start(options: {
     directory: string;
     size: number;
@@ -29,7 +29,7 @@ export class PlainCluster implements AsyncDisposable {
     return cluster;
   }
 
-  /** A member yet to be run. */
+  /** A member that does not run yet. */
   member(name: string): PlainMember {
     const host = `127.0.1.${this.members.length + 1}`;
     const [client, peer] = freePorts(2, host);
@@ -83,14 +83,14 @@ export class PlainCluster implements AsyncDisposable {
       etcd.kill("SIGCONT");
       etcd.kill(signal);
     } catch {
-      // It has ended by itself.
+      // It has already ended.
     }
     const hard = setTimeout(() => etcd.kill("SIGKILL"), 10_000);
     await etcd.status;
     clearTimeout(hard);
   }
 
-  /** By etcdctl, which is not what is tested. */
+  /** With etcdctl, which is independent of the tested client. */
   async healthy(member: PlainMember): Promise<void> {
     await eventually(`${member.name} to be healthy`, async () => {
       const { code, stderr } = await this.etcdctl(member, ["endpoint", "health"]);

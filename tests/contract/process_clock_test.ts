@@ -3,10 +3,10 @@ import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
 import { part } from "../support/parts.ts";
 
-/** How far a clock that shows whole seconds is from ours, to ten of them. */
+/** The distance of a clock to ours in seconds, rounded to ten. */
 const aboutS = (ms: number) => 10 * Math.round((ms - Date.now()) / 10_000) + 0;
 
-Deno.test("setProcessClock() sets the clock of a static Go program, again and back, and nobody else's", async () => {
+Deno.test("setProcessClock() sets the clock of a static Go program repeatedly and resets it, and changes no other clock", async () => {
   await using dir = await temporaryDirectory();
   const [client, peer] = freePorts(2);
   const url = `http://127.0.0.1:${client}`;
@@ -30,7 +30,10 @@ Deno.test("setProcessClock() sets the clock of a static Go program, again and ba
       await setProcessClock(etcd.pid, offsetS);
       assertEquals(await told(), offsetS);
     }
-    assert(Math.abs(Date.now() - performance.timeOrigin - performance.now()) < 10_000, "our own clock was set");
+    assert(
+      Math.abs(Date.now() - performance.timeOrigin - performance.now()) < 10_000,
+      "the clock of this process was set",
+    );
   } finally {
     etcd.kill("SIGKILL");
     await etcd.status;
@@ -44,7 +47,7 @@ Deno.test("setProcessClock() sets the wall clock of Deno, not its monotonic one"
   }).spawn();
   try {
     const lines = deno.stdout.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
-    /** Both of the newest line. */
+    /** Both clocks of the newest line. */
     const clocks = async () => ((await lines.next()).value as string).trim().split("\n").at(-1)!.split(" ").map(Number);
     const [, before] = await clocks();
     await setProcessClock(deno.pid, -3_600);
@@ -61,7 +64,7 @@ Deno.test("setProcessClock() sets the wall clock of Deno, not its monotonic one"
   }
 });
 
-Deno.test("setProcessClock() says which process it cannot reach", async () => {
+Deno.test("setProcessClock() names the process that it cannot access", async () => {
   const ended = new Deno.Command("true").spawn();
   await ended.status;
   const error = await setProcessClock(ended.pid, 1).then(() => undefined, (error: Error) => error);

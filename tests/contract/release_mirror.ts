@@ -1,11 +1,11 @@
-/** A real HTTP server on loopback that serves etcd releases made from the really built programs. */
+/** A real HTTP server on loopback that serves etcd releases made from real programs. */
 import { etcdDir, type EtcdVersion } from "../support/parts.ts";
 
-/** How the mirror misbehaves for one path; taken away after `times` requests. */
+/** A fault of the mirror for one path; it ends after `times` requests. */
 export interface Fault {
   kind: "status" | "stall" | "cut" | "wrong-bytes";
   status?: number;
-  /** Bytes of the body after which it stalls or cuts. */
+  /** Bytes of the body after which it stalls or breaks off. */
   afterBytes?: number;
   times: number;
 }
@@ -39,7 +39,7 @@ export class ReleaseMirror implements AsyncDisposable {
       for await (const { name: program } of Deno.readDir(etcdDir(version))) {
         await Deno.copyFile(`${etcdDir(version)}/${program}`, `${work}/${name}/${program}`);
       }
-      // Level 1: the tests are about the bytes, not about how few they are.
+      // Level 1 is fast, and the size does not matter.
       await run("tar", ["-C", work, "--use-compress-program=gzip -1", "-cf", `${work}/archive`, name]);
       await this.put(as, `${name}.tar.gz`, await Deno.readFile(`${work}/archive`), listed);
     } finally {

@@ -1,19 +1,20 @@
-/** What a survivor still knows, got from a copy of its data, and made into a new cluster: with real etcds of every release. */
+/** The data of a survivor is exported from a copy and becomes a new cluster, with real etcds of every release. */
 import { E2dError } from "../../lib/errors.ts";
-import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
-import { inspectDataDir } from "../../lib/etcd/data_dir.ts";
-import { defaultRevisionBump, type RestoreRequest, restoreSnapshot } from "../../lib/etcd/restore.ts";
-import { checkSnapshotFile } from "../../lib/etcd/snapshot_file.ts";
-import { copyForExport } from "../../lib/etcd/copy_data_dir.ts";
-import { exportFromCopy } from "../../lib/etcd/survivor.ts";
-import type { Founding } from "../../lib/core/view.ts";
-import { type StoreSnapshotOptions, StoreSnapshots } from "../../lib/manager/store_snapshots.ts";
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client/client.ts";
+import { inspectDataDir } from "../../lib/etcd/data/data_dir.ts";
+import { defaultRevisionBump, type RestoreRequest, restoreSnapshot } from "../../lib/etcd/restore/restore.ts";
+import { checkSnapshotFile } from "../support/snapshot_file.ts";
+import { copyForExport } from "../../lib/etcd/restore/copy_data_dir.ts";
+import { exportFromCopy } from "../../lib/etcd/restore/survivor.ts";
+import { writeRecord } from "../../lib/manager/data_dir/node_record.ts";
+import type { StoreSnapshotOptions } from "../../lib/manager/adapters/snapshot_options.ts";
+import { StoreSnapshots } from "../../lib/manager/adapters/store_snapshots.ts";
 import type { Clock, Logger } from "../../lib/ports.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemFileReader } from "../../lib/sys/file_reader.ts";
 import { systemFiles } from "../../lib/sys/files.ts";
-import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
-import { serveHttp } from "../../lib/sys/http_server.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc/tls.ts";
+import { serveHttp } from "../../lib/sys/http/server.ts";
 import { systemProcesses } from "../../lib/sys/process.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
 import { systemStaging } from "../../lib/sys/staging.ts";
@@ -22,6 +23,7 @@ import { eventually, temporaryDirectory } from "../support/fixtures.ts";
 import { etcdDir, type EtcdVersion, etcdVersions } from "../support/parts.ts";
 import { TestLog } from "../support/test_log.ts";
 import { PlainCluster, type PlainMember } from "./plain_cluster.ts";
+import type { BootstrapPlan } from "../../lib/core/facts/node_record.ts";
 
 // grpc-js closes its HTTP/2 sessions some time after the client.
 const sanitize = { sanitizeResources: false, sanitizeOps: false };
@@ -46,7 +48,7 @@ async function save(stream: ReadableStream<Uint8Array<ArrayBuffer>>, path: strin
 
 for (const version of etcdVersions) {
   Deno.test(
-    `exportFromCopy() and restoreSnapshot() carry a survivor of etcd ${version} into a new cluster`,
+    `exportFromCopy() and restoreSnapshot() recover a new cluster from a survivor of etcd ${version}`,
     sanitize,
     async () => {
       await enableGrpcTls();
@@ -58,7 +60,7 @@ for (const version of etcdVersions) {
       for (let n = 0; n < 100; n++) await etcd.put(`key${n}`, `value${n}`);
       const acknowledged = (await etcd.put("last", "acknowledged")).revision;
       const hash = await etcd.hashKv(survivor.clientUrl, 0);
-      // The last write is in the log, and may not be in the database yet.
+      // The last write is in the log, but possibly not yet in the database.
       await Promise.all(cluster.members.map((member) => cluster.stop(member, "SIGKILL")));
       etcd.close();
 
@@ -85,7 +87,7 @@ for (const version of etcdVersions) {
       const { databaseBytes } = await checkSnapshotFile(snapshotPath, systemFileReader);
       assertEquals(databaseBytes + 32, (await Deno.stat(snapshotPath)).size);
 
-      // Three new members, of which two have been empty folders.
+      // Three new members, two of which start from empty folders.
       await using rebuilt = new PlainCluster(at("new"), version, []);
       for (const name of ["m0", "m1", "m2"]) rebuilt.member(name);
       await Deno.mkdir(`${at("new")}/m1/lost+found`, { recursive: true });
@@ -127,7 +129,7 @@ for (const version of etcdVersions) {
   );
 }
 
-/** The data-dir of a single member that has been stopped, and how its copy at `copy` is exported. */
+/** The data-dir of a stopped single member, and the request that exports its copy at `copy`. */
 async function stoppedSurvivor(directory: string) {
   await using cluster = await PlainCluster.start({ directory, size: 1 });
   const { name, dataDir } = cluster.members[0]!;
@@ -139,7 +141,7 @@ async function stoppedSurvivor(directory: string) {
 }
 
 Deno.test(
-  "exportFromCopy() tells what etcd said when it does not start, and ends it when told to",
+  "exportFromCopy() reports the last output of an etcd that does not start, and ends it on an abort",
   sanitize,
   async () => {
     await enableGrpcTls();
@@ -147,13 +149,13 @@ Deno.test(
     const at = (path: string) => `${directory.path}/${path}`;
     const { dataDir, request } = await stoppedSurvivor(directory.path);
     await copyForExport(dataDir, at("copy"), ports);
-    // Both pages that say where everything else is.
+    // Both meta pages of the database.
     await Deno.writeFile(`${at("copy")}/member/snap/db`, new Uint8Array(16_384).fill(0xff));
     const error = await assertE2dError(
       "survivor_not_started",
       () => exportFromCopy(request, ports, () => Promise.resolve()),
     );
-    assert(error.message.includes("etcd ended with"), error.message);
+    assert(error.message.includes("etcd exited with"), error.message);
 
     await copyForExport(dataDir, at("copy"), ports);
     const enough = new AbortController();
@@ -170,7 +172,7 @@ Deno.test(
 );
 
 Deno.test(
-  "exportFromCopy() does not wait for a connection that was given up half made, as etcd does",
+  "exportFromCopy() does not wait for an abandoned half-open connection, as etcd does",
   sanitize,
   async () => {
     await enableGrpcTls();
@@ -192,14 +194,14 @@ Deno.test(
 );
 
 Deno.test(
-  "StoreSnapshots.exportSurvivor() leaves nothing plain behind when the cluster serves, and takes nothing before",
+  "StoreSnapshots.exportSurvivor() removes its unencrypted copy when the cluster serves, and not before",
   sanitize,
   async () => {
     await enableGrpcTls();
     await using directory = await temporaryDirectory();
     const { dataDir } = await stoppedSurvivor(directory.path);
     let [serving, looks, skippedMs] = [false, 0, 0];
-    // The time between two looks passes at once.
+    // The time between two checks is skipped.
     const clock: Clock = {
       wallMs: systemClock.wallMs,
       monotonicMs: () => systemClock.monotonicMs() + skippedMs,
@@ -221,12 +223,12 @@ Deno.test(
           ready: () => (looks++, serving ? Promise.resolve() : Promise.reject(new Error("no leader"))),
         } as Partial<EtcdClient> as EtcdClient,
         programs: () => Promise.resolve({ etcd: `${etcdDir()}/etcd`, version: "3.6.14", source: "etcd-dir" }),
-        withoutEtcd: (work) => work(),
+        whileEtcdStopped: (work) => work(),
         origin: () => undefined,
       }, { ...ports, clock, random: systemRandom, http: fetch, serveHttp });
-    const founding: Founding = {
+    const plan: BootstrapPlan = {
       digest: "f1",
-      founders: [],
+      initialMembers: [],
       lineage: { id: "l", epoch: 2, token: "t" },
       source: { kind: "survivor", name: "n0", revision: 1 },
     };
@@ -234,7 +236,7 @@ Deno.test(
     const left = async () => await systemFiles.list(work);
 
     const first = open();
-    const { url } = await first.exportSurvivor(founding);
+    const { url } = await first.exportSurvivor(plan);
     assertEquals(await left(), ["offer.db"]);
     await eventually("many looks", () => Promise.resolve(looks > 30 || undefined));
     const offered = await fetch(url);
@@ -246,14 +248,18 @@ Deno.test(
     await eventually("nothing is offered", () => fetch(url).then(() => undefined, () => true));
 
     serving = false;
-    await first.exportSurvivor({ ...founding, digest: "f2" });
+    await first.exportSurvivor({ ...plan, digest: "f2" });
     assertEquals(await left(), ["offer.db"]);
     await first.close();
     assertEquals(await left(), []);
 
-    // Of a process that was killed.
+    // After a kill: only the files that the pledge on disk names stay.
+    await writeRecord(systemFiles, dataDir, {
+      nonce: "n",
+      pledges: [{ ...plan, digest: "f3", token: plan.lineage.token }],
+    });
     await Deno.mkdir(`${work}/copy`);
-    for (const name of ["offer.db", "offer.db.part", "copy/db", "f3.db"]) {
+    for (const name of ["offer.db", "offer.db.part", "copy/db", "f3.db", "f4.db"]) {
       await Deno.writeTextFile(`${work}/${name}`, "");
     }
     await open().close();
@@ -262,7 +268,7 @@ Deno.test(
 );
 
 Deno.test(
-  "restoreSnapshot() refuses used folders and damaged files, and leaves nothing half made",
+  "restoreSnapshot() refuses used folders and damaged files, and leaves no partial data-dir",
   sanitize,
   async () => {
     await enableGrpcTls();
@@ -321,7 +327,7 @@ Deno.test(
       "snapshot_absent",
     ]);
 
-    // Folders that etcd made and never filled are in nobody's way, nor is a restore that was interrupted.
+    // Folders that etcd created and never filled, and an interrupted restore, do not block it.
     await Deno.mkdir(at("target/member/snap"), { recursive: true });
     await Deno.mkdir(at("target/.restoring/member"), { recursive: true });
     assertEquals(await codeOf({ snapshotPath: at("bare.db"), skipHashCheck: true }), "success");

@@ -1,14 +1,12 @@
 /** Views and answers for the tests of single rules: plain facts with sensible defaults. */
-import type {
-  EndpointFacts,
-  EtcdAnswer,
-  EtcdMember,
-  GossipPeer,
-  PeerFacts,
-  Settings,
-  ValidData,
-  View,
-} from "../../lib/core/view.ts";
+import type { NodeState } from "../../lib/core/state/state.ts";
+import { catalogueDigest } from "../../lib/core/rules/bootstrap/source.ts";
+import type { View } from "../../lib/core/facts/view.ts";
+import type { SnapshotLookup } from "../../lib/core/facts/snapshot_lookup.ts";
+import type { CatalogueDigest, GossipPeer, PeerFacts } from "../../lib/core/facts/peer.ts";
+import type { EndpointFacts, EtcdAlarm, EtcdAnswer, EtcdMember } from "../../lib/core/facts/cluster.ts";
+import type { Settings } from "../../lib/core/facts/settings.ts";
+import type { ValidData } from "../../lib/core/facts/data_dir.ts";
 
 export const nowMs = 1_000_000;
 
@@ -55,14 +53,14 @@ export function peer(name: string, change: Partial<GossipPeer> = {}): GossipPeer
     sinceMs: 0,
     status: "unknown",
     facts: facts(name),
-    go: false,
+    isLegacy: false,
     ...change,
   };
 }
 
 export function goPeer(name: string, change: Partial<GossipPeer> = {}): GossipPeer {
   const { facts: _, ...rest } = peer(name, change);
-  return { ...rest, go: true };
+  return { ...rest, isLegacy: true };
 }
 
 export function member(name: string, change: Partial<EtcdMember> = {}): EtcdMember {
@@ -91,12 +89,20 @@ export function answer(name: string, members: readonly EtcdMember[], change: Par
     dbSizeBytes: 1,
     dbInUseBytes: 1,
     alarms: [],
+    statusErrors: [],
     linearizable: true,
     members,
     formerSizes: [],
+    pause: { paused: false, version: 0 },
     ...change,
   };
 }
+
+/** An alarm of that member; without a name etcd does not know which. */
+export const alarm = (type: "NOSPACE" | "CORRUPT", name?: string): EtcdAlarm => ({
+  type,
+  memberId: name === undefined ? "0" : `id-${name}`,
+});
 
 export function answering(last: EtcdAnswer, atMs = nowMs): EndpointFacts {
   return { last, atMs, failures: 0, appliedIndex: last.raftAppliedIndex, progressAtMs: atMs };
@@ -144,11 +150,35 @@ export function view(name: string, change: Partial<View> = {}): View {
     gossipJoinedAtMs: 0,
     bootedAtMs: 0,
     peers: [],
+    gossipKeys: { mismatches: [] },
+    nameConflicts: [],
     endpoints: new Map(),
     memberSinceMs: new Map(),
+    memberAnswers: new Map(),
     catalogue: { kind: "unconfigured" },
     etcd: { kind: "stopped" },
     watchingSinceMs: 0,
     ...change,
   };
+}
+
+/** What a peer that has found this in the store publishes. */
+export function found(catalogue: SnapshotLookup): CatalogueDigest {
+  return catalogueDigest(view("any", { settings: settings({ snapshots: true }), catalogue }))!;
+}
+
+/** Some fields of some groups of a state. */
+export type StateChange =
+  & Partial<Pick<NodeState, "self" | "settings" | "phase">>
+  & { readonly [K in Exclude<keyof NodeState, "self" | "settings" | "phase">]?: Partial<NodeState[K]> };
+
+/** The state with these fields in place of its own. */
+export function changed(state: NodeState, ...changes: readonly StateChange[]): NodeState {
+  const next: Record<string, unknown> = { ...state };
+  for (const change of changes) {
+    for (const [group, fields] of Object.entries(change)) {
+      next[group] = typeof fields === "object" ? { ...next[group] as object, ...fields } : fields;
+    }
+  }
+  return next as unknown as NodeState;
 }

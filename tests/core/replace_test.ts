@@ -1,14 +1,26 @@
-import { decideBackup } from "../../lib/core/backup.ts";
-import { isDone, nextOperation, type Plan } from "../../lib/core/plan.ts";
-import { planScale } from "../../lib/core/plan_scale.ts";
-import { planUpgrade } from "../../lib/core/plan_upgrade.ts";
-import { decideJoin, decideReplacement } from "../../lib/core/replace.ts";
+import { decideBackup } from "../../lib/core/rules/backup.ts";
+import { isDone, nextOperation } from "../../lib/core/plans/progress.ts";
+import { planScale } from "../../lib/core/plans/scale.ts";
+import { planUpgrade } from "../../lib/core/plans/upgrade.ts";
+import { decideReplacement } from "../../lib/core/rules/membership/replace.ts";
 import { assert, assertEquals } from "../support/assert.ts";
-import { answer, answering, goPeer, member, nowMs, peer, settings, silent, view } from "./facts.ts";
+import type { View } from "../../lib/core/facts/view.ts";
+import { alarm, answer, answering, facts, goPeer, member, nowMs, peer, settings, silent, view } from "./facts.ts";
+import type { Plan } from "../../lib/core/facts/plan.ts";
+import { decideJoin } from "../../lib/core/rules/start/join.ts";
+import type { EndpointFacts, RaftFacts } from "../../lib/core/facts/cluster.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const long = 100_000;
+const raft = (active: boolean, atMs = nowMs): RaftFacts => ({
+  kind: "read",
+  memberId: "id-a",
+  sinceMs: atMs - 4_000,
+  atMs,
+  members: new Map([["id-c", { receivedBytes: 1, ...(active ? { heardAtMs: atMs } : {}) }]]),
+});
 const deadC = view("a", {
+  raft: raft(false),
   peers: [peer("b"), peer("c", { state: "dead", sinceMs: nowMs - long })],
   endpoints: new Map([
     ["http://b:2379", answering(answer("b", members))],
@@ -30,6 +42,43 @@ Deno.test("decideReplacement() leaves a member alone that one of the two still s
   assertEquals(decideReplacement({ ...deadC, endpoints: recent }, answer("a", members)).kind, "wait");
 });
 
+Deno.test("decideReplacement() never removes a member that raft reaches, nor before the leader's raft was asked", () => {
+  const code = (seen: View) => {
+    const deed = decideReplacement(seen, answer("a", members));
+    return deed.kind === "wait" ? [deed.reason.code, deed.level] : deed.kind;
+  };
+  assertEquals(code({ ...deadC, raft: raft(true) }), ["member_reachable_by_raft", "error"]);
+  assertEquals(code({ ...deadC, raft: raft(false, nowMs - 6_000) }), ["asking_raft", undefined]);
+  const { raft: _, ...unasked } = deadC;
+  assertEquals(code(unasked), ["asking_raft", undefined]);
+  // The metrics of a former leader say nothing of this one's connections.
+  const former = { ...raft(false), memberId: "id-b" };
+  assertEquals(code({ ...deadC, raft: former }), ["asking_raft", undefined]);
+  // Metrics that cannot be read leave the decision to gossip and etcd.
+  assertEquals(code({ ...deadC, raft: { kind: "unreadable", atMs: nowMs } }), "remove");
+});
+
+Deno.test("decideReplacement() never takes a member that was not asked for a silent one", () => {
+  const endpoints = new Map([...deadC.endpoints].filter(([url]) => url !== "http://c:2379"));
+  assertEquals(decideReplacement({ ...deadC, endpoints }, answer("a", members)).kind, "wait");
+  // Another member answers at its URL: the time-out runs from its own last answer.
+  const other = new Map(deadC.endpoints).set("http://c:2379", answering(answer("b", members)));
+  const recent = new Map([["id-c", { clusterId: "c1", atMs: nowMs - 1_000, raftIndex: 1, storedIndex: 0 }]]);
+  assertEquals(
+    decideReplacement({ ...deadC, endpoints: other, memberAnswers: recent }, answer("a", members)).kind,
+    "wait",
+  );
+  assertEquals(decideReplacement({ ...deadC, endpoints: other }, answer("a", members)).kind, "remove");
+});
+
+Deno.test("decideReplacement() removes a dead member although an empty newcomer has its name, and no live one for it", () => {
+  const newcomer = peer("c", { peerUrl: "http://x:2380", clientUrl: "http://x:2379", gossipAddr: "x:7980" });
+  const seen = { ...deadC, peers: [peer("b"), newcomer] };
+  assertEquals(decideReplacement(seen, answer("a", members)).kind, "remove");
+  const unknown = { ...newcomer, facts: facts("c", { data: { kind: "unknown" } }) };
+  assertEquals(decideReplacement({ ...seen, peers: [peer("b"), unknown] }, answer("a", members)).kind, "nothing");
+});
+
 Deno.test("decideReplacement() does nothing while paused, and nothing beside a running change", () => {
   assertEquals(
     decideReplacement({ ...deadC, settings: settings({ paused: true }) }, answer("a", members)).kind,
@@ -47,17 +96,58 @@ Deno.test("decideReplacement() evicts a joiner that gets nowhere", () => {
   assertEquals(deed.kind === "remove" ? deed.reason.code : deed.kind, "joiner_stalled");
 });
 
-Deno.test("decideJoin() removes its former self first, waits for a change, is a spare, or adds itself", () => {
+Deno.test("decideJoin() removes its stale member first, waits for a change, is a spare, or adds itself", () => {
   const cluster = answer("a", members);
   const healthy = new Map(members.map((each) => [each.clientUrls[0]!, answering(answer(each.name, members))] as const));
-  assertEquals(decideJoin(view("c", { endpoints: healthy }), cluster, undefined).kind, "removeFormerSelf");
+  assertEquals(decideJoin(view("c", { endpoints: healthy }), cluster, undefined).kind, "removeStaleMember");
   assertEquals(decideJoin(view("c", { endpoints: healthy }), cluster, "id-c").kind, "start");
   const spare = decideJoin(view("d"), cluster, undefined);
-  assertEquals(spare.kind === "wait" && spare.spare, true);
+  assertEquals(spare.kind === "wait" && spare.isStandby, true);
   assertEquals(decideJoin(view("d"), answer("a", members.slice(0, 2)), undefined).kind, "add");
   const busy = [...members.slice(0, 2), member("e", { isLearner: true })];
   const waits = decideJoin(view("d"), answer("a", busy), undefined);
   assertEquals(waits.kind === "wait" ? waits.reason.code : waits.kind, "change_runs");
+});
+
+Deno.test("decideJoin() never removes a member whose name the newcomer has, unless it is dead by all evidence", () => {
+  const cluster = answer("a", members);
+  const newcomer = (change: Partial<View>) =>
+    view("c", {
+      self: { name: "c", peerUrl: "http://x:2380", clientUrl: "http://x:2379", gossipAddr: "x:7980" },
+      peers: [peer("a"), peer("b")],
+      raft: raft(false),
+      ...change,
+    });
+  const healthy = ["a", "b"].map((name) => [`http://${name}:2379`, answering(answer(name, members))] as const);
+  const asked = (c: EndpointFacts) => new Map([...healthy, ["http://c:2379", c]]);
+  const code = (seen: View) => {
+    const step = decideJoin(seen, cluster, undefined);
+    return step.kind === "wait" ? [step.reason.code, step.level] : step.kind;
+  };
+  const taken = ["name_taken", "error"];
+  assertEquals(code(newcomer({ endpoints: new Map(healthy) })), ["asking_member", undefined]);
+  assertEquals(code(newcomer({ endpoints: asked(answering(answer("c", members))) })), taken);
+  assertEquals(code(newcomer({ endpoints: asked(silent(nowMs - 1_000)) })), ["member_silent", undefined]);
+  assertEquals(code(newcomer({ endpoints: asked(silent(nowMs - long)), raft: raft(true) })), taken);
+  const conflict = { name: "c", addresses: ["x:7980", "c:7980"] } as const;
+  assertEquals(code(newcomer({ endpoints: asked(silent(nowMs - long)), nameConflicts: [conflict] })), taken);
+  assertEquals(code(newcomer({ endpoints: asked(silent(nowMs - long)), watchingSinceMs: nowMs - 1_000 })), [
+    "member_silent",
+    undefined,
+  ]);
+  assertEquals(code(newcomer({ endpoints: asked(silent(nowMs - long)) })), "removeStaleMember");
+});
+
+Deno.test("decideJoin() removes no stale member at its own address that answers, or was not asked", () => {
+  const elsewhere = [members[0]!, members[1]!, member("c", { clientUrls: ["http://other:2379"] })];
+  const healthy = ["a", "b"].map((name) => [`http://${name}:2379`, answering(answer(name, elsewhere))] as const);
+  const code = (endpoints: View["endpoints"]) => {
+    const step = decideJoin(view("c", { endpoints }), answer("a", elsewhere), undefined);
+    return step.kind === "wait" ? step.reason.code : step.kind;
+  };
+  assertEquals(code(new Map(healthy)), "asking_member");
+  assertEquals(code(new Map([...healthy, ["http://other:2379", answering(answer("c", elsewhere))]])), "address_taken");
+  assertEquals(code(new Map([...healthy, ["http://other:2379", silent(nowMs)]])), "removeStaleMember");
 });
 
 Deno.test("decideBackup() saves what moved, in the original's format beside Go nodes, never what is corrupt", () => {
@@ -75,10 +165,13 @@ Deno.test("decideBackup() saves what moved, in the original's format beside Go n
   assertEquals(why({ revision: 50, diverged: false }), "unchanged");
   assertEquals(why({ revision: 0, diverged: true }), "diverged");
   assertEquals(why({ revision: 0, diverged: false, attemptedAtMs: nowMs - 10 }), "not_due");
-  for (const alarm of ["CORRUPT", "CORRUPT of 0"]) {
-    assertEquals(why({ revision: 0, diverged: false }, answer("a", members, { alarms: [alarm] })), "corrupt");
+  for (const corrupt of [alarm("CORRUPT", "a"), alarm("CORRUPT")]) {
+    assertEquals(why({ revision: 0, diverged: false }, answer("a", members, { alarms: [corrupt] })), "corrupt");
   }
-  assertEquals(why({ revision: 0, diverged: false }, answer("a", members, { alarms: ["CORRUPT of id-c"] })), "take");
+  assertEquals(
+    why({ revision: 0, diverged: false }, answer("a", members, { alarms: [alarm("CORRUPT", "c")] })),
+    "take",
+  );
 });
 
 Deno.test("planScale() changes the record first, and refuses beside Go nodes, sick members and missing spares", () => {
@@ -103,7 +196,7 @@ Deno.test("planUpgrade() goes followers first, the leader last, and knows the ba
     good.kind === "plan"
       ? good.plan.operations.map((each) => "memberId" in each ? `${each.kind} ${each.memberId}` : "")
       : good.why,
-    ["upgrade id-b", "upgrade id-c", "moveLeaderFrom id-a", "upgrade id-a"],
+    ["upgrade id-b", "upgrade id-c", "moveLeaderFrom id-a", "upgrade id-a", ""],
   );
   const old = (version: string, to: string) => {
     const outcome = planUpgrade(view("a", { endpoints: on(version) }), answer("a", members, { version }), to, "p1");
@@ -131,6 +224,7 @@ Deno.test("nextOperation() looks at the cluster, not at a note of what was done"
     members: list,
     leaderId: "id-a",
     recordedSize: 3,
+    clusterVersion: undefined,
     lastSnapshotAtWallMs: undefined,
     endpoints: new Map(),
   });

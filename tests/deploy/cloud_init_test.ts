@@ -1,7 +1,7 @@
 import { parse } from "yaml";
-import { contradictions, runFlags } from "../../lib/cli/run_flags.ts";
-import { environmentName } from "../../lib/cli/flag.ts";
-import { readFlags } from "../../lib/cli/read_flags.ts";
+import { contradictions, runFlags } from "../../lib/cli/flags/run_flags.ts";
+import { environmentName } from "../../lib/cli/flags/flag.ts";
+import { readFlags } from "../../lib/cli/flags/read_flags.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { parseEnvironmentFile } from "./unit_file.ts";
 

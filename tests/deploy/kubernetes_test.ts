@@ -1,6 +1,6 @@
-import { commands } from "../../lib/cli/commands.ts";
-import type { FlagTable } from "../../lib/cli/flag.ts";
-import { readFlags } from "../../lib/cli/read_flags.ts";
+import { commands } from "../../lib/cli/flags/commands.ts";
+import type { FlagTable } from "../../lib/cli/flags/flag.ts";
+import { readFlags } from "../../lib/cli/flags/read_flags.ts";
 import { parseDiscovery } from "../../lib/discovery/spec.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { type Container, type Manifest, manifests } from "./manifests.ts";
@@ -57,7 +57,7 @@ Deno.test("statefulset.yaml: the way through the API, which its comment shows, n
   assertEquals(set.spec.template.metadata.labels[key!], value);
 });
 
-Deno.test("statefulset.yaml: all founders start at once, each on a node of its own, with time for etcd to close", () => {
+Deno.test("statefulset.yaml: all initial members start at once, each on a node of its own, with time for etcd to close", () => {
   assertEquals(set.spec.podManagementPolicy, "Parallel");
   assertEquals(set.spec.replicas, Number(read(run).values.requiredClusterSize));
   const [term] = template.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution;
@@ -69,7 +69,7 @@ Deno.test("statefulset.yaml: the data-dir lies below the disk, and every path be
   const { values } = read(run);
   const data = run.volumeMounts.find(({ name }) => name === "data")!;
   assertEquals(set.spec.volumeClaimTemplates[0].metadata.name, "data");
-  // A folder below it: what is moved aside lies beside the data-dir, on the same disk.
+  // A folder below it: quarantined data-dirs are beside the data-dir, on the same disk.
   assertEquals(values.dataDir, `${data.mountPath}/etcd`);
   const paths = Object.values(values).filter((value) => typeof value === "string" && value.startsWith("/"));
   const mounted = (path: string) => run.volumeMounts.some(({ mountPath }) => path.startsWith(`${mountPath}/`));

@@ -1,6 +1,6 @@
-import { contradictions, runFlags } from "../../lib/cli/run_flags.ts";
-import { environmentName } from "../../lib/cli/flag.ts";
-import { readFlags } from "../../lib/cli/read_flags.ts";
+import { contradictions, runFlags } from "../../lib/cli/flags/run_flags.ts";
+import { environmentName } from "../../lib/cli/flags/flag.ts";
+import { readFlags } from "../../lib/cli/flags/read_flags.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { parseEnvironmentFile, parseUnit } from "./unit_file.ts";
 
@@ -50,7 +50,7 @@ Deno.test("e2d.service: its own variables are flags of e2d, and its data-dir lie
   const unit = parseUnit(read("e2d.service"));
   const own = parseEnvironmentFile(unit.all("Environment").join("\n"));
   assertEquals(Object.keys(own).filter((name) => !known.has(name)), []);
-  // A folder below: what is moved aside lies beside the data-dir.
+  // A folder below: quarantined data-dirs are beside the data-dir.
   assertEquals(own.E2D_DATA_DIR, `/var/lib/${unit.all("StateDirectory")[0]}/etcd`);
   assertEquals(unit.all("ExecStart"), ["/usr/local/bin/e2d run"]);
   assertEquals(unit.all("EnvironmentFile"), ["-/etc/e2d/e2d.env"]);

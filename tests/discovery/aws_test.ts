@@ -93,14 +93,14 @@ testDiscoveryMethod({ name: "aws-autoscaling-group", open: () => group(), faults
 testDiscoveryMethod({ name: "ec2-tags", open: () => byTags(), faults, quick });
 testDiscoveryMethod({ name: "ec2-tags (own tags)", open: () => byTags([]), faults, quick });
 
-Deno.test("aws-autoscaling-group takes the instances in service alone", async () => {
+Deno.test("aws-autoscaling-group returns only instances in service", async () => {
   const { cloud, ask, fill } = group();
   fill(instances(4));
   cloud.lifecycle.set("node-2", "Pending:Wait").set("node-3", "Terminating");
   assertEquals((await ask()).sort(), ["10.0.0.1", "10.0.0.2"]);
 });
 
-Deno.test("aws-autoscaling-group says that the instance is in no group, and in which region it looked", async () => {
+Deno.test("aws-autoscaling-group reports an instance without a group, with the region", async () => {
   const { cloud, ask } = group();
   cloud.instances = instances(1);
   cloud.self = "node-0";
@@ -162,7 +162,7 @@ for (const skewMs of [-3_600_000, 7 * 86_400_000]) {
   });
 }
 
-Deno.test("a refused key is not asked with a second time while the clock is right", async () => {
+Deno.test("a refused key is not used a second time while the clock is right", async () => {
   const { cloud, ask, fill } = byTags();
   fill(instances(3));
   cloud.accessKeyId = "AKIDOTHER";
@@ -186,13 +186,13 @@ Deno.test("ec2-tags without tags refuses to look for an instance that has none b
   await assertE2dError("discovery_no_tags", ask);
 });
 
-Deno.test("ec2-tags without tags says that the own instance is not in this account", async () => {
+Deno.test("ec2-tags without tags reports that this instance is not in the account", async () => {
   const { cloud, ask } = byTags([]);
   cloud.self = "node-9";
   await assertE2dError("aws_no_instance", ask);
 });
 
-Deno.test("ec2-tags outside of EC2 asks in the region that AWS_REGION names; in EC2 in its own", async () => {
+Deno.test("ec2-tags uses AWS_REGION outside of EC2, and the instance's region in EC2", async () => {
   const outside = byTags(named, { AWS_REGION: "eu-central-1" });
   outside.fill(instances(3));
   outside.break("metadata-silent");
@@ -210,7 +210,7 @@ Deno.test("a region that is not AWS's is refused before it becomes part of a hos
   assertEquals(cloud.forms.length, 0);
 });
 
-Deno.test("AWS_ENDPOINT_URL and the one of a service say where to ask, and are refused when they are no URL", async () => {
+Deno.test("AWS_ENDPOINT_URL and the variable of a service set the endpoint, and are refused when they are not URLs", async () => {
   const { cloud, ask, fill } = group({
     AWS_ENDPOINT_URL: "https://all.test/",
     AWS_ENDPOINT_URL_AUTO_SCALING: "https://groups.test/",

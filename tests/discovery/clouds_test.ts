@@ -122,7 +122,7 @@ function ownTags(opened: CloudPlace<FakeDigitalOcean>): Place {
   };
 }
 
-Deno.test("do-tags takes droplets with any of the tags, each once, and asks for a tag named twice once", async () => {
+Deno.test("do-tags returns droplets with any of the tags without duplicates, and requests a repeated tag once", async () => {
   const { cloud, method } = digitalOcean(["blue", "green", "blue"]);
   const [a, b, c, d] = instances(4);
   cloud.instances = [
@@ -146,7 +146,7 @@ Deno.test("do-tags reads the metadata as an object and as a list of one", async 
   }
 });
 
-Deno.test("a method without tags of its own instance finds nobody rather than everybody", async () => {
+Deno.test("a method without tags of its instance finds no peers instead of all machines", async () => {
   for (const opened of [digitalOcean([]), hetzner([]), gce([]), azure([])]) {
     opened.cloud.instances = instances(3);
     opened.cloud.self = "node-0";
@@ -155,7 +155,7 @@ Deno.test("a method without tags of its own instance finds nobody rather than ev
   }
 });
 
-Deno.test("own labels that Google and Azure set by themselves are no tags of the cluster", async () => {
+Deno.test("own labels that Google and Azure set automatically are no tags of the cluster", async () => {
   for (const [opened, own] of [[gce([]), "goog-gke-node"], [azure([]), "hidden-title"]] as const) {
     opened.fill(instances(3));
     opened.cloud.instances[0] = { ...opened.cloud.instances[0]!, tags: { ...tags, [own]: "x" } };

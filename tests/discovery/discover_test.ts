@@ -44,7 +44,7 @@ for (const name of Object.keys(discoveryForms)) {
   });
 }
 
-Deno.test("discover() refuses a wrong text and a missing token before anything is asked", async () => {
+Deno.test("discover() refuses an invalid text and a missing token before any request", async () => {
   const asked: string[] = [];
   const { signal } = new AbortController();
   const nothing = { environment: () => undefined };
@@ -54,7 +54,7 @@ Deno.test("discover() refuses a wrong text and a missing token before anything i
   assertEquals(asked, []);
 });
 
-Deno.test("discover() gives what the method finds, and goes on when the cloud is gone for a while", async () => {
+Deno.test("discover() returns the peers of the method, and continues after an outage of the cloud", async () => {
   const cloud = new FakeDigitalOcean();
   const droplet = (at: number) => ({ name: `node-${at}`, address: `10.0.0.${at}`, tags: { etcd: "" } });
   cloud.instances = [droplet(1), droplet(2)];
@@ -98,8 +98,8 @@ Deno.test("the methods of clouds are loaded when they are chosen, and not before
     "cloud/throttled_error.ts",
     "cloud/with_deadline.ts",
     "discovery/discover.ts",
-    "discovery/keep_asking.ts",
     "discovery/methods.ts",
+    "discovery/poll.ts",
     "discovery/spec.ts",
     "errors.ts",
   ]);

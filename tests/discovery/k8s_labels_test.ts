@@ -124,7 +124,7 @@ function follow({ method }: Place) {
 const textOf = (peers: readonly PeerAddress[]) => peers.map(({ host }) => host.replace("10.0.0.", "")).sort().join(" ");
 const pod = (name: string, address?: string) => ({ name, labels, ...address === undefined ? {} : { address } });
 
-Deno.test("k8s-labels takes pods with an address that have not ended and are not being deleted", async () => {
+Deno.test("k8s-labels returns pods with an address that have not ended and are not being deleted", async () => {
   const { cloud, method, log } = place();
   cloud.set(pod("a", "10.0.0.1"));
   cloud.set(pod("pending"));
@@ -137,7 +137,7 @@ Deno.test("k8s-labels takes pods with an address that have not ended and are not
   assertEquals(log.lines, []);
 });
 
-Deno.test("k8s-labels tells of each change at once, without listing again", async () => {
+Deno.test("k8s-labels reports each change at once, without listing again", async () => {
   const opened = place();
   const { cloud, clock } = opened;
   cloud.set(pod("a", "10.0.0.1"));
@@ -179,7 +179,7 @@ for (const how of ["end", "break"] as const) {
   });
 }
 
-Deno.test("k8s-labels lists anew when its version is no longer kept (410), and forgets who went meanwhile", async () => {
+Deno.test("k8s-labels lists again when its version has expired (410), and drops pods that have gone", async () => {
   const opened = place();
   const { cloud, clock } = opened;
   cloud.set(pod("a", "10.0.0.1"));
@@ -195,7 +195,7 @@ Deno.test("k8s-labels lists anew when its version is no longer kept (410), and f
   await stop();
 });
 
-Deno.test("k8s-labels begins a list again whose pages are over (410), and gives up in the end", async () => {
+Deno.test("k8s-labels restarts a list whose pages have expired (410), and fails in the end", async () => {
   const { cloud, method, clock, fill } = place();
   fill(instances(250));
   cloud.pagesTooOld = 2;
@@ -218,7 +218,7 @@ for (const verb of ["list", "watch", "get"]) {
   });
 }
 
-Deno.test("k8s-labels reads token and authority anew for each question", async () => {
+Deno.test("k8s-labels reads token and CA again for each request", async () => {
   const { cloud, method, files, open, fill } = place();
   fill(instances(1));
   files[`${account}/token`] = "old";
@@ -258,7 +258,7 @@ for (
   });
 }
 
-Deno.test("k8s-labels says what is missing outside of a pod, and in one without a service account", async () => {
+Deno.test("k8s-labels reports the cause outside of a pod, and in a pod without a service account", async () => {
   const config: DiscoveryConfig = { environment: () => undefined };
   await assertE2dError("k8s_outside", () => k8sLabels(named, config, {} as DiscoveryPorts));
   const { method, files } = place();
@@ -273,7 +273,7 @@ Deno.test("k8s-labels without labels refuses to look for pods of a pod that has 
   await assertE2dError("discovery_no_tags", () => method.peers(never));
 });
 
-Deno.test("ownAddress() of k8s-labels is POD_IP where a pod is told so", async () => {
+Deno.test("ownAddress() of k8s-labels is POD_IP when it is set", async () => {
   const { method, environment } = place();
   assertEquals(await method.ownAddress!(never), undefined);
   environment.POD_IP = "10.1.2.3";

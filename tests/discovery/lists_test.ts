@@ -50,7 +50,7 @@ testDiscoveryMethod({
 
 const linesOf = (tagged: readonly FakeInstance[]) => tagged.map(({ address }) => `${address}\n`).join("");
 
-Deno.test("file: an empty file is nobody, a missing one an error, one that is too long refused unread", async () => {
+Deno.test("file: an empty file means no peers, a missing one is an error, a too long one is refused unread", async () => {
   const file = new MemoryFile();
   const method = peersFile("/p", { clock: new TestClock(), files: file as unknown as Files });
   assertEquals(await method.peers(never), []);
@@ -62,7 +62,7 @@ Deno.test("file: an empty file is nobody, a missing one an error, one that is to
   await assertE2dError("discovery_file", () => method.peers(never));
 });
 
-Deno.test("file: tells of each change within two seconds, and of nothing else", async () => {
+Deno.test("file: reports each change within two seconds, and only changes", async () => {
   const clock = new TestClock();
   const file = new MemoryFile();
   file.text = "10.0.0.1";
@@ -144,7 +144,7 @@ testDiscoveryMethod({
   },
 });
 
-Deno.test("exec: gives the command to sh as it is, and shows its exit code and the end of what it complained", async () => {
+Deno.test("exec: passes the command to sh unchanged, and reports its exit code and the end of its standard error", async () => {
   const { method, shell } = shellPlace();
   assertEquals(await method.peers(never), []);
   assertEquals(shell.started, [["setsid", "sh", "-c", "list | sort"]]);
@@ -215,7 +215,7 @@ for (const kind of ["SRV", "A"] as const) {
   });
 }
 
-Deno.test("dns: takes ports from SRV records and none from addresses", async () => {
+Deno.test("dns: uses the ports of SRV records, and none for addresses", async () => {
   const { zone, method } = dnsPlace();
   zone.hosts.set("etcd.test", ["10.0.0.9"]).set("n1.test", ["10.0.0.1", "fd00::1"]);
   assertEquals(await method.peers(never), [{ host: "10.0.0.9" }]);
@@ -224,7 +224,7 @@ Deno.test("dns: takes ports from SRV records and none from addresses", async () 
   assert(zone.asked.includes("_e2d._tcp.etcd.test") && zone.asked.includes("n1.test."));
 });
 
-Deno.test("dns: knows a node with two families by one address, and nobody by one that cannot be used", async () => {
+Deno.test("dns: returns one address for a node with two families, and no unusable address", async () => {
   const { zone, method } = dnsPlace();
   zone.hosts.set("etcd.test", ["fd00::1", "0.0.0.0", "10.0.0.1", "10.0.0.2"]);
   assertEquals(await method.peers(never), [{ host: "10.0.0.1" }, { host: "10.0.0.2" }]);
@@ -232,7 +232,7 @@ Deno.test("dns: knows a node with two families by one address, and nobody by one
   assertEquals(await method.peers(never), [{ host: "fd00::1" }]);
 });
 
-Deno.test("dns: a name that is not there is nobody, with one warning; a target without address is left out", async () => {
+Deno.test("dns: a name that does not exist means no peers, with one warning; a target without address is left out", async () => {
   const { zone, method, log } = dnsPlace();
   assertEquals(await method.peers(never), []);
   assertEquals(await method.peers(never), []);
@@ -277,7 +277,7 @@ Deno.test("parsePeerList() names the first wrong entry and its place", async () 
     "node:": '"node:" in line 1',
     '["10.0.0.1", 7]': "7 (entry 2)",
     '[{"host":"a"}]': '{"host":"a"} (entry 1)',
-    '["10.0.0.1"': "cut or garbled",
+    '["10.0.0.1"': "truncated or malformed",
     "https://10.0.0.1": '"https://10.0.0.1" in line 1',
   };
   for (const [text, state] of Object.entries(cases)) {
@@ -286,7 +286,7 @@ Deno.test("parsePeerList() names the first wrong entry and its place", async () 
   }
 });
 
-Deno.test("parsePeerList() takes any text and throws nothing but discovery_list", () => {
+Deno.test("parsePeerList() accepts any text and throws only discovery_list", () => {
   fc.assert(
     fc.property(
       fc.oneof(fc.string(), fc.json(), fc.array(fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain())).map(String)),

@@ -41,23 +41,23 @@ const refused: Record<string, string> = {
   "ec2-tags:": "a tag is empty",
   "ec2-tags:a=b,": "a tag is empty",
   "ec2-tags:a=b, c=d": "space",
-  "ec2-tags:=b": "name of a tag",
+  "ec2-tags:=b": "valid tag name",
   "ec2-tags:a=1,a=2": "two values",
-  "do-tags:env=prod": "cannot be a tag",
+  "do-tags:env=prod": "not a valid tag",
   "do-tags:": "a tag is empty",
   "k8s-labels:app": "has no value",
-  "k8s-labels:-x=1": "name of a tag",
-  "k8s-labels:x=a b": "value of a tag",
-  "gce-labels:Role=x": "name of a tag",
-  "gce-labels:role=Prod": "value of a tag",
-  "azure-tags:a<b=c": "name of a tag",
-  "hetzner-labels:x=a/b": "value of a tag",
-  "dns:": "no DNS name",
-  "dns:a b": "no DNS name",
-  "dns:a..b": "no DNS name",
+  "k8s-labels:-x=1": "valid tag name",
+  "k8s-labels:x=a b": "valid tag value",
+  "gce-labels:Role=x": "valid tag name",
+  "gce-labels:role=Prod": "valid tag value",
+  "azure-tags:a<b=c": "valid tag name",
+  "hetzner-labels:x=a/b": "valid tag value",
+  "dns:": "not a DNS name",
+  "dns:a b": "not a DNS name",
+  "dns:a..b": "not a DNS name",
   "file:": "path is missing",
   "exec:  ": "command is missing",
-  "": "no such method",
+  "": "method is unknown",
 };
 
 for (const [text, state] of Object.entries(refused)) {
@@ -80,7 +80,7 @@ Deno.test("parseDiscovery() lists all methods for an unknown one and names the c
   assert(!error.hint!.includes("did you mean"));
 });
 
-Deno.test("parseDiscovery() takes any text in bounded time and throws nothing but discovery_spec", () => {
+Deno.test("parseDiscovery() accepts any text in bounded time and throws only discovery_spec", () => {
   const methods = fc.constantFrom(...Object.keys(discoveryForms));
   const text = fc.oneof(fc.string(), fc.tuple(methods, fc.string({ maxLength: 200 })).map(([m, o]) => `${m}:${o}`));
   fc.assert(

@@ -1,5 +1,5 @@
-import { Cipher, type Place } from "../../lib/e2db/cipher.ts";
-import { Sealed } from "../../lib/e2db/codec.ts";
+import { Cipher, type Place } from "../../lib/e2db/schema/cipher.ts";
+import { Sealed } from "../../lib/e2db/schema/codec.ts";
 import { defaultPlatform } from "../../lib/e2db/platform.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { assertDbError } from "./suites/assert_db_error.ts";
@@ -8,7 +8,7 @@ const place: Place = { table: "t", field: "f", id: "1" };
 const key = new Uint8Array(32).fill(1);
 const cipher = await Cipher.create([key], defaultPlatform);
 
-Deno.test("Cipher.open() gives back what seal() took, and no two seals are alike", async () => {
+Deno.test("Cipher.open() returns the value given to seal(), and no two sealed values are equal", async () => {
   for (const value of ["", "text \0 😀", 5, null, new Date(7), { list: [new Uint8Array([1])] }]) {
     const sealed = await cipher.seal(value, place);
     assertEquals(await cipher.open(sealed, place), value);
@@ -23,24 +23,24 @@ Deno.test("Cipher.open() refuses a value of another table, field or row", async 
     const error = await assertDbError("corrupt", () => cipher.open(sealed, other));
     assertEquals([error.table, error.field], [other.table, other.field]);
   }
-  // Names that only meet when they are joined must not stand for each other.
+  // Names that are equal only when concatenated must stay distinct.
   const joined = await cipher.seal("x", { table: "ab", field: "c", id: "1" });
   await assertDbError("corrupt", () => cipher.open(joined, { table: "a", field: "bc", id: "1" }));
 });
 
-Deno.test("Cipher.open() refuses every single changed byte and every cut", async () => {
+Deno.test("Cipher.open() refuses every changed byte and every truncation", async () => {
   const { bytes } = await cipher.seal("secret", place);
   for (let at = 0; at < bytes.length; at++) {
     const changed = bytes.slice();
     changed[at]! ^= 1;
-    // Bytes 1 to 4 name the key: changed, they name one that was not given.
+    // Bytes 1 to 4 are the key's name: changed, they name a key that was not given.
     const code = at >= 1 && at <= 4 ? "wrong_key" : "corrupt";
     await assertDbError(code, () => cipher.open(new Sealed(changed), place));
     await assertDbError("corrupt", () => cipher.open(new Sealed(bytes.slice(0, at)), place));
   }
 });
 
-Deno.test("Cipher tells a wrong key from none, opens with old keys and seals with the first", async () => {
+Deno.test("Cipher distinguishes a wrong key from no key, decrypts with old keys and encrypts with the first", async () => {
   const sealed = await cipher.seal("x", place);
   const other = new Uint8Array(32).fill(2);
   await assertDbError("wrong_key", async () => (await Cipher.create([other], defaultPlatform)).open(sealed, place));

@@ -11,7 +11,7 @@ for (const { promise, run } of concurrencyCases()) {
   });
 }
 
-Deno.test("findAnomalies() finds a lost update, a write skew and a torn reading", () => {
+Deno.test("findAnomalies() finds a lost update, a write skew and a read skew", () => {
   const lost = findAnomalies(
     [{ id: 1, operations: [{ key: "x", read: [] }, { key: "x", append: 1 }] }, {
       id: 2,

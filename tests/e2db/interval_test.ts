@@ -1,13 +1,13 @@
 import fc from "fast-check";
-import { compareBytes } from "../../lib/e2db/bytes.ts";
-import { intersect, type Interval, type Intervals, invert, union } from "../../lib/e2db/interval.ts";
+import { compareBytes } from "../../lib/e2db/schema/bytes.ts";
+import { intersect, type Interval, type Intervals, invert, union } from "../../lib/e2db/query/interval.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const seed = 20_261_123;
 const short = fc.array(fc.constantFrom(0, 1, 254, 255), { maxLength: 3 }).map((bytes) => new Uint8Array(bytes));
 const interval = fc.record({ low: short, high: fc.option(short, { nil: undefined }), point: fc.constant(false) });
 const set = fc.array(interval, { maxLength: 5 }).map((intervals) => union([intervals]));
-/** Every byte string of the small alphabet. */
+/** Every byte string of a small alphabet. */
 const all: Uint8Array[] = [[]].flatMap(() => {
   const letters = [0, 1, 254, 255];
   const words: number[][] = [[]];

@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { compareBytes, complement, concat } from "../../lib/e2db/bytes.ts";
-import { decodeOrdered, encodeOrdered, type Orderable } from "../../lib/e2db/order.ts";
+import { compareBytes, complement, concat } from "../../lib/e2db/schema/bytes.ts";
+import { decodeOrdered, encodeOrdered, type Orderable } from "../../lib/e2db/schema/order.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const seed = 20_261_123;
@@ -24,7 +24,7 @@ const rank = (a: Orderable) =>
     ? 0
     : ["boolean", "number"].indexOf(typeof a) + 1 || (a instanceof Date ? 3 : typeof a === "string" ? 4 : 5);
 
-/** The order that encodings must have, written without looking at bytes of numbers or UTF-8. */
+/** The order that encodings must have, without the bytes of numbers or UTF-8. */
 function compare(a: Orderable, b: Orderable): number {
   if (rank(a) !== rank(b)) return rank(a) - rank(b);
   if (typeof a === "string") return compareLists([...a].map(codePoint), [...b as string].map(codePoint));
@@ -46,7 +46,7 @@ Deno.test(`encodeOrdered() sorts any two values as a sort in memory does (seed $
   fc.assert(fc.property(fc.double({ noNaN: true }), fc.double({ noNaN: true }), check), { seed, numRuns: 2_000 });
 });
 
-Deno.test(`encodeOrdered() gives no encoding that begins another, so complements sort backwards (seed ${seed})`, () => {
+Deno.test(`encodeOrdered() returns no encoding that is a prefix of another, so complements sort in reverse (seed ${seed})`, () => {
   fc.assert(
     fc.property(value, value, value, value, (a, b, c, d) => {
       const [x, y] = [concat(encodeOrdered(a), encodeOrdered(b)), concat(encodeOrdered(c), encodeOrdered(d))];
@@ -58,7 +58,7 @@ Deno.test(`encodeOrdered() gives no encoding that begins another, so complements
   );
 });
 
-Deno.test(`decodeOrdered() reads back what encodeOrdered() wrote, wherever it stands (seed ${seed})`, () => {
+Deno.test(`decodeOrdered() reads what encodeOrdered() wrote, at every offset (seed ${seed})`, () => {
   fc.assert(
     fc.property(value, bytes, bytes, (original, before, after) => {
       const encoded = encodeOrdered(original);
@@ -70,7 +70,7 @@ Deno.test(`decodeOrdered() reads back what encodeOrdered() wrote, wherever it st
   );
 });
 
-Deno.test("decodeOrdered() gives undefined for bytes that are cut short or none of its own", () => {
+Deno.test("decodeOrdered() returns undefined for truncated or invalid bytes", () => {
   for (const original of [1, new Date(1), "text", new Uint8Array([1, 0, 2])]) {
     const encoded = encodeOrdered(original);
     for (let length = 0; length < encoded.length; length++) {

@@ -1,4 +1,4 @@
-/** What must not compile: `deno check` fails when a line marked here compiles after all. */
+/** Lines that must not compile: `deno check` fails when a marked line compiles. */
 import * as v from "valibot";
 import { z } from "zod";
 import { field, MemoryKv, open, type Table } from "../../lib/e2db/mod.ts";
@@ -11,7 +11,7 @@ type RowOfTable<T> = T extends Table<infer Row, infer _I, infer _Id> ? Row : nev
 type InsertOfTable<T> = T extends Table<infer _R, infer Insert, infer _Id> ? Insert : never;
 type IdOfTable<T> = T extends Table<infer _R, infer _I, infer Id> ? Id : never;
 
-// Never run: its lines are for the compiler.
+// Never called: its lines are for the compiler.
 async function compileOnly(): Promise<void> {
   const db = await open({ kv: new MemoryKv(), namespace: "types" });
   const users = await db.table("users", {

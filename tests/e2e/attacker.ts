@@ -1,7 +1,7 @@
 /** A stranger on the network: sockets that send what no member would, and a look at what it costs the node. */
-import { encodeMessage } from "../../lib/gossip/message_codec.ts";
-import type { Alive, PushPull } from "../../lib/gossip/message.ts";
-import { encodePacket } from "../../lib/gossip/packet.ts";
+import { encodeMessage } from "../../lib/gossip/wire/message_codec.ts";
+import type { Alive, PushPull } from "../../lib/gossip/wire/message.ts";
+import { encodePacket } from "../../lib/gossip/wire/packet.ts";
 import type { Connections, Datagrams, HostPort } from "../../lib/ports.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
 import { systemConnections } from "../../lib/sys/tcp.ts";

@@ -2,8 +2,8 @@
 import { assert } from "../support/assert.ts";
 import { patienceMs, temporaryDirectory } from "../support/fixtures.ts";
 import type { EtcdVersion } from "../support/parts.ts";
-import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
-import type { EtcdMemberInfo } from "../../lib/etcd/client_status.ts";
+import type { EtcdTls } from "../../lib/etcd/client/channel.ts";
+import type { EtcdMember } from "../../lib/facts/etcd.ts";
 import type { Machines } from "./namespaces.ts";
 import { freshHost, NodeProcess } from "./node_process.ts";
 
@@ -85,7 +85,7 @@ export class Cluster implements AsyncDisposable {
     await Promise.all(spares.map((spare) => spare.logged(({ reason }) => reason === "spare")));
   }
 
-  /** As a power cut does it: e2d and etcd at once. */
+  /** Kills e2d and etcd at once, as a power failure does. */
   async kill(name: string): Promise<void> {
     const node = this.node(name);
     const etcd = await node.etcdPid();
@@ -105,7 +105,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Resolves when the members are exactly these, all voters, as one of them tells it. */
-  async members(names_: readonly string[], timeoutMs = patienceMs): Promise<EtcdMemberInfo[]> {
+  async members(names_: readonly string[], timeoutMs = patienceMs): Promise<EtcdMember[]> {
     const asked = this.node(names_[0]!);
     const client = await asked.client();
     const wanted = [...names_].sort().join();
@@ -153,7 +153,7 @@ export class Cluster implements AsyncDisposable {
 
 export const names = ["a", "b", "c", "d", "e", "f", "g"];
 
-/** Names of what was moved aside beside a data-dir. */
+/** Names of the quarantined data-dirs beside a data-dir. */
 export async function asideOf(cluster: Cluster, name: string): Promise<string[]> {
   const found: string[] = [];
   for await (const entry of Deno.readDir(cluster.path)) {

@@ -1,10 +1,10 @@
-/** Clusters of real processes: formed, broken in every usual way, and whole again without a human. */
+/** Clusters of real processes: they bootstrap, lose nodes and disks, and recover without an operator. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually } from "../support/fixtures.ts";
 import { asideOf, Cluster, names } from "./cluster.ts";
 
 for (const size of [3, 5]) {
-  Deno.test(`${size} nodes found one cluster`, async () => {
+  Deno.test(`${size} nodes bootstrap one cluster`, async () => {
     await using cluster = await Cluster.start({ size });
     await cluster.healthy();
     await cluster.members(names.slice(0, size));
@@ -13,7 +13,7 @@ for (const size of [3, 5]) {
   });
 }
 
-Deno.test("each member killed and started again comes back with its data, and keeps its place", async () => {
+Deno.test("a member that is killed and started again restarts from its data with the same member id", async () => {
   await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
   await cluster.healthy();
   const before = await cluster.members(["a", "b", "c"]);
@@ -27,7 +27,7 @@ Deno.test("each member killed and started again comes back with its data, and ke
   assertEquals(await cluster.members(["a", "b", "c"]), before);
 });
 
-Deno.test("members whose disks are not mounted after a power cut found nothing empty, and go on with their data", async () => {
+Deno.test("members whose disks are not mounted after a power failure bootstrap no empty cluster, and restart once mounted", async () => {
   await using cluster = await Cluster.start({ size: 3 });
   await cluster.healthy();
   await cluster.put("a", "kept", "1");
@@ -67,7 +67,7 @@ Deno.test("a dead member is replaced by a node at another address", async () => 
   assertEquals(await cluster.get("d", "kept"), "1");
 });
 
-Deno.test("a node that was removed while away moves its data aside and joins as a new member", async () => {
+Deno.test("a node that was removed while it was stopped quarantines its data and joins as a new member", async () => {
   await using cluster = await Cluster.start({ size: 3 });
   await cluster.healthy();
   await cluster.kill("b");
@@ -78,7 +78,7 @@ Deno.test("a node that was removed while away moves its data aside and joins as 
   assertEquals((await asideOf(cluster, "b")).map((name) => name.replace(/-.*/, "")), ["b.removed"]);
 });
 
-Deno.test("a node at the same address with an empty disk replaces its former self without waiting", async () => {
+Deno.test("a node at the same address with an empty disk replaces its stale member without waiting", async () => {
   await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "10m" });
   await cluster.healthy();
   const before = await cluster.members(["a", "b", "c"]);
@@ -86,15 +86,15 @@ Deno.test("a node at the same address with an empty disk replaces its former sel
   await Deno.rename(cluster.dataDir("b"), `${cluster.path}/lost-disk`);
   await Deno.rename(`${cluster.dataDir("b")}.e2d.json`, `${cluster.path}/lost-disk.e2d.json`);
   const node = cluster.startNode("b");
-  await node.logged(({ reason }) => reason === "former_self");
+  await node.logged(({ reason }) => reason === "stale_member");
   await cluster.healthy(["b"]);
   const after = await cluster.members(["a", "b", "c"]);
   const idOf = (members: typeof before) => members.find(({ name }) => name === "b")!.id;
-  assert(idOf(before) !== idOf(after), "the new member must have an id of its own");
+  assert(idOf(before) !== idOf(after), "the new member has the id of the old one");
   await cluster.healthy();
 });
 
-Deno.test("all nodes killed at once start again from their data", async () => {
+Deno.test("all nodes that are killed at once restart from their data", async () => {
   await using cluster = await Cluster.start({ size: 3 });
   await cluster.healthy();
   const id = await cluster.clusterId("a");
@@ -106,7 +106,7 @@ Deno.test("all nodes killed at once start again from their data", async () => {
   assertEquals(await cluster.get("c", "kept"), "1");
 });
 
-Deno.test("two of three start with their data when the third's disk is lost, and it joins anew", async () => {
+Deno.test("two of three nodes restart from their data when the third has lost its disk, and the third joins again", async () => {
   await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "10m" });
   await cluster.healthy();
   const id = await cluster.clusterId("a");
@@ -121,7 +121,7 @@ Deno.test("two of three start with their data when the third's disk is lost, and
   assertEquals(await cluster.get("c", "kept"), "1");
 });
 
-Deno.test("a paused leader loses the lead, and takes its place again when it wakes", async () => {
+Deno.test("a paused leader loses the leadership, and is a voting member again when it resumes", async () => {
   await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
   await cluster.healthy();
   const leader = await cluster.leader();
@@ -143,7 +143,7 @@ Deno.test("a paused leader loses the lead, and takes its place again when it wak
   assertEquals(await cluster.get(leader, "while-paused"), "1");
 });
 
-Deno.test("of two joiners at one moment one takes the free place and the other is a spare", async () => {
+Deno.test("of two simultaneous joiners one takes the free place and the other waits as a standby node", async () => {
   await using cluster = await Cluster.start({ size: 3 });
   await cluster.healthy();
   await cluster.kill("b");

@@ -1,6 +1,6 @@
 /**
- * A member whose data differs, on three real nodes: etcd's alarm is answered by its replacement, nothing acknowledged is
- * lost, and the wrong data is kept aside.
+ * A member whose data differs, on three real nodes: e2d replaces it after etcd's alarm, no acknowledged write is lost,
+ * and the different data is quarantined.
  */
 import { assert, assertEquals } from "../support/assert.ts";
 import { alterValue, raiseAlarm } from "../support/spoil_etcd.ts";
@@ -18,7 +18,7 @@ const ways = [
 
 for (const { how, etcd } of ways) {
   Deno.test(
-    `a voter that is accused ${how}, its data differing, is removed, moves it aside and joins anew`,
+    `a voter with different data that is accused ${how} is removed, quarantines its data and joins again`,
     sanitize,
     async () => {
       await using cluster = await Cluster.start({ size: 3, etcd, healthCheckTimeout: "60s" });
@@ -39,7 +39,7 @@ for (const { how, etcd } of ways) {
 
       const now = await node.eventually("with a new member c", async () => {
         const members = await cluster.members(names);
-        assert(members.every(({ id }) => id !== wrong.id), "the accused is still a member");
+        assert(members.every(({ id }) => id !== wrong.id), "the accused member was not removed");
         return members;
       });
       assertEquals(before.filter(({ id }) => now.some((each) => each.id === id)).map(({ name }) => name).sort(), [
@@ -50,16 +50,16 @@ for (const { how, etcd } of ways) {
         "without an alarm",
         async () => assertEquals(await client.alarms({ timeoutMs: 10_000 }), []),
       );
-      // A read first: it finds out that the etcd before this one is gone, and opens a new connection.
+      // A read first: it detects that the previous etcd has ended, and opens a new connection.
       await cluster.healthy(["c"]);
       await cluster.put("c", "/after", "written");
       for (let at = 0; at < 20; at++) assertEquals(await cluster.get("c", `/kept/${at}`), `right-${at}-value`);
       const told = names.flatMap((name) => cluster.node(name).log).filter(({ reason }) => reason === "member_corrupt");
-      assert(told.length > 0, "nobody tells of it");
+      assert(told.length > 0, "no node reports it");
       const aside = await asideOf(cluster, "c");
       assertEquals(aside.length, 1, aside.join());
       const kept = new TextDecoder("latin1").decode(await Deno.readFile(`${cluster.path}/${aside[0]}/member/snap/db`));
-      assert(kept.includes("wrong-7-value"), "what was moved aside is not the data that was wrong");
+      assert(kept.includes("wrong-7-value"), "the quarantined data is not the different data");
     },
   );
 }

@@ -1,4 +1,4 @@
-/** Free space given back on real etcd: asked for, and by itself above the threshold; with writers at work meanwhile. */
+/** Defragmentation of real etcd members, by command and automatically above the threshold, while clients write. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { Cluster } from "./cluster.ts";
 import { e2d } from "./node_process.ts";
@@ -8,7 +8,7 @@ const cancelled = { sanitizeResources: false };
 const names = ["a", "b", "c"];
 const mebibyte = 1_048_576;
 
-/** Fills every database with more than 16 MiB, and frees nearly all of it inside of the files. */
+/** Fills every database with more than 16 MiB, and frees nearly all of it inside the files. */
 async function makeHoles(cluster: Cluster): Promise<void> {
   const node = cluster.node("a");
   const client = await node.client();
@@ -27,7 +27,7 @@ async function sizes(cluster: Cluster): Promise<{ dbSizeBytes: number; dbInUseBy
 
 const isSmall = ({ dbSizeBytes }: { dbSizeBytes: number }) => dbSizeBytes < 4 * mebibyte;
 
-Deno.test("e2d defrag frees every member's file, the leader's last and after it hands over", cancelled, async () => {
+Deno.test("e2d defrag shrinks every file, and the leader's last after a leadership transfer", cancelled, async () => {
   await using cluster = await Cluster.start({ size: 3, args: ["--defrag-ratio=never"] });
   await cluster.healthy();
   await cluster.members(names);
@@ -51,24 +51,22 @@ Deno.test("e2d defrag frees every member's file, the leader's last and after it 
     assertEquals(asked.code, 0, asked.stderr);
     return [...asked.stdout.matchAll(/defragment memberId=([0-9a-f]+)/g)].map(([, id]) => id);
   });
-  // The writers fill the files again, so it is the decisions that tell.
+  // The writers fill the files again, so the test reads the decisions instead of the sizes.
   await node.eventually("a finished plan", () => {
     assert(names.some((name) => cluster.node(name).log.some(({ reason }) => reason === "plan_done")));
     return Promise.resolve();
   });
   await writers.check(cluster, "c");
-  const done = names.flatMap((name) =>
-    cluster.node(name).log.filter(({ message }) => message === "decided: defragment")
-  );
+  const done = names.flatMap((name) => cluster.node(name).log.filter(({ outcome }) => outcome === "defragment"));
   done.sort((a, b) => String(a.time) < String(b.time) ? -1 : 1);
   const inOrder = [...new Set(done.map(({ member }) => member))];
-  // The leader's comes last, and needs none where its file has been filled again meanwhile.
+  // The leader's is last, and is skipped if its file was filled again meanwhile.
   assert(inOrder.length >= 2, `only ${inOrder} of ${planned}`);
   assertEquals(inOrder, planned.slice(0, inOrder.length));
   assertEquals((await cluster.members(names)).length, 3);
 });
 
-Deno.test("a pause holds defragmentation back, and above the threshold it comes by itself", cancelled, async () => {
+Deno.test("automatic defragmentation runs above the threshold, and not during a pause", cancelled, async () => {
   await using cluster = await Cluster.start({
     size: 3,
     args: ["--defrag-ratio=50", `--defrag-min-size=${8 * mebibyte}`],
@@ -78,11 +76,11 @@ Deno.test("a pause holds defragmentation back, and above the threshold it comes 
   const at = ["--data-dir", cluster.dataDir("a")];
   assertEquals((await e2d(["pause", ...at])).code, 0);
   await Promise.all(
-    names.map((name) => cluster.node(name).logged(({ why }) => why === "automatic action is paused")),
+    names.map((name) => cluster.node(name).logged(({ message }) => message === "automatic action is paused")),
   );
   await makeHoles(cluster);
   await new Promise((resolve) => setTimeout(resolve, 5_000));
-  assert(!(await sizes(cluster)).some(isSmall), "something was defragmented in the pause");
+  assert(!(await sizes(cluster)).some(isSmall), "a member was defragmented during the pause");
   assertEquals((await e2d(["resume", ...at])).code, 0);
   await cluster.node("a").eventually("all small", async () => {
     const now = await sizes(cluster);

@@ -1,8 +1,8 @@
-/** Nodes that are told no address: they ask AWS who they are and who their peers are, as moto and AWS's metadata mock say. */
+/** Nodes without configured addresses: they discover their own address and their peers from moto and AWS's metadata mock. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { Moto, region, startMetadata } from "../contract/aws_stack.ts";
-import type { AwsCredentials } from "../../lib/cloud/aws_credentials.ts";
+import type { AwsCredentials } from "../../lib/cloud/aws/credentials.ts";
 import { NodeProcess } from "./node_process.ts";
 
 // grpc-js closes its HTTP/2 sessions some time after the client.
@@ -13,7 +13,7 @@ interface Instance {
   address: string;
 }
 
-/** Instances with a metadata service each, on which e2d runs with the credentials of one user. */
+/** Instances, each with its own metadata service, on which e2d runs with the credentials of one user. */
 class Fleet implements AsyncDisposable {
   readonly nodes = new Map<string, NodeProcess>();
   readonly #folder: string;
@@ -55,7 +55,7 @@ class Fleet implements AsyncDisposable {
     return node;
   }
 
-  /** Resolves when these instances are the voters, as the first of them tells it. */
+  /** Resolves when the first of these instances reports exactly them as voters. */
   async voters(ids: readonly string[]): Promise<void> {
     const node = this.nodes.get(ids[0]!)!;
     const client = await node.client();
@@ -66,13 +66,13 @@ class Fleet implements AsyncDisposable {
         assertEquals(members.map(({ name, isLearner }) => isLearner ? `${name}?` : name).sort(), [...ids].sort());
       });
     } catch (error) {
-      // The one that is missing knows best why.
+      // The log of the missing instance shows the cause.
       const others = ids.slice(1).map((id) => `${id}:\n${this.nodes.get(id)?.lines.slice(-20).join("\n")}`);
       throw new Error(`${error}\n${others.join("\n")}`);
     }
   }
 
-  /** No log of any of them holds the secret. */
+  /** Asserts that no log of any instance contains the secret. */
   checkLogs(): void {
     for (const node of this.nodes.values()) {
       assert(!node.lines.some((line) => line.includes(this.#user.secretAccessKey)), "a secret is in a log");
@@ -85,7 +85,7 @@ class Fleet implements AsyncDisposable {
 }
 
 Deno.test(
-  "three instances of a group found a cluster, and the one that replaces a terminated one takes its place",
+  "three instances of a group bootstrap a cluster, and the replacement of a terminated instance joins it",
   sanitize,
   async () => {
     await using directory = await temporaryDirectory();
@@ -116,7 +116,7 @@ Deno.test(
   },
 );
 
-Deno.test("three instances with the same tags found a cluster", sanitize, async () => {
+Deno.test("three instances with the same tags bootstrap a cluster", sanitize, async () => {
   await using directory = await temporaryDirectory();
   await using moto = await Moto.start();
   const instances: Instance[] = [];

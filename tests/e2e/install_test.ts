@@ -1,4 +1,4 @@
-/** install.sh as people run it: piped to sh from a server, and inside a checkout with and without a network. */
+/** install.sh piped to sh from a server, and inside a checkout with and without a network. */
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
@@ -39,7 +39,7 @@ const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
 const sum = async (text: string) =>
   new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toHex();
 
-/** A server of released executables; here they are scripts that know their version. */
+/** A server of released executables, which are scripts that print their version. */
 class Releases implements AsyncDisposable {
   readonly files = new Map<string, string>();
   readonly requests: string[] = [];
@@ -72,7 +72,7 @@ class Releases implements AsyncDisposable {
   }
 }
 
-Deno.test("install.sh piped to sh installs the released executable, replaces an older one, and does nothing twice", async () => {
+Deno.test("install.sh piped to sh installs the released executable, replaces an older one, and changes nothing when repeated", async () => {
   await using dir = await temporaryDirectory();
   await using releases = new Releases();
   const install = () =>
@@ -95,7 +95,7 @@ Deno.test("install.sh piped to sh installs the released executable, replaces an 
   assert(releases.requests.includes(name));
 });
 
-Deno.test("install.sh installs nothing when the sum is wrong, the release is missing or not for this machine", async () => {
+Deno.test("install.sh installs nothing if the checksum is wrong, the release is missing or the platform differs", async () => {
   await using dir = await temporaryDirectory();
   await using releases = new Releases();
   const install = () =>
@@ -116,12 +116,12 @@ Deno.test("install.sh installs nothing when the sum is wrong, the release is mis
   assertEquals(await exists(`${dir.path}/p/bin/e2d`), false);
 });
 
-Deno.test("install.sh does nothing when the download of it breaks off, at any line and inside the last one", async () => {
+Deno.test("install.sh does nothing if its own download is truncated at any line or inside the last one", async () => {
   await using dir = await temporaryDirectory();
   const lines = script.split("\n").map((_, index, all) => all.slice(0, index).join("\n"));
   const cuts = lines.filter((_, index) => index % 9 === 0);
   for (let bytes = 1; bytes < 20; bytes++) cuts.push(script.slice(0, -bytes));
-  // The last newline is no part of the script.
+  // The last newline is not part of the script.
   for (const cut of cuts.filter((text) => text !== script.trimEnd())) {
     await run(["sh", "-s", "--", "--prefix", `${dir.path}/p`], {
       input: cut,
@@ -132,7 +132,7 @@ Deno.test("install.sh does nothing when the download of it breaks off, at any li
   }
 });
 
-Deno.test("install.sh --help tells all options, and an unknown one changes nothing", async () => {
+Deno.test("install.sh --help lists all options, and an unknown option changes nothing", async () => {
   await using dir = await temporaryDirectory();
   const help = await run(["sh", "-s", "--", "--help"], { input: script, cwd: dir.path });
   assertEquals(help.code, 0);
@@ -144,7 +144,7 @@ Deno.test("install.sh --help tells all options, and an unknown one changes nothi
   assertEquals(await Array.fromAsync(Deno.readDir(dir.path)), []);
 });
 
-/** Writes programs that know their version. */
+/** Writes programs that print their version. */
 const etcdRelease = `mkdir -p "$6/$4" && cd "$6/$4"
 for program in etcd etcdctl etcdutl; do
   printf '#!/bin/sh\\necho "%s Version: %s"\\n' "$program" "$4" > "$program" && chmod 755 "$program"
@@ -152,7 +152,7 @@ done
 exit 0`;
 const etcdVersion = /^ETCD_VERSION=(.*)$/m.exec(script)![1]!;
 
-Deno.test("install.sh links etcdctl to the etcd that it installed, moves that link with it, and replaces nothing else", async () => {
+Deno.test("install.sh links etcdctl to the installed etcd, updates only its own link, and replaces no other file", async () => {
   await using dir = await temporaryDirectory();
   await using releases = new Releases();
   await releases.publish("1.0.0", { etcdInstall: etcdRelease });
@@ -190,11 +190,11 @@ Deno.test("install.sh links etcdctl to the etcd that it installed, moves that li
   assertEquals(await Deno.readTextFile(link), "mine");
 });
 
-Deno.test("install.sh says in its last line that there is no etcd, and what to do; one that is put there is found", async () => {
+Deno.test("install.sh reports in its last line that no etcd is installed, and finds one that is installed by hand", async () => {
   await using dir = await temporaryDirectory();
   await using releases = new Releases();
   await releases.publish("1.0.0");
-  // The other two ways to an etcd fail as well.
+  // The other two sources of an etcd fail as well.
   await Deno.mkdir(`${dir.path}/tools`);
   for (const tool of ["go", "apt-get"]) {
     await Deno.writeTextFile(`${dir.path}/tools/${tool}`, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
@@ -224,14 +224,14 @@ Deno.test("install.sh says in its last line that there is no etcd, and what to d
   assertEquals(await Deno.readLink(`${prefix}/bin/etcdctl`), `${folder}/3.7.3/etcdctl`);
 });
 
-/** The environment of a user who has this Deno on PATH and a home of his own. */
+/** The environment of a user with this Deno on PATH and a separate home directory. */
 const userEnvironment = (home: string) => ({
   HOME: home,
   PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:/usr/sbin:/usr/bin:/sbin:/bin`,
   DENO_TLS_CA_STORE: "system,mozilla",
 });
 
-Deno.test("install.sh in a checkout gives an e2d that runs anywhere, twice in a row", async () => {
+Deno.test("install.sh in a checkout installs an e2d that runs in every directory, also when repeated", async () => {
   await using dir = await temporaryDirectory();
   for (let round = 0; round < 2; round++) {
     const { code, stderr } = await run([`${root}install.sh`, "--prefix", `${dir.path}/p`, "--no-etcd"], {
@@ -248,7 +248,7 @@ Deno.test("install.sh installs a launcher where the runtime of the executable ca
   await using dir = await temporaryDirectory();
   await Deno.writeTextFile(`${dir.path}/hosts`, "127.0.0.1 localhost dl.deno.land\n");
   const prefix = `${dir.path}/with 'odd' name`;
-  // A mount namespace of its own, in which that one address leads nowhere.
+  // A separate mount namespace, in which that address does not resolve.
   const space = Deno.uid() === 0 ? ["unshare", "-m"] : ["unshare", "-rm"];
   const command = 'mount --bind "$1" /etc/hosts && unset DENORT_BIN && exec "$2" --prefix "$3" --no-etcd';
   const { code, stderr } = await run(
@@ -257,7 +257,7 @@ Deno.test("install.sh installs a launcher where the runtime of the executable ca
   );
   assertEquals(code, 0, stderr);
   assert(stderr.includes("installed a launcher"), stderr);
-  // Whoever the service runs as.
+  // Every user of the machine can read it, because the service may run as any of them.
   const hidden = await run(["find", `${prefix}/lib/e2d`, "!", "-perm", "-004"], { cwd: "/" });
   assertEquals(hidden.stdout, "");
   const version = await run([`${prefix}/bin/e2d`, "version"], { cwd: "/" });

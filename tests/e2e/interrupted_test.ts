@@ -1,4 +1,4 @@
-/** A plan whose acting node loses its power at each of its steps is finished by whoever leads next, while clients write. */
+/** A plan whose node is killed at each step is finished by the node of the next leader, while clients write. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, temporaryDirectory } from "../support/fixtures.ts";
 import { etcdDir } from "../support/parts.ts";
@@ -9,18 +9,18 @@ import { Writers } from "./writers.ts";
 const cancelled = { sanitizeResources: false };
 
 /**
- * Asks for a plan at "a", again when it is refused for anything but `underWay` (this very plan), and kills the node that
- * first decides each kind of step, at once, until the plan is done. The nodes are started again as a service manager does
- * it. Resolves with the steps, in their order.
+ * Requests a plan at "a", again if it is refused for another reason than `underWay` (this plan), and kills the node that
+ * first decides each kind of step immediately, until the plan is done. The nodes are restarted as a service manager
+ * restarts them. Resolves with the steps in their order.
  */
 async function carriedOut(
   cluster: Cluster,
   command: readonly string[],
   underWay: RegExp,
-  done: () => Promise<boolean>,
+  done: (steps: readonly string[]) => Promise<boolean>,
 ): Promise<string[]> {
   const steps: string[] = [];
-  // What was logged before this plan.
+  // Entries from before this plan.
   const read = new Map([...cluster.nodes.values()].map((node) => [node, node.log.length]));
   const ask = async () => {
     const { code, stderr } = await e2d([...command, "--data-dir", cluster.dataDir("a")]);
@@ -37,15 +37,15 @@ async function carriedOut(
       if (newSteps(node.log.slice(from), steps).length === 0) continue;
       quiet = false;
       await cluster.kill(name);
-      // With what it came to before it was dead.
+      // Includes the entries from before it ended.
       const taken = newSteps(node.log.slice(from), steps);
       steps.push(...taken);
       cluster.startNode(name);
-      // What dies before it is written was never accepted: its operator asks again, while the steps are watched.
+      // A plan that is lost before it is stored was never accepted: the request is repeated while the steps are watched.
       if (taken.includes("plan")) again = accepted();
     }
-    // All logs were read since the last kill.
-    return quiet && await done();
+    // All logs were read after the last kill.
+    return quiet && await done(steps);
   }, { everyMs: 10 });
   await again;
   return steps;
@@ -54,14 +54,12 @@ async function carriedOut(
 const kinds = ["plan", "resize", "add", "promoted", "remove", "moveLeader", "upgrade", "plan done"];
 /** The steps of these entries that are not among `known`. */
 function newSteps(entries: readonly LogEntry[], known: readonly string[]): string[] {
-  const logged = new Set(entries.map(({ message }) => message));
-  return kinds.filter((kind) =>
-    !known.includes(kind) && (logged.has(`decided: ${kind}`) || logged.has(`noticed: ${kind}`))
-  );
+  const logged = new Set(entries.map(({ outcome }) => outcome));
+  return kinds.filter((kind) => !known.includes(kind) && logged.has(kind));
 }
 
 Deno.test(
-  "e2d scale, killed at each step, is finished by the next leader, while clients write",
+  "e2d scale: the next leader finishes the plan when the acting node is killed at each step, while clients write",
   cancelled,
   async () => {
     await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
@@ -94,7 +92,7 @@ Deno.test(
 );
 
 Deno.test(
-  "e2d upgrade, killed at each step, is finished by the next leader, while clients write",
+  "e2d upgrade: the next leader finishes the plan when the acting node is killed at each step, while clients write",
   cancelled,
   async () => {
     await using dir = await temporaryDirectory();
@@ -123,9 +121,9 @@ Deno.test(
       cluster,
       ["upgrade", "--to=3.7"],
       /etcd 3\.7" is not done yet|runs 3\.7 already/,
-      async () => (await versions()).every((version) => version === "3.7.3"),
+      async (steps) => steps.includes("plan done") && (await versions()).every((version) => version === "3.7.3"),
     );
-    for (const step of ["plan", "upgrade", "moveLeader"]) assert(steps.includes(step), steps.join());
+    for (const step of ["plan", "upgrade", "moveLeader", "plan done"]) assert(steps.includes(step), steps.join());
     await writers.check(cluster, "b");
     await eventually("a cluster of 3.7", async () => {
       const response = await fetch(`${cluster.node("a").clientUrl}/version`);

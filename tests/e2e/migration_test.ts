@@ -1,6 +1,6 @@
 /**
- * Moving off the Go original while clients write, as docs/migrate-from-go-e2d.md tells: its nodes are changed for ours one
- * at a time on the same disks and addresses, then etcd goes from 3.4 over 3.5 and 3.6 to 3.7.
+ * The migration of docs/migrate-from-go-e2d.md while clients write: the nodes of the Go original are replaced one at a
+ * time on the same disks and addresses, then etcd is upgraded from 3.4 over 3.5 and 3.6 to 3.7.
  */
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, temporaryDirectory } from "../support/fixtures.ts";
@@ -11,7 +11,7 @@ import { Writers } from "./writers.ts";
 const sanitize = { sanitizeResources: false, sanitizeOps: false };
 
 Deno.test(
-  "a cluster of the Go original becomes ours node by node, and goes on to etcd 3.7, while clients write",
+  "a cluster of the Go original migrates to this e2d node by node and upgrades to etcd 3.7, while clients write",
   sanitize,
   async () => {
     await using dir = await temporaryDirectory();

@@ -1,10 +1,10 @@
-/** The way out of docs/lost-all.md for a cluster whose members all come back at new addresses. */
+/** The procedure of docs/lost-all.md for a cluster whose members all return at new addresses. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { asideOf, Cluster } from "./cluster.ts";
 import { freshHost } from "./node_process.ts";
 
 Deno.test(
-  "all members at new addresses: one copy of the data becomes the cluster again, and nothing is removed",
+  "all members at new addresses: the cluster recovers from one copy of the data, and no data-dir is removed",
   { sanitizeResources: false, sanitizeOps: false },
   async () => {
     await using cluster = await Cluster.start({ size: 3, args: ["--quorum-loss-timeout=8s"] });

@@ -1,9 +1,9 @@
 /** e2d as operators run it: a process of its own, from the sources or, with E2D_EXECUTABLE, the executable. */
 import { fileURLToPath } from "node:url";
-import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
-import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client/client.ts";
+import type { EtcdTls } from "../../lib/etcd/client/channel.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
-import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc/tls.ts";
 import { patienceMs } from "../support/fixtures.ts";
 import { etcdDir, type EtcdVersion } from "../support/parts.ts";
 
@@ -17,20 +17,26 @@ const command = executable === undefined
 export const programOf = (): readonly string[] => command;
 
 /**
- * For a machine that sees no more of this one than it is shown: what that is, by its path there, what is to be done there
- * first, and what `e2d` is then.
+ * For a machine that sees no more of this one than it is shown: what that is, and what it needs a copy of, by the path
+ * there; and what `e2d` is then.
  */
-export function programShown(): { shown: ReadonlyMap<string, string>; prepare: string; script: string } {
+export function programShown(): {
+  shown: ReadonlyMap<string, string>;
+  copied: ReadonlyMap<string, string>;
+  script: string;
+} {
   if (executable !== undefined) {
-    return { shown: new Map([["/opt/e2d", executable]]), prepare: "true", script: '#!/bin/sh\nexec /opt/e2d "$@"\n' };
+    return {
+      shown: new Map([["/opt/e2d", executable]]),
+      copied: new Map(),
+      script: '#!/bin/sh\nexec /opt/e2d "$@"\n',
+    };
   }
-  const shown = new Map([["/opt/deno", Deno.execPath()], ["/opt/own-deno-dir", denoDir], ["/opt/e2d", root]]);
-  // Some packages have files that only their owner may read, and e2d is another user there.
-  const prepare = "cp -r /opt/own-deno-dir /opt/deno-dir && chmod -R a+rX /opt/deno-dir";
   const flags = "--allow-all --no-check --quiet --cached-only";
   return {
-    shown,
-    prepare,
+    shown: new Map([["/opt/deno", Deno.execPath()], ["/opt/e2d", root]]),
+    // Some packages have files that only their owner may read, and e2d is another user there.
+    copied: new Map([["/opt/deno-dir", denoDir]]),
     script: `#!/bin/sh\nDENO_DIR=/opt/deno-dir exec /opt/deno run ${flags} /opt/e2d/main.ts "$@"\n`,
   };
 }
@@ -65,10 +71,10 @@ function reserveRange(): string {
 
 export interface NodeOptions {
   host?: string;
-  /** e2d is to find out `host` by itself. */
+  /** e2d must detect `host`. */
   findsHost?: boolean;
   dataDir: string;
-  /** Default 3.6.14; null: e2d finds one by itself. */
+  /** Default 3.6.14; null: e2d selects one. */
   etcd?: EtcdVersion | null;
   args?: readonly string[];
   environment?: Record<string, string>;
@@ -85,6 +91,14 @@ export interface LogEntry {
 }
 
 /** Runs e2d to its end. */
+/** `e2d restore approve` of the first plan that the node names while it waits for disks or for an operator. */
+export async function approveRestore(node: NodeProcess, dataDir: string): Promise<void> {
+  const { hint } = await node.logged(({ hint }) => /restore approve [0-9a-f]{16}/.test(String(hint)));
+  const plan = /restore approve ([0-9a-f]{16})/.exec(String(hint))![1]!;
+  const { code, stderr } = await e2d(["restore", "approve", plan, "--data-dir", dataDir]);
+  if (code !== 0) throw new Error(stderr);
+}
+
 export async function e2d(
   args: readonly string[],
   options: { cwd?: string; environment?: Record<string, string>; timeoutMs?: number } = {},

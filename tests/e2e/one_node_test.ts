@@ -1,4 +1,4 @@
-/** One node on a real etcd: what `e2d run` promises an operator at three in the morning. */
+/** One node on a real etcd: start, stop, kill, orphaned etcd, unusable data-dirs and invalid flags. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { e2d, NodeProcess, runs } from "./node_process.ts";
@@ -17,7 +17,7 @@ async function gone(pid: number, timeoutMs = 20_000): Promise<void> {
   }
 }
 
-/** Every file below a folder with its content's sum: to show that nothing was touched. */
+/** Every file below a folder with the checksum of its content, to show that no file changed. */
 async function contents(folder: string): Promise<string> {
   const { stdout } = await new Deno.Command("sh", {
     args: ["-c", 'find "$1" -type f -exec sha256sum {} + | sort', "sh", folder],
@@ -25,7 +25,7 @@ async function contents(folder: string): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-Deno.test("e2d run founds, stops on SIGTERM with 0, and restarts from its data under its own name", async () => {
+Deno.test("e2d run bootstraps a cluster, exits with 0 on SIGTERM, and restarts from its data under the recorded name", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
   let host: string;
@@ -47,7 +47,7 @@ Deno.test("e2d run founds, stops on SIGTERM with 0, and restarts from its data u
   await again.logged(({ configured, kept }) => configured === "second" && kept === "first");
 });
 
-Deno.test("kill -9 of e2d takes its etcd along, and the next start has the data", async () => {
+Deno.test("kill -9 of e2d ends its etcd too, and the next start serves the data", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
   let host: string;
@@ -69,7 +69,7 @@ Deno.test("kill -9 of e2d takes its etcd along, and the next start has the data"
 Deno.test("without setpriv the next start finds the orphaned etcd and stops it first", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
-  // A PATH that has all e2d needs but setpriv.
+  // A PATH with every program that e2d needs except setpriv.
   const bin = `${dir.path}/bin`;
   await Deno.mkdir(bin);
   for (const program of ["cat"]) await Deno.symlink(await which(program), `${bin}/${program}`);
@@ -87,10 +87,10 @@ Deno.test("without setpriv the next start finds the orphaned etcd and stops it f
     node.kill("SIGKILL");
     await node.exit();
   }
-  assert(await runs(etcd), "the etcd was to be left behind");
+  assert(await runs(etcd), "the etcd ended with e2d: this test needs an orphan");
   await using again = new NodeProcess({ dataDir, host, environment: { PATH: bin } });
   await again.logged(({ message, pid }) => message.includes("left behind") && pid === etcd);
-  await again.logged(({ message, pid }) => message === "the former etcd has ended" && pid === etcd);
+  await again.logged(({ message, pid }) => message === "the orphaned etcd has exited" && pid === etcd);
   assert(!await runs(etcd));
   await again.healthy();
   assertEquals(await value(again, "kept"), "yes");
@@ -101,14 +101,14 @@ async function which(program: string): Promise<string> {
   return new TextDecoder().decode(stdout).trim();
 }
 
-Deno.test("kill -9 of etcd: it is started again, with its data", async () => {
+Deno.test("e2d restarts an etcd that was killed with -9, on its data", async () => {
   await using dir = await temporaryDirectory();
   await using node = new NodeProcess({ dataDir: `${dir.path}/data` });
   await node.healthy();
   await (await node.client()).put("kept", "yes");
   const first = await node.etcdPid();
   Deno.kill(first, "SIGKILL");
-  await node.logged(({ message }) => message === "etcd ended by itself");
+  await node.logged(({ message }) => message === "etcd exited unexpectedly");
   await node.eventually("restarted", async () => {
     const pid = await node.etcdPid();
     assert(pid > 0 && pid !== first);
@@ -117,7 +117,7 @@ Deno.test("kill -9 of etcd: it is started again, with its data", async () => {
   assertEquals(await value(node, "kept"), "yes");
 });
 
-Deno.test("a second signal ends an etcd that does not stop", async () => {
+Deno.test("a second signal kills an etcd that does not stop", async () => {
   await using dir = await temporaryDirectory();
   await using node = new NodeProcess({ dataDir: `${dir.path}/data` });
   await node.healthy();
@@ -131,7 +131,7 @@ Deno.test("a second signal ends an etcd that does not stop", async () => {
   assert(!await runs(etcd));
 });
 
-Deno.test("a second e2d on one data-dir is refused and disturbs nothing", async () => {
+Deno.test("a second e2d on one data-dir is refused, and the first one keeps serving", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
   await using node = new NodeProcess({ dataDir });
@@ -143,7 +143,7 @@ Deno.test("a second e2d on one data-dir is refused and disturbs nothing", async 
   await node.healthy();
 });
 
-Deno.test("a busy port is told before anything is written", async () => {
+Deno.test("a busy port is reported before any file is written", async () => {
   await using dir = await temporaryDirectory();
   await using first = new NodeProcess({ dataDir: `${dir.path}/one` });
   await first.healthy();
@@ -155,7 +155,7 @@ Deno.test("a busy port is told before anything is written", async () => {
   assertEquals(await contents(`${dir.path}/two`), "");
 });
 
-Deno.test("a damaged data-dir is refused, named and left as it is", async () => {
+Deno.test("a damaged data-dir is reported and not changed", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
   {
@@ -170,7 +170,7 @@ Deno.test("a damaged data-dir is refused, named and left as it is", async () => 
   assertEquals(await contents(dataDir), before);
 });
 
-Deno.test("an unreadable data-dir is not taken for an empty one", async () => {
+Deno.test("an unreadable data-dir does not count as empty", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
   await Deno.symlink(`${dir.path}/a-disk-that-is-not-mounted`, dataDir);
@@ -180,21 +180,17 @@ Deno.test("an unreadable data-dir is not taken for an empty one", async () => {
   assertEquals(await Deno.lstat(`${dir.path}/a-disk-that-is-not-mounted`).catch(() => "nothing"), "nothing");
 });
 
-Deno.test("a full disk is named; with room the node founds as if nothing had been", async () => {
+Deno.test("a full disk is reported, and the node starts etcd again when space is free", async () => {
   await using dir = await temporaryDirectory();
   const disk = `${dir.path}/disk`;
   await Deno.mkdir(disk);
   // etcd's first log file alone takes 64 MB.
   await sh(`mount -t tmpfs -o size=20m tmpfs "${disk}"`);
   try {
-    {
-      await using node = new NodeProcess({ dataDir: `${disk}/data` });
-      assertEquals(await node.exit(90_000), 1);
-      const end = await node.logged(({ cause }) => cause === "disk_full");
-      assert(String(end.hint).includes("make room"));
-    }
-    await sh(`mount -o remount,size=400m "${disk}"`);
     await using node = new NodeProcess({ dataDir: `${disk}/data` });
+    const problem = await node.logged(({ reason }) => reason === "etcd_dies");
+    assert(problem.level === "error" && String(problem.hint).startsWith("free space"), JSON.stringify(problem));
+    await sh(`mount -o remount,size=400m "${disk}"`);
     await node.healthy();
   } finally {
     await sh(`umount -l "${disk}"`);
@@ -206,7 +202,7 @@ async function sh(script: string): Promise<void> {
   if (!success) throw new Error(`${script}: ${new TextDecoder().decode(stderr)}`);
 }
 
-Deno.test("wrong flags are all told at once, with status 2 and nothing on disk", async () => {
+Deno.test("invalid flags are all reported at once, with exit status 2 and no file on disk", async () => {
   await using dir = await temporaryDirectory();
   const { code, stderr } = await e2d(["run", "--data-dri=x", "-n=4", "--health-check-timeout=5"], { cwd: dir.path });
   assertEquals(code, 2);

@@ -1,4 +1,4 @@
-/** What operators ask of a running cluster: scale it, upgrade it, pause it, approve a restore. */
+/** Commands of operators on a running cluster: scale, upgrade, pause, hold, cancel, restore approve. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { etcdDir } from "../support/parts.ts";
@@ -8,41 +8,45 @@ import { Writers } from "./writers.ts";
 
 const cancelled = { sanitizeResources: false };
 
-Deno.test("e2d scale takes waiting spares in, and lets members go again, while clients write", cancelled, async () => {
-  await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
-  await cluster.healthy();
-  await cluster.members(["a", "b", "c"]);
-  await cluster.startSpares(["d", "e"]);
-  const writers = new Writers(cluster, ["a", "b", "c"]);
-  const at = ["--data-dir", cluster.dataDir("a")];
-  const plan = await e2d(["scale", "5", "--dry-run", ...at]);
-  assert(plan.code === 0 && plan.stdout.includes("would be done"), plan.stderr + plan.stdout);
-  assertEquals((await cluster.members(["a", "b", "c"])).length, 3);
-  const up = await e2d(["scale", "5", ...at]);
-  assertEquals(up.code, 0, up.stderr);
-  await cluster.members(names.slice(0, 5));
-  await cluster.node("a").eventually("ready to shrink", async () => {
-    const down = await e2d(["scale", "3", ...at]);
-    assertEquals(down.code, 0, down.stderr);
-  });
-  await cluster.node("a").eventually("three members again", async () => {
-    const client = await cluster.node("a").client();
-    const members = await client.memberList(cluster.node("a").clientUrl, { timeoutMs: 1_000 });
-    assertEquals(members.length, 3);
-  });
-  await writers.check(cluster, "a");
-  assertEquals((await e2d(["scale", "3", ...at])).code, 1);
-});
+Deno.test(
+  "e2d scale adds waiting standby nodes and removes members again, while clients write",
+  cancelled,
+  async () => {
+    await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
+    await cluster.healthy();
+    await cluster.members(["a", "b", "c"]);
+    await cluster.startSpares(["d", "e"]);
+    const writers = new Writers(cluster, ["a", "b", "c"]);
+    const at = ["--data-dir", cluster.dataDir("a")];
+    const plan = await e2d(["scale", "5", "--dry-run", ...at]);
+    assert(plan.code === 0 && plan.stdout.includes("would be done"), plan.stderr + plan.stdout);
+    assertEquals((await cluster.members(["a", "b", "c"])).length, 3);
+    const up = await e2d(["scale", "5", ...at]);
+    assertEquals(up.code, 0, up.stderr);
+    await cluster.members(names.slice(0, 5));
+    await cluster.node("a").eventually("ready to shrink", async () => {
+      const down = await e2d(["scale", "3", ...at]);
+      assertEquals(down.code, 0, down.stderr);
+    });
+    await cluster.node("a").eventually("three members again", async () => {
+      const client = await cluster.node("a").client();
+      const members = await client.memberList(cluster.node("a").clientUrl, { timeoutMs: 1_000 });
+      assertEquals(members.length, 3);
+    });
+    await writers.check(cluster, "a");
+    assertEquals((await e2d(["scale", "3", ...at])).code, 1);
+  },
+);
 
 const ways = [
   { what: "rolls the members from 3.5 to 3.6, the leader last", from: "3.5.33", to: "3.6", then: "3.6.14" },
-  { what: "takes the members back from 3.7 to 3.6", from: "3.7.3", to: "3.6", then: "3.6.14" },
+  { what: "downgrades the members from 3.7 to 3.6", from: "3.7.3", to: "3.6", then: "3.6.14" },
 ] as const;
 
 for (const { what, from, to, then } of ways) {
   Deno.test(`e2d upgrade ${what}, while clients write`, cancelled, async () => {
     await using dir = await temporaryDirectory();
-    // A cache that an operator has filled.
+    // A cache with the releases that an operator installed.
     await Deno.mkdir(`${dir.path}/e2d/etcd`, { recursive: true });
     for (const version of [from, then]) {
       await Deno.symlink(etcdDir(version), `${dir.path}/e2d/etcd/${version}`);
@@ -88,13 +92,13 @@ for (const { what, from, to, then } of ways) {
   });
 }
 
-Deno.test("e2d pause keeps a dead member in its place until resume", cancelled, async () => {
+Deno.test("e2d pause prevents the removal of a dead member until resume", cancelled, async () => {
   await using cluster = await Cluster.start({ size: 3 });
   await cluster.healthy();
   const at = ["--data-dir", cluster.dataDir("a")];
   assertEquals((await e2d(["pause", ...at])).code, 0);
   await Promise.all(
-    ["a", "b", "c"].map((name) => cluster.node(name).logged(({ why }) => why === "automatic action is paused")),
+    ["a", "b", "c"].map((name) => cluster.node(name).logged(({ message }) => message === "automatic action is paused")),
   );
   await cluster.kill("b");
   await new Promise((resolve) => setTimeout(resolve, 15_000));
@@ -104,7 +108,40 @@ Deno.test("e2d pause keeps a dead member in its place until resume", cancelled, 
   await cluster.members(["a", "c"]);
 });
 
-Deno.test("an upgrade that cannot get its etcd says so, and can be given up", cancelled, async () => {
+Deno.test(
+  "a pause survives the quorum loss and a restart, a hold needs no quorum, and both are shown and ended",
+  cancelled,
+  async () => {
+    await using cluster = await Cluster.start({ size: 3, args: ["--quorum-loss-timeout=10s"] });
+    await cluster.healthy();
+    await cluster.put("a", "kept", "yes");
+    const at = ["--data-dir", cluster.dataDir("a")];
+    assertEquals((await e2d(["pause", ...at])).code, 0);
+    await cluster.node("a").logged(({ message }) => message === "automatic action is paused");
+    await cluster.kill("b");
+    await cluster.kill("c");
+    for (const name of ["b", "c"]) await Deno.remove(cluster.dataDir(name), { recursive: true });
+    await cluster.kill("a");
+    const a = cluster.startNode("a");
+    for (const name of ["b", "c"]) cluster.startNode(name);
+    await cluster.node("b").logged(({ reason }) => reason === "paused");
+    const refused = await e2d(["pause", ...at]);
+    assert(refused.code === 1 && refused.stderr.includes("e2d hold"), refused.stderr);
+    // Before the pause ends, so that one of the two stops holds at any time.
+    const held = await e2d(["hold", "--reason=looking first", ...at]);
+    assert(held.code === 0 && held.stdout.startsWith("done: "), held.stdout + held.stderr);
+    assertEquals((await e2d(["resume", ...at])).code, 0);
+    await a.logged(({ message }) => message === "automatic action goes on");
+    await cluster.node("b").logged(({ reason, level }) => reason === "held" && level === "warn");
+    await new Promise((resolve) => setTimeout(resolve, 15_000));
+    assert(!a.log.some(({ reason }) => reason === "views_agree"), "it recovered while it was held");
+    assertEquals((await e2d(["hold", "--release", ...at])).code, 0);
+    await cluster.healthy();
+    assertEquals(await cluster.get("b", "kept"), "yes");
+  },
+);
+
+Deno.test("an upgrade without an available etcd reports the failure and can be cancelled", cancelled, async () => {
   await using dir = await temporaryDirectory();
   // One folder with one version, and no mirror.
   await using node = new NodeProcess({
@@ -113,12 +150,12 @@ Deno.test("an upgrade that cannot get its etcd says so, and can be given up", ca
     environment: { E2D_ETCD_MIRROR: "http://127.0.0.1:9", PATH: "/nowhere" },
   });
   await node.healthy();
-  await node.logged(({ message }) => message.includes("→ serving"));
+  await node.logged(({ outcome }) => String(outcome).endsWith("→ serving"));
   const at = ["--data-dir", `${dir.path}/data`];
   const none = await e2d(["cancel", ...at]);
   assert(none.code === 1 && none.stderr.includes("no plan is under way"), none.stderr);
   assertEquals((await e2d(["upgrade", "--to=3.7", ...at])).code, 0);
-  await node.logged(({ message }) => message === "noticed: upgradeEtcd failed");
+  await node.logged(({ outcome }) => outcome === "upgradeEtcd failed");
   const busy = await e2d(["upgrade", "--to=3.7", ...at]);
   assert(busy.code === 1 && busy.stderr.includes("is not done yet"), busy.stderr);
   assert((await e2d(["plan", "cancel", ...at])).stdout.startsWith("would be done: "));
@@ -131,7 +168,7 @@ Deno.test("an upgrade that cannot get its etcd says so, and can be given up", ca
   });
 });
 
-Deno.test("--restore ask waits for e2d restore approve, and names the plan", cancelled, async () => {
+Deno.test("--restore ask waits for e2d restore approve and names the plan", cancelled, async () => {
   await using dir = await temporaryDirectory();
   await Deno.mkdir(`${dir.path}/backups`);
   const host = freshHost();
@@ -145,8 +182,8 @@ Deno.test("--restore ask waits for e2d restore approve, and names the plan", can
   }
   await Deno.rename(`${dir.path}/data`, `${dir.path}/lost`);
   await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
-  const { why } = await node.logged(({ reason }) => reason === "restore_asks");
-  const plan = /restore plan ([0-9a-f]{16})/.exec(String(why))![1]!;
+  const { message } = await node.logged(({ reason }) => reason === "restore_asks");
+  const plan = /restore plan ([0-9a-f]{16})/.exec(String(message))![1]!;
   assertEquals((await e2d(["restore", "approve", "0".repeat(16), "--data-dir", `${dir.path}/data`])).code, 1);
   assert(!node.log.some(({ message }) => message === "starting etcd"));
   const approved = await e2d(["restore", "approve", plan, "--data-dir", `${dir.path}/data`]);

@@ -1,7 +1,7 @@
 /**
  * The status page in a real Chromium, served by real nodes. Screenshots are kept in $E2D_ARTEFACTS, or in dist/artefacts.
  */
-import type { StatusReport } from "../../lib/manager/status_report.ts";
+import type { StatusReport } from "../../lib/manager/status/report.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { Browser } from "./browser.ts";
@@ -83,7 +83,7 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
     });
   });
 
-  await test.step("plots, snapshots and decisions come by themselves", async () => {
+  await test.step("plots, snapshots and decisions appear automatically", async () => {
     for (const id of ["lag", "size", "use"]) {
       await browser.until(`document.querySelectorAll("#plot-${id} > svg path[d^=M]").length === 3`);
     }
@@ -182,7 +182,7 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
     const green = await browser.evaluate(`getComputedStyle(document.getElementById("verdict")).backgroundColor`);
     const other = [...hosts.keys()].find((name) => name !== leader)!;
     await running.get(other)!.stop();
-    await browser.until(`document.getElementById("headline").textContent === "Works, but needs a look"`);
+    await browser.until(`document.getElementById("headline").textContent === "Degraded"`);
     await browser.until(`document.getElementById("concerns").textContent.includes("Member ${other} does not answer")`);
     await keep(browser, "silent-member");
     await running.get(leader)!.stop();
@@ -194,7 +194,7 @@ Deno.test("the status page tells of three nodes in a real browser what /status t
     );
     assertEquals(
       await browser.evaluate(`document.getElementById("headline").textContent`),
-      "Was: Works, but needs a look",
+      "Was: Degraded",
     );
     assert(!/ ago/.test(await browser.evaluate(`document.getElementById("told").innerText`)));
     assert(green !== await browser.evaluate(`getComputedStyle(document.getElementById("verdict")).backgroundColor`));

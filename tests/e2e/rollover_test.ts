@@ -1,7 +1,7 @@
-/** A cluster's authority is changed under load, phase by phase, as docs/certificates.md says; snapshots stay readable. */
+/** A rollover of the CA under load, phase by phase, as docs/certificates.md describes; snapshots stay readable. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
-import type { EtcdTls } from "../../lib/etcd/client_channel.ts";
+import type { EtcdTls } from "../../lib/etcd/client/channel.ts";
 import { e2d, freshHost, NodeProcess } from "./node_process.ts";
 import { Writers } from "./writers.ts";
 
@@ -91,7 +91,7 @@ class Secured implements AsyncDisposable {
     return node;
   }
 
-  /** One after the other, each with what its files say by then. */
+  /** Restarts the nodes one after the other, each with its present files. */
   async restartAll(): Promise<void> {
     for (const name of names) {
       assertEquals(await this.node(name).stop(), 0);
@@ -99,7 +99,7 @@ class Secured implements AsyncDisposable {
     }
   }
 
-  /** Resolves when a snapshot that was taken after now can be opened with the files of each machine. */
+  /** Resolves when a snapshot that is taken from now on can be decrypted with the files of each machine. */
   async newSnapshotOpens(): Promise<void> {
     const since = names.map((name) => this.node(name).log.length);
     await Promise.any(
@@ -123,7 +123,7 @@ class Secured implements AsyncDisposable {
 }
 
 Deno.test(
-  "an authority is rolled over under load: gossip and snapshots go on, old snapshots open",
+  "a rollover of the CA under load keeps gossip and snapshots working, and old snapshots readable",
   sanitize,
   async () => {
     await using dir = await temporaryDirectory();
@@ -143,7 +143,7 @@ Deno.test(
     const next = cluster.path("a", "ca-next.key");
     await cluster.verify(next);
 
-    // From here on nothing is restarted until the old authority goes.
+    // From here on no node is restarted until the old CA is dropped.
     for (const name of names) await cluster.rollover("reissue", name, cluster.endpoints);
     for (const name of names) {
       await cluster.node(name).logged(({ message, snapshotFormer }) =>
@@ -155,7 +155,7 @@ Deno.test(
     for (const name of names) await cluster.rollover("drop", name, cluster.endpoints);
     await cluster.restartAll();
     await cluster.newSnapshotOpens();
-    // What was sealed before anybody knew of the next key opens with the one that was kept.
+    // A snapshot that was encrypted before the next key existed is decrypted with the kept key.
     await cluster.verify(cluster.path("b", "ca.key"), `${dir.path}/before.snapshot`);
     await writers.check(cluster, "c");
     assert(writers.acknowledged > 100, String(writers.acknowledged));

@@ -1,8 +1,8 @@
-/** Strangers on the gossip port of a cluster with a key: what docs/security.md says of them. */
-import { type E2dGossip, startE2dGossip } from "../../lib/gossip/e2d_gossip.ts";
-import { labelBytes } from "../../lib/gossip/label.ts";
-import { encodeStream } from "../../lib/gossip/stream_frame.ts";
-import type { StatusReport } from "../../lib/manager/status_report.ts";
+/** Attackers without the key on the gossip port of a cluster with a key, as docs/security.md describes them. */
+import { type E2dGossip, startE2dGossip } from "../../lib/gossip/e2d/gossip.ts";
+import { labelBytes } from "../../lib/gossip/wire/label.ts";
+import { encodeStream } from "../../lib/gossip/wire/stream_frame.ts";
+import type { StatusReport } from "../../lib/manager/status/report.ts";
 import { secretKeyFromCaKey } from "../../lib/pki/secret_key.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
@@ -13,14 +13,14 @@ import { callWith, flood, Loris, MemoryWatch, stateAs, strangersPackets, Wire } 
 import { e2d, freshHost, NodeProcess } from "./node_process.ts";
 
 /**
- * What strangers may have a node hold: 512 waiting packets of 64 KiB (32 MiB), 32 streams of 3 MiB (96 MiB), each a copy
- * in the making; doubled, because what was let go of is collected later.
+ * The memory that unauthenticated senders can make a node hold: 512 waiting packets of 64 KiB (32 MiB), 32 streams of
+ * 3 MiB (96 MiB), each copied once; doubled, because garbage is collected later.
  */
 const growthMaxMiB = 256;
 
 const names = ["a", "b", "c"] as const;
 
-Deno.test("a node under a flood of garbage, replayed packets and hostile streams keeps its cluster, its members and its memory", async (t) => {
+Deno.test("a node under a flood of garbage, replayed packets and hostile streams keeps its cluster, members and memory limit", async (t) => {
   await using dir = await temporaryDirectory();
   const ca = [`--ca-cert=${dir.path}/ca.crt`, `--ca-key=${dir.path}/ca.key`];
   assertEquals((await e2d(["pki", "init", ...ca])).code, 0);
@@ -57,7 +57,7 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
   const members = await memberIds();
   assertEquals(members.length, 3);
 
-  /** The cluster does what it is for, and nobody has come to it. */
+  /** Asserts that the cluster serves and has no new member. */
   const sound = async () => {
     for (const [at, node] of nodes.entries()) {
       const client = await node.client();
@@ -80,7 +80,7 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
     });
   };
 
-  // Somebody who has the key for a while: what it hears and says is what others on the wire can record.
+  // A member with the key, whose traffic is what an eavesdropper can record.
   const wire = new Wire();
   const withKey = async (name: string): Promise<E2dGossip> => {
     const at = { host: freshHost(), port: 7980 };
@@ -104,7 +104,7 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
   try {
     await eventually("the spy is among the members of gossip", async () => await stateOf("spy") === "alive");
     await eventually("enough is recorded", () => wire.packets.length >= 20 && wire.streams.length > 0);
-    await spy.leave();
+    await spy.memberlist.leave();
     await eventually("a knows that the spy has left", async () => await stateOf("spy") === "left");
   } finally {
     await spy.close();
@@ -115,25 +115,25 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
   await t.step("garbage, packets without the key and with another key", async () => {
     const sent = await flood(target, strangersPackets(400, systemRandom.bytes(32)), 6_000);
     await sound();
-    // What a loaded machine can send, too.
+    // A loaded machine can send as many, too.
     assert(sent > 2_000, `only ${sent} packets were sent`);
     assert(await metric('dropped{reason="gossip_sealed"}') > 500);
   });
 
-  await t.step("sealed packets and streams of a member, sent again after it has left", async () => {
+  await t.step("replayed encrypted packets and streams of a member that has left", async () => {
     const refused = await metric('dropped{reason="gossip_sealed"}');
     const received = await metric("packets_received");
     await flood(target, wire.packets, 2_000);
     let answered = 0;
     for (const stream of wire.streams) answered += await callWith(target, stream);
-    // They were read and answered, so what follows is what they did.
+    // They were read and answered, so the following state is their effect.
     assert(answered > 0 && await metric("packets_received") > received + 200);
     assert(await metric('dropped{reason="gossip_sealed"}') - refused < 100);
     await sound();
     assertEquals(await stateOf("spy"), "left");
   });
 
-  await t.step("oversized, malformed and unsealed streams, and hundreds that never end", async () => {
+  await t.step("oversized, malformed and unencrypted streams, and hundreds that never end", async () => {
     const plain = encodeStream(stateAs("evil"), {
       label: labelBytes(""),
       key: undefined,
@@ -152,7 +152,7 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
         new Uint8Array(0),
       ]
     ) await callWith(target, bytes);
-    // Each says that a frame of 3 MiB comes, a third of them send nearly all of it, and none of them ends.
+    // Each announces a frame of 3 MiB, a third of them send nearly all of it, and none of them ends.
     const header = Uint8Array.of(10, 0, 0x2f, 0xff, 0xff);
     const long = new Uint8Array(header.length + 3_000_000);
     long.set(header);
@@ -162,11 +162,11 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
       everyMs: 500,
     });
     await eventually("all places are taken", async () => await metric("streams_refused") > 50);
-    // A member with the key gets through to the same port all the same.
+    // A member with the key still connects to the same port.
     const friend = await withKey("friend");
     try {
       await eventually("a friend gets in", async () => await stateOf("friend") === "alive");
-      await friend.leave();
+      await friend.memberlist.leave();
       await eventually("a knows that the friend has left", async () => await stateOf("friend") === "left");
     } finally {
       await friend.close();
@@ -178,8 +178,8 @@ Deno.test("a node under a flood of garbage, replayed packets and hostile streams
   console.log(`memory: ${beforeMiB.toFixed(0)} MiB before, ${grownMiB.toFixed(0)} MiB more at most`);
   assert(grownMiB < growthMaxMiB, `memory grew by ${grownMiB} MiB`);
   for (const node of [a, b, c]) {
-    assertEquals(node.log.filter(({ message }) => message.startsWith("decided: remove")), []);
-    // A reason is told once a minute, whatever comes.
+    assertEquals(node.log.filter(({ outcome }) => String(outcome).startsWith("remove")), []);
+    // Each reason is logged once a minute.
     const told = node.log.filter(({ level, message }) => level === "warn" && message.startsWith("Dropped"));
     assert(told.length < 20, `${told.length} lines of refusals`);
   }

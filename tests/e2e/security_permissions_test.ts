@@ -1,4 +1,4 @@
-/** What the executable may not do, even if its code were turned against it: see docs/install.md. */
+/** The permissions that the executable lacks even if its code were compromised: see docs/install.md. */
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
@@ -16,7 +16,7 @@ async function output(program: string, args: readonly string[]) {
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
 
-/** Each must be denied; the last two show that the probe tells one from the other. */
+/** Each must be denied; the last two show that the probe distinguishes denied from allowed. */
 const probe = `
 const attempts = {
   ffi: () => Deno.dlopen("libc.so.6", {}),
@@ -45,15 +45,16 @@ for (const [name, attempt] of Object.entries(attempts)) {
 console.log(JSON.stringify(found));
 `;
 
-Deno.test("the permission set of the executable has no native code, no code over the network and no view of other processes", async () => {
+Deno.test("the permission set of the executable denies native code, code over the network and access to other processes", async () => {
   await using dir = await temporaryDirectory();
   await Deno.writeTextFile(`${dir.path}/probe.ts`, `import process from "node:process";\n${probe}`);
   const { stdout, stderr } = await output(Deno.execPath(), [...confined, `${dir.path}/probe.ts`]);
   assert(stdout !== "", stderr);
-  const { hostname, networkInterfaces, ...others } = JSON.parse(stdout) as Record<string, string>;
-  assertEquals({ hostname, networkInterfaces }, { hostname: "allowed", networkInterfaces: "allowed" });
+  const { hostname, networkInterfaces, uid, ...others } = JSON.parse(stdout) as Record<string, string>;
+  const granted = { hostname, networkInterfaces, uid };
+  assertEquals(granted, { hostname: "allowed", networkInterfaces: "allowed", uid: "allowed" });
   assertEquals(others, Object.fromEntries(Object.keys(others).map((name) => [name, "denied"])));
-  assertEquals(Object.keys(others).length, 11);
+  assertEquals(Object.keys(others).length, 10);
   const { permissions } = JSON.parse(await Deno.readTextFile(`${root}deno.json`));
   assertEquals(permissions.e2d, {
     net: true,
@@ -61,11 +62,11 @@ Deno.test("the permission set of the executable has no native code, no code over
     write: true,
     run: true,
     env: true,
-    sys: ["hostname", "networkInterfaces"],
+    sys: ["gid", "hostname", "networkInterfaces", "statfs", "uid"],
   });
 });
 
-Deno.test("e2d itself runs confined: what needs all permissions is refused to it", async () => {
+Deno.test("e2d runs with the restricted permissions: an access that needs all permissions is denied", async () => {
   const executable = Deno.env.get("E2D_EXECUTABLE");
   const e2d = async (...args: string[]) =>
     executable === undefined
@@ -75,6 +76,6 @@ Deno.test("e2d itself runs confined: what needs all permissions is refused to it
   const { code, stdout, stderr } = await e2d("run", "--config=/proc/self/environ");
   assertEquals([code, stdout], [1, ""], stderr);
   assert(stderr.includes('Cannot read "/proc/self/environ"') && stderr.includes("Requires all access"), stderr);
-  // The rest of the line belongs to the file; nothing of it is shown.
+  // The rest of the line would be content of the file; the message shows none of it.
   assert(!stderr.includes("HOME="), stderr);
 });

@@ -1,17 +1,17 @@
-/** One node seen by others on its machine: secrets, the status address, the place of its data. See docs/security.md. */
-import type { StatusReport } from "../../lib/manager/status_report.ts";
+/** One node and other users of its machine: secrets, the status address, links in its data. See docs/security.md. */
+import type { StatusReport } from "../../lib/manager/status/report.ts";
 import { secretKeyFromCaKey } from "../../lib/pki/secret_key.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, temporaryDirectory } from "../support/fixtures.ts";
 import { MemoryWatch } from "./attacker.ts";
 import { e2d, freshHost, NodeProcess } from "./node_process.ts";
 
-/** Shows up wherever a secret is let out. */
+/** A secret that is searched for in every output. */
 const canary = (of: string) => `canary-${of}-7d1f`;
 
 const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** Command lines of all that the process has started, for as long as it is watched. */
+/** Records the command lines of all child processes of a process until it is disposed of. */
 class ChildrenWatch implements AsyncDisposable {
   readonly commandLines = new Set<string>();
   readonly programs = new Set<string>();
@@ -40,7 +40,18 @@ class ChildrenWatch implements AsyncDisposable {
   }
 }
 
-Deno.test("no secret of flags, variables or key files is in logs, command lines, etcd's environment, the status or errors", async () => {
+/** The answers of S3 for an empty bucket. */
+function emptyBucket(request: Request): Response {
+  if (new URL(request.url).searchParams.has("list-type")) {
+    return new Response(
+      "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>",
+      { headers: { "content-type": "application/xml" } },
+    );
+  }
+  return new Response("<Error><Code>NoSuchKey</Code><Message>no</Message></Error>", { status: 404 });
+}
+
+Deno.test("secrets of flags, variables and key files appear in no log, command line, environment of etcd, status or error", async () => {
   await using dir = await temporaryDirectory();
   const host = freshHost();
   const ca = [`--ca-cert=${dir.path}/ca.crt`, `--ca-key=${dir.path}/ca.key`];
@@ -50,7 +61,7 @@ Deno.test("no secret of flags, variables or key files is in logs, command lines,
       ["pki", "gencerts", ...ca, `--hosts=${host}`, `--output-dir=${dir.path}`],
     ]
   ) assertEquals((await e2d(args)).code, 0);
-  // The mode in which it was copied here by somebody in a hurry.
+  // A careless copy: every user can read it.
   await Deno.chmod(`${dir.path}/ca.key`, 0o644);
   const read = (name: string) => Deno.readTextFile(`${dir.path}/${name}`);
   const keys = await Promise.all(["ca.key", "server.key", "peer.key", "client.key"].map(read));
@@ -62,24 +73,24 @@ Deno.test("no secret of flags, variables or key files is in logs, command lines,
     ...keys.map((pem) => pem.split("\n")[2]!),
   ];
 
-  // A store that refuses, as one does whose key has been changed: what is logged then is easily too much.
+  // An empty store that refuses later, as after a change of its key: the log lines of that case must not leak.
   const asked: string[] = [];
+  let refuses = false;
   await using store = Deno.serve({ hostname: host, port: 0, onListen() {} }, (request) => {
     asked.push(request.headers.get("authorization") ?? "");
+    if (!refuses) return emptyBucket(request);
     return new Response("<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>", { status: 403 });
   });
   const pair = (role: string) => [`--${role}-cert=${dir.path}/${role}.crt`, `--${role}-key=${dir.path}/${role}.key`];
   await using node = new NodeProcess({
     host,
     dataDir: `${dir.path}/data`,
-    // Crashes would leave as much of the memory on the disk as this machine allows.
+    // Core dumps are allowed up to the hard limit of this machine.
     inside: ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)"; exec "$@"', "sh"],
     tls: { ca: await read("ca.crt"), certificate: await read("client.crt"), key: keys[3]! },
     args: [
       ...[...ca, ...pair("server"), ...pair("peer"), ...pair("client")],
       "--verbose",
-      // Founds although the store does not say what is in it.
-      "--new-cluster=fresh",
       `--status-addr=${host}:7981`,
       ...["--snapshot-backup-url=s3://bucket/db", `--s3-endpoint=http://${host}:${store.addr.port}`],
       ...["--snapshot-interval=1s", "--snapshot-encryption"],
@@ -98,10 +109,11 @@ Deno.test("no secret of flags, variables or key files is in logs, command lines,
       KUBERNETES_TOKEN: canary("kubernetes"),
     },
   });
-  // Before its first word the process may still be the shell that raises the limit.
+  // Before its first log line the process may still be the shell that raises the limit.
   await node.logged(() => true);
   await using children = new ChildrenWatch(node.pid);
   await node.healthy();
+  refuses = true;
   await (await node.client()).put("key", "value");
   await eventually("the store is asked for some time", () => asked.length >= 3);
   assert(asked.some((header) => header.includes(canary("access"))), "the credentials given were not those used");
@@ -126,14 +138,14 @@ Deno.test("no secret of flags, variables or key files is in logs, command lines,
   for (const [place, text] of places) {
     for (const secret of secrets) assert(!text.includes(secret), `${place} has ${secret}:\n${text.slice(0, 2_000)}`);
   }
-  // What was looked at is what was meant.
+  // The searched places contain what they should.
   assert(places.get("log")!.includes('"level":"debug"') && places.get("command lines")!.includes("--data-dir="));
   assert(children.programs.has("etcd"), [...children.programs].join());
   assertEquals(environment.filter((each) => !/^(PATH|HOME|TZ|LANG|LC_|TMPDIR|SSL_CERT_|GO[A-Z]+=)/.test(each)), []);
   const warned = node.log.filter(({ level, message }) => level === "warn" && message.includes(`${dir.path}/ca.key`));
-  assert(warned.some(({ message }) => message.includes("everybody on this machine")), JSON.stringify(warned));
+  assert(warned.some(({ message }) => message.includes("every user of this machine")), JSON.stringify(warned));
 
-  // Mistakes are told without what was mistaken.
+  // Errors do not quote the rejected values.
   await Deno.writeTextFile(`${dir.path}/config.yaml`, `aws-secret-key: "${canary("config")}\nname: x\n`);
   for (
     const args of [
@@ -150,7 +162,7 @@ Deno.test("no secret of flags, variables or key files is in logs, command lines,
   }
 });
 
-Deno.test("a client's certificate opens etcd to its holder, and not the port of the members", async () => {
+Deno.test("a client certificate is accepted at the client port of etcd and refused at the peer port", async () => {
   await using dir = await temporaryDirectory();
   const host = freshHost();
   const ca = [`--ca-cert=${dir.path}/ca.crt`, `--ca-key=${dir.path}/ca.key`];
@@ -191,8 +203,8 @@ Deno.test("a client's certificate opens etcd to its holder, and not the port of 
 });
 
 /**
- * Sends text as it is, and gives the status of the answer; 0 for a connection that ends without one. `cut`: says that
- * nothing more comes, which the server may take for a caller that has gone.
+ * Sends text unchanged, and returns the status of the answer; 0 for a connection that ends without one. `cut`: closes
+ * the sending direction, which the server may treat as a closed connection.
  */
 async function raw(hostname: string, text: string, { cut = false } = {}): Promise<{ status: number; text: string }> {
   const connection = await Deno.connect({ hostname, port: 7981 });
@@ -221,13 +233,13 @@ async function raw(hostname: string, text: string, { cut = false } = {}): Promis
   return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0), text: answer };
 }
 
-Deno.test("the status address reads to this machine and changes nothing, whatever is asked of it", async () => {
+Deno.test("the status address answers only this machine, is read-only, and survives malformed and endless requests", async () => {
   await using dir = await temporaryDirectory();
   const host = freshHost();
   await using node = new NodeProcess({
     host,
     dataDir: `${dir.path}/data`,
-    // Fewer than the crowd below: it would take all of them.
+    // Fewer than the connections below, which would use all of them.
     inside: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"],
     args: [`--status-addr=${host}:7981`],
   });
@@ -279,7 +291,7 @@ Deno.test("the status address reads to this machine and changes nothing, whateve
   for (const bytes of ["\0\0\0", "GET", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff", "\x16\x03\x01\x02\x00\x01"]) {
     await raw(host, bytes, { cut: true });
   }
-  // Requests that never end, and bodies that nobody asked for, from as many as can be.
+  // Requests that never end, and unexpected bodies, over as many connections as possible.
   const crowd: Deno.TcpConn[] = [];
   try {
     for (let at = 0; at < 400; at++) {
@@ -308,7 +320,7 @@ Deno.test("the status address reads to this machine and changes nothing, whateve
   });
 });
 
-Deno.test("a data-dir that is a link is followed, a link in the place of e2d's own files is refused and its target left alone", async () => {
+Deno.test("a data-dir that is a link is followed; a link in the place of e2d's own files is refused and its target unchanged", async () => {
   await using dir = await temporaryDirectory();
   await Deno.mkdir(`${dir.path}/disk`, { mode: 0o700 });
   await Deno.symlink(`${dir.path}/disk`, `${dir.path}/data`);

@@ -1,10 +1,10 @@
-/** Snapshots and what they are for: everything lost, most lost, nothing lost; and every way in which a restore must not go. */
+/** Snapshots on real nodes: restore after the loss of all disks or of a majority, and restores that must be refused. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { asideOf, Cluster, loseDisk, sealingKey } from "./cluster.ts";
 import { etcdDir } from "../support/parts.ts";
 import { s3Keys, S3Server } from "../support/s3_server.ts";
-import { e2d, freshHost, NodeProcess } from "./node_process.ts";
+import { approveRestore, e2d, freshHost, NodeProcess } from "./node_process.ts";
 
 const cancelled = { sanitizeResources: false };
 
@@ -19,7 +19,7 @@ async function value(node: NodeProcess, key: string): Promise<string | undefined
 }
 
 Deno.test(
-  "one node whose disk is lost comes back from its snapshot, and says what may be missing",
+  "one node whose disk is lost restores its snapshot and reports which writes may be missing",
   cancelled,
   async () => {
     await using dir = await temporaryDirectory();
@@ -40,21 +40,23 @@ Deno.test(
     }
     await Deno.rename(`${dir.path}/data`, `${dir.path}/lost`);
     await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
+    // The record beside the data-dir names the data: its disk may be unmounted.
+    await approveRestore(node, `${dir.path}/data`);
     const report = await node.logged(({ message }) => message === "restored");
     assert(String(report.lost).includes("after the snapshot") && Date.parse(String(report.takenAt)) > 0);
     await node.healthy();
-    await node.logged(({ message }) => message.startsWith("decided: restoring → serving"));
+    await node.logged(({ outcome }) => outcome === "restoring → serving");
     assertEquals(await value(node, "kept"), "yes");
     assertEquals(await value(node, "/_e2d/volatile"), undefined);
     assert((await value(node, "/_e2d/snapshot"))!.startsWith("20"));
-    // The next life goes on from here, and is backed up, too.
+    // The next life continues from here, and is saved, too.
     await (await node.client()).put("kept", "still");
     await saved(node, 1_000_000);
   },
 );
 
 Deno.test(
-  "snapshots in a bucket: taken, listed, verified, and restored after the disk is lost",
+  "snapshots in a bucket are saved, listed, verified, and restored after the disk is lost",
   cancelled,
   async () => {
     await using dir = await temporaryDirectory();
@@ -80,53 +82,122 @@ Deno.test(
     const listed = await e2d(["snapshot", "list", url, "--json"], { environment });
     assert(JSON.parse(listed.stdout).snapshots.length > 0);
     await Deno.rename(`${dir.path}/data`, `${dir.path}/lost`);
-    // Wrong keys are no empty bucket.
+    // Wrong credentials do not count as an empty bucket.
     {
       const wrong = { ...environment, AWS_SECRET_ACCESS_KEY: "wrong" };
       await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args, environment: wrong });
       await node.logged((entry) => entry.reason === "snapshot_unreadable");
       assert(!node.log.some(({ message }) => message === "starting etcd"));
     }
+    await Deno.remove(`${dir.path}/data.e2d.json`);
     await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args, environment });
     await node.healthy();
     assertEquals(await value(node, "kept"), "yes");
   },
 );
 
-Deno.test("e2d snapshot save and restore by hand, sealed, and never over something", cancelled, async () => {
+Deno.test(
+  "e2d snapshot save and restore by hand: encrypted, and never over an existing object or data-dir",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    const key = `--ca-key=${await sealingKey(dir.path)}`;
+    const url = `file://${dir.path}/manual.db`;
+    await using node = new NodeProcess({ dataDir: `${dir.path}/data` });
+    await node.healthy();
+    await (await node.client()).put("kept", "yes");
+    const save = ["snapshot", "save", url, `--endpoints=${node.clientUrl}`, "--snapshot-encryption", key];
+    const before = await namesIn(dir.path);
+    const planned = await e2d(["plan", ...save]);
+    assert(planned.code === 0 && planned.stdout.startsWith("would save revision "), planned.stdout + planned.stderr);
+    assertEquals(await namesIn(dir.path), before);
+    assertEquals((await e2d(save)).code, 0);
+    const again = await e2d(save);
+    assertEquals(again.code, 1);
+    assert(again.stderr.includes("the object already exists"), again.stderr);
+    const deep = await e2d(["snapshot", "verify", url, key, "--deep", `--etcd-dir=${etcdDir()}`, "--json"]);
+    assertEquals(deep.code, 0, deep.stderr);
+    const { keys, hash } = JSON.parse(deep.stdout).restored;
+    assert(keys >= 1 && hash.compared, deep.stdout);
+    const restore = ["snapshot", "restore", url, key, `--data-dir=${dir.path}/restored`, `--etcd-dir=${etcdDir()}`];
+    const proven = await e2d([...restore, "--dry-run"]);
+    assert(proven.code === 0 && proven.stdout.startsWith("would restore "), proven.stdout + proven.stderr);
+    assert(!(await namesIn(dir.path)).includes("restored"));
+    const restored = await e2d(restore);
+    assertEquals(restored.code, 0, restored.stderr);
+    const over = await e2d(restore);
+    assert(over.code === 1 && over.stderr.includes("rename it first"), over.stderr);
+    await using second = new NodeProcess({ dataDir: `${dir.path}/restored` });
+    await second.healthy();
+    assertEquals(await value(second, "kept"), "yes");
+  },
+);
+
+Deno.test(
+  "a cluster that was restored by hand from an older snapshot continues to save to its store",
+  cancelled,
+  async () => {
+    await using dir = await temporaryDirectory();
+    await Deno.mkdir(`${dir.path}/backups`);
+    const url = `file://${dir.path}/backups/db`;
+    const args = [`--snapshot-backup-url=${url}`, "--snapshot-interval=1s"];
+    const host = freshHost();
+    {
+      await using node = new NodeProcess({ dataDir: `${dir.path}/data`, host, args });
+      await node.healthy();
+      await saved(node);
+      await (await node.client()).put("later", "yes");
+      await saved(node, (await (await node.client()).status(node.clientUrl)).revision);
+    }
+    const history = await namesIn(`${dir.path}/backups/db.history`);
+    const [oldest] = history.filter((name) => !name.endsWith(".manifest")).sort();
+    const restore = ["snapshot", "restore", url, `--snapshot=db.history/${oldest}`, `--data-dir=${dir.path}/restored`];
+    const { code, stdout, stderr } = await e2d([...restore, `--etcd-dir=${etcdDir()}`, "--json"]);
+    assertEquals(code, 0, stderr);
+    assertEquals(JSON.parse(stdout).lineage.epoch, 2);
+    await using node = new NodeProcess({ dataDir: `${dir.path}/restored`, host, args });
+    await node.healthy();
+    await (await node.client()).put("kept", "yes");
+    await saved(node, (await (await node.client()).status(node.clientUrl)).revision);
+  },
+);
+
+Deno.test("a drill has a separate lineage and never saves to the history of the first cluster", cancelled, async () => {
   await using dir = await temporaryDirectory();
-  const key = `--ca-key=${await sealingKey(dir.path)}`;
-  const url = `file://${dir.path}/manual.db`;
-  await using node = new NodeProcess({ dataDir: `${dir.path}/data` });
-  await node.healthy();
-  await (await node.client()).put("kept", "yes");
-  const save = ["snapshot", "save", url, `--endpoints=${node.clientUrl}`, "--snapshot-encryption", key];
-  const before = await namesIn(dir.path);
-  const planned = await e2d(["plan", ...save]);
-  assert(planned.code === 0 && planned.stdout.startsWith("would save revision "), planned.stdout + planned.stderr);
-  assertEquals(await namesIn(dir.path), before);
-  assertEquals((await e2d(save)).code, 0);
-  const again = await e2d(save);
-  assertEquals(again.code, 1);
-  assert(again.stderr.includes("something is there already"), again.stderr);
-  const deep = await e2d(["snapshot", "verify", url, key, "--deep", `--etcd-dir=${etcdDir()}`, "--json"]);
-  assertEquals(deep.code, 0, deep.stderr);
-  const { keys, hash } = JSON.parse(deep.stdout).restored;
-  assert(keys >= 1 && hash.compared, deep.stdout);
-  const restore = ["snapshot", "restore", url, key, `--data-dir=${dir.path}/restored`, `--etcd-dir=${etcdDir()}`];
-  const proven = await e2d([...restore, "--dry-run"]);
-  assert(proven.code === 0 && proven.stdout.startsWith("would restore "), proven.stdout + proven.stderr);
-  assert(!(await namesIn(dir.path)).includes("restored"));
-  const restored = await e2d(restore);
+  await Deno.mkdir(`${dir.path}/backups`);
+  const url = `file://${dir.path}/backups/db`;
+  const args = [`--snapshot-backup-url=${url}`, "--snapshot-interval=1s"];
+  {
+    await using node = new NodeProcess({ dataDir: `${dir.path}/data`, args });
+    await node.healthy();
+    await (await node.client()).put("kept", "yes");
+    await (await node.client()).put("/_e2d/volatile", "gone after a restore");
+    await saved(node, (await (await node.client()).status(node.clientUrl)).revision);
+  }
+  const dataDir = `${dir.path}/drill`;
+  const restore = ["snapshot", "restore", url, `--data-dir=${dataDir}`, `--etcd-dir=${etcdDir()}`, "--as-new-cluster"];
+  const restored = await e2d([...restore, "--json"]);
   assertEquals(restored.code, 0, restored.stderr);
-  const over = await e2d(restore);
-  assert(over.code === 1 && over.stderr.includes("move it aside first"), over.stderr);
-  await using second = new NodeProcess({ dataDir: `${dir.path}/restored` });
-  await second.healthy();
-  assertEquals(await value(second, "kept"), "yes");
+  const { lineage } = JSON.parse(restored.stdout);
+  assert(lineage.id.startsWith("copy-") && lineage.epoch === 1, restored.stdout);
+  const before = await namesIn(`${dir.path}/backups/db.history`);
+  const head = await Deno.readFile(`${dir.path}/backups/db`);
+  await using drill = new NodeProcess({ dataDir, args });
+  await drill.healthy();
+  assertEquals(await value(drill, "kept"), "yes");
+  await drill.logged((entry) => JSON.stringify(entry).includes("snapshot_other_lineage"));
+  assertEquals(await value(drill, "/_e2d/volatile"), undefined);
+  assertEquals([await namesIn(`${dir.path}/backups/db.history`), await Deno.readFile(`${dir.path}/backups/db`)], [
+    before,
+    head,
+  ]);
+  // A restore beside the record of another life is refused.
+  await Deno.rename(dataDir, `${dir.path}/aside`);
+  const again = await e2d(restore);
+  assert(again.code === 1 && again.stderr.includes("its node record"), again.stderr);
 });
 
-Deno.test("a node with its disk starts from it, however new a snapshot is there", cancelled, async () => {
+Deno.test("a node with data starts from it although the store has a newer snapshot", cancelled, async () => {
   await using dir = await temporaryDirectory();
   const host = freshHost();
   await Deno.mkdir(`${dir.path}/backups`);
@@ -147,7 +218,7 @@ Deno.test("a node with its disk starts from it, however new a snapshot is there"
 });
 
 Deno.test(
-  "three nodes that lost everything are founded anew from the sealed snapshot, as one cluster",
+  "three nodes without data restore the encrypted snapshot as one cluster",
   cancelled,
   async () => {
     await using dir = await temporaryDirectory();
@@ -173,11 +244,11 @@ Deno.test(
     assertEquals(await cluster.get("b", "kept"), "1");
     const ids = await Promise.all(["a", "b", "c"].map((name) => cluster.clusterId(name)));
     assertEquals(new Set(ids).size, 1);
-    assert(ids[0] !== id, "a restored cluster must not be taken for the one before");
+    assert(ids[0] !== id, "the restored cluster has the id of the former one");
   },
 );
 
-Deno.test("a snapshot that cannot be opened or read never becomes an empty cluster", cancelled, async () => {
+Deno.test("a node bootstraps no empty cluster while the snapshot cannot be decrypted or read", cancelled, async () => {
   await using dir = await temporaryDirectory();
   await Deno.mkdir(`${dir.path}/backups`);
   const args = [`--snapshot-backup-url=file://${dir.path}/backups/db`, "--snapshot-interval=1s"];
@@ -197,16 +268,17 @@ Deno.test("a snapshot that cannot be opened or read never becomes an empty clust
     assertEquals(await Deno.stat(`${dir.path}/empty/member`).catch(() => "nothing"), "nothing");
   };
   await Deno.mkdir(`${dir.path}/other`);
-  // Another key; no key at all.
+  // Another key, which the manifest reveals before any download; then no key.
   await refused(
     [...args, "--snapshot-encryption", `--ca-key=${await sealingKey(`${dir.path}/other`)}`],
-    "snapshot_wrong_key",
+    "made for other keys",
   );
   await refused(args, "snapshot_wrong_key");
-  // A byte turned in the middle of every copy.
-  for await (const { name } of Deno.readDir(`${dir.path}/backups/db.history`)) {
-    if (name.endsWith(".manifest")) continue;
-    const path = `${dir.path}/backups/db.history/${name}`;
+  // A changed byte in the middle of every object, and of the copy at the key, which would replace the newest one.
+  const history = await Array.fromAsync(Deno.readDir(`${dir.path}/backups/db.history`));
+  const objects = history.filter(({ name }) => !name.endsWith(".manifest")).map(({ name }) => `db.history/${name}`);
+  for (const object of [...objects, "db"]) {
+    const path = `${dir.path}/backups/${object}`;
     const bytes = await Deno.readFile(path);
     bytes[bytes.length - 20_000]! ^= 1;
     await Deno.writeFile(path, bytes);
@@ -218,7 +290,7 @@ Deno.test("a snapshot that cannot be opened or read never becomes an empty clust
 });
 
 Deno.test(
-  "an empty cluster pointed at another's snapshots refuses to start empty or to save over them",
+  "an empty cluster with the snapshot URL of another cluster neither starts empty nor replaces its snapshots",
   cancelled,
   async () => {
     await using dir = await temporaryDirectory();
@@ -237,7 +309,7 @@ Deno.test(
 );
 
 Deno.test(
-  "the survivor of a lost majority brings its newer data into the new cluster, and the lost ones join it",
+  "a survivor is the source of the recovered cluster, and a node of the lost majority joins it",
   cancelled,
   async () => {
     await using cluster = await Cluster.start({ size: 3, args: ["--quorum-loss-timeout=5s"] });
@@ -252,7 +324,7 @@ Deno.test(
     assertEquals(await cluster.get("e", "kept"), "1");
     assert(await cluster.clusterId("a") !== id);
     assertEquals((await asideOf(cluster, "a")).map((name) => name.replace(/-.*/, "")), ["a.superseded"]);
-    // One of the lost majority wakes up with its disk: it must not start its old life.
+    // One node of the lost majority returns with its disk: it must not start its old life.
     const b = cluster.startNode("b");
     await b.logged(({ reason }) => reason === "spare");
     assertEquals((await asideOf(cluster, "b")).map((name) => name.replace(/-.*/, "")), ["b.superseded"]);

@@ -1,9 +1,9 @@
-/** The node as a service manager sees it, through a real datagram socket. */
+/** Notifications of a node to systemd, on a real datagram socket. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { freshHost, NodeProcess } from "./node_process.ts";
 
-/** Where systemd would listen. Each datagram is a set of variables. */
+/** The socket of systemd. Each datagram is a set of variables. */
 class NotifySocket implements AsyncDisposable {
   readonly path: string;
   readonly told: Record<string, string>[] = [];
@@ -51,12 +51,12 @@ class NotifySocket implements AsyncDisposable {
 
 const service = (socket: string, watchdogUsec = "2000000") => ({ NOTIFY_SOCKET: socket, WATCHDOG_USEC: watchdogUsec });
 
-Deno.test("systemd: a single node is ready when it serves, gives signs of life, and says that it stops", async () => {
+Deno.test("systemd: a single node reports ready when it serves, sends watchdog notifications, and reports its stop", async () => {
   await using folder = await temporaryDirectory();
   await using socket = new NotifySocket(folder.path);
   await using node = new NodeProcess({ dataDir: `${folder.path}/data`, environment: service(socket.path) });
   const ready = await socket.first((set) => set.READY === "1");
-  // Asked once: what was said to be ready must serve. etcd answers this by a linearizable read.
+  // Without a retry: a node that reported ready must serve. etcd answers this with a linearizable read.
   const health = await fetch(`${node.clientUrl}/health`, { signal: AbortSignal.timeout(30_000) });
   assertEquals((await health.json()).health, "true");
   assertEquals(socket.told[ready]!.STATUS, "serving as leader of 1 voting member");
@@ -67,11 +67,11 @@ Deno.test("systemd: a single node is ready when it serves, gives signs of life, 
   assertEquals(await node.stop(), 0);
   await socket.first((set) => set.STOPPING === "1", { since: before });
   assertEquals(socket.told.filter(({ READY }) => READY === "1").length, 1);
-  // systemd-notify would have asked for one. Systemd takes notices from the main process alone.
+  // systemd-notify would have requested one. systemd accepts notifications only from the main process.
   assertEquals(socket.told.filter(({ BARRIER }) => BARRIER !== undefined), []);
 });
 
-Deno.test("systemd: a node that waits for its peers is ready and tells what it waits for", async () => {
+Deno.test("systemd: a node that waits for its peers reports ready and its wait reason", async () => {
   await using folder = await temporaryDirectory();
   await using socket = new NotifySocket(folder.path);
   await using node = new NodeProcess({
@@ -88,7 +88,7 @@ Deno.test("systemd: a node that waits for its peers is ready and tells what it w
   assertEquals(await node.stop(), 0);
 });
 
-Deno.test("systemd: a node that cannot run leaves the reason as its status", async () => {
+Deno.test("systemd: a node that cannot run reports the reason as its status", async () => {
   await using folder = await temporaryDirectory();
   await using socket = new NotifySocket(folder.path);
   const host = freshHost();
@@ -100,7 +100,7 @@ Deno.test("systemd: a node that cannot run leaves the reason as its status", asy
   assertEquals(socket.told.filter(({ READY }) => READY === "1"), []);
 });
 
-Deno.test("systemd: a socket in the abstract namespace is told through systemd-notify", async () => {
+Deno.test("systemd: a socket in the abstract namespace is notified through systemd-notify", async () => {
   await using folder = await temporaryDirectory();
   const name = `e2d-test-${Deno.pid}-${crypto.randomUUID()}`;
   // Deno cannot listen there.

@@ -1,4 +1,4 @@
-/** deploy/systemd/ as an operator installs it, under a real systemd with all of its sandbox. */
+/** deploy/systemd/ installed as docs/systemd.md describes, under a real systemd with its full sandbox. */
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, temporaryDirectory } from "../support/fixtures.ts";
 import { etcdDir } from "../support/parts.ts";
@@ -7,13 +7,13 @@ import { programShown } from "./node_process.ts";
 
 const etcdctl = "/opt/etcd/etcdctl --endpoints=127.0.0.1:2379";
 
-/** As docs/systemd.md tells it, for a cluster of one. */
+/** Installs e2d as docs/systemd.md describes, for a cluster of one. */
 async function installed(folder: string, settings: Record<string, string> = {}): Promise<SystemdMachine> {
-  const { shown, prepare, script } = programShown();
+  const { shown, copied, script } = programShown();
   const machine = await SystemdMachine.boot(`${folder}/machine`, {
     shown: new Map([...shown, ["/opt/etcd", etcdDir()]]),
+    copied,
   });
-  await machine.text(prepare);
   await machine.write("/usr/local/bin/e2d", script, 0o755);
   const variables = { E2D_HOST: "127.0.0.1", E2D_ETCD_DIR: "/opt/etcd", ...settings };
   const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`).join("");
@@ -27,7 +27,7 @@ async function shown(machine: SystemdMachine, unit = "e2d"): Promise<Record<stri
   return Object.fromEntries(text.split("\n").map((line) => line.split(/=(.*)/s).slice(0, 2)));
 }
 
-/** Asked until it is so: what has been ended comes back after `RestartSec=`. */
+/** Resolves when systemd has started the unit again, after `RestartSec=`. */
 async function restarted(machine: SystemdMachine, before: Record<string, string>): Promise<void> {
   await eventually("a start by systemd", async () => {
     const now = await shown(machine);
@@ -35,7 +35,7 @@ async function restarted(machine: SystemdMachine, before: Record<string, string>
   });
 }
 
-Deno.test("e2d.service: a node in its sandbox serves, comes back with its data when killed or stuck, and stops cleanly", async () => {
+Deno.test("e2d.service: a node in its sandbox serves, restarts with its data when killed or hung, and stops cleanly", async () => {
   await using folder = await temporaryDirectory();
   await using machine = await installed(folder.path);
   await machine.write("/etc/systemd/system/e2d.service.d/test.conf", "[Service]\nWatchdogSec=3\nRestartSec=1\n");
@@ -62,11 +62,11 @@ Deno.test("e2d.service: a node in its sandbox serves, comes back with its data w
   await machine.text("systemctl kill --kill-who=main --signal=KILL e2d");
   await restarted(machine, first);
   assertEquals(await machine.text(`${etcdctl} get --print-value-only key`), "value");
-  // The one of before went with it.
+  // The previous etcd ended with it.
   assertEquals((await machine.text("pgrep -c -x etcd")).trim(), "1");
   assert(await machine.text("pgrep -x etcd") !== etcd);
 
-  // It stands still, as in an endless loop: nobody but the watchdog sees that.
+  // A stopped process hangs as in an endless loop: only the watchdog detects it.
   const second = await shown(machine);
   await machine.text("systemctl kill --kill-who=main --signal=STOP e2d");
   await restarted(machine, second);
@@ -79,7 +79,7 @@ Deno.test("e2d.service: a node in its sandbox serves, comes back with its data w
   assertEquals((await machine.sh("pgrep -x etcd")).code, 1);
 });
 
-Deno.test("e2d.service: a wrong variable is told and not tried again", async () => {
+Deno.test("e2d.service: an invalid variable is reported, and the unit is not restarted", async () => {
   await using folder = await temporaryDirectory();
   await using machine = await installed(folder.path, { E2D_REQUIRED_CLUSTER_SIZE: "4" });
   assert((await machine.sh("systemctl start e2d")).code !== 0);
@@ -89,13 +89,13 @@ Deno.test("e2d.service: a wrong variable is told and not tried again", async () 
   assert(journal.includes("E2D_REQUIRED_CLUSTER_SIZE"), journal);
 });
 
-Deno.test("the unit of the original's README runs e2d once its --ca-key is mended; as it stands it says what is wrong", async () => {
+Deno.test("the unit of the original's README runs e2d after its --ca-key is corrected, and reports the error before", async () => {
   await using folder = await temporaryDirectory();
   await using machine = await installed(folder.path);
   const pki = "/etc/kubernetes/pki/etcd";
   await machine.text(`mkdir -p ${pki} /var/lib && cd ${pki} && e2d pki init --ca-cert=ca.crt --ca-key=ca.key &&
     e2d pki gencerts --ca-cert=ca.crt --ca-key=ca.key --hosts=127.0.0.1,localhost --output-dir=${pki}`);
-  // Its flags, but for the cloud and its bucket, which this machine has not.
+  // Its flags except those for the cloud and its bucket.
   const unit = (caKey: string) =>
     [
       ...["[Unit]", "Description=e2d", "", "[Service]"],

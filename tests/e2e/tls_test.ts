@@ -39,7 +39,7 @@ async function etcdctl(...args: string[]): Promise<{ success: boolean; text: str
   return { success, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }
 
-Deno.test("a node with the certificates of pki gencerts serves their holders and nobody else", async () => {
+Deno.test("a node with the certificates of pki gencerts serves only clients with a certificate of its CA", async () => {
   await using dir = await temporaryDirectory();
   const host = freshHost();
   const { args, tls } = await makeCertificates(dir.path, [host]);
@@ -51,14 +51,14 @@ Deno.test("a node with the certificates of pki gencerts serves their holders and
   assertEquals((await etcdctl(at, trust, ...client, "put", "key", "value")).text, "OK\n");
   assertEquals((await etcdctl(at, trust, "get", "key", "--command-timeout=3s")).success, false);
   assertEquals((await etcdctl(`--endpoints=http://${host}:2379`, "get", "key", "--command-timeout=3s")).success, false);
-  // Another authority's client.
+  // A client with a certificate of another CA.
   await Deno.mkdir(`${dir.path}/other`);
   await makeCertificates(`${dir.path}/other`, [host]);
   const stranger = [`--cert=${dir.path}/other/client.crt`, `--key=${dir.path}/other/client.key`];
   assertEquals((await etcdctl(at, trust, ...stranger, "get", "key", "--command-timeout=3s")).success, false);
 });
 
-Deno.test("three nodes with certificates and a sealed gossip found a cluster; one without the key stays outside", async () => {
+Deno.test("three nodes with certificates and encrypted gossip bootstrap a cluster, and a node without the key does not join", async () => {
   await using dir = await temporaryDirectory();
   const hosts = [freshHost(), freshHost(), freshHost(), freshHost()];
   const { args, tls } = await makeCertificates(dir.path, hosts);
@@ -68,17 +68,17 @@ Deno.test("three nodes with certificates and a sealed gossip found a cluster; on
   await using c = new NodeProcess({ dataDir: `${dir.path}/c`, host: hosts[2]!, args: [...args, ...peers], tls });
   await Promise.all([a.healthy(), b.healthy(), c.healthy()]);
   await using stranger = new NodeProcess({ dataDir: `${dir.path}/d`, host: hosts[3]!, args: peers });
-  await stranger.logged(({ reason }) => reason === "nobody_answers");
+  await stranger.logged(({ reason }) => reason === "gossip_key_missing");
   assertEquals((await (await a.client()).memberList(a.clientUrl)).length, 3);
 });
 
-Deno.test("half a set of certificates is told whole, and a certificate given as a key is called that", async () => {
+Deno.test("an incomplete set of certificates and a certificate passed as a key are reported", async () => {
   await using dir = await temporaryDirectory();
   const { args } = await makeCertificates(dir.path, ["127.0.0.1"]);
   const half = await e2d(["run", `--data-dir=${dir.path}/data`, ...args.filter((arg) => !/peer|ca-cert/.test(arg))]);
   assertEquals(half.code, 2);
   for (const flag of ["--peer-cert", "--peer-key", "--ca-cert"]) assert(half.stderr.includes(flag), half.stderr);
-  // The slip of the original's unit file.
+  // The mistake in the unit file of the Go original.
   const slip = args.map((arg) => arg.startsWith("--ca-key") ? `--ca-key=${dir.path}/ca.crt` : arg);
   const wrong = await e2d(["run", "--host=127.0.0.1", `--data-dir=${dir.path}/data`, "--log-format=json", ...slip]);
   assertEquals(wrong.code, 1);
@@ -86,12 +86,12 @@ Deno.test("half a set of certificates is told whole, and a certificate given as 
   assertEquals(await Deno.stat(`${dir.path}/data`).catch(() => "nothing"), "nothing");
 });
 
-Deno.test("--auto-renew reissues a node's own certificates in time, and no client is turned away", async () => {
+Deno.test("--auto-renew reissues a node's certificates before they expire, and no client is refused", async () => {
   await using dir = await temporaryDirectory();
   const host = freshHost();
   const folder = dir.path;
   const { args, tls } = await makeCertificates(folder, [host]);
-  // Half a minute's life: the commands of operators know no shorter one than a day.
+  // A lifetime of half a minute: the commands permit none shorter than a day.
   await generateCertificates({ files: systemFiles, clock: systemClock, random: systemRandom }, {
     caCert: `${folder}/ca.crt`,
     caKey: `${folder}/ca.key`,
@@ -113,12 +113,12 @@ Deno.test("--auto-renew reissues a node's own certificates in time, and no clien
     tls: await pems(),
   });
   await node.healthy();
-  // Made one after the other, they need not fall due in one round.
+  // They were created one after the other and need not be due in one round.
   for (const renewed of ["client", "peer", "server"]) {
     await node.logged(({ message, role }) => message === "renewed a certificate" && role === renewed);
   }
   assert(await Deno.readTextFile(`${folder}/server.crt`) !== before);
-  // Past the first ones' end, a client with the renewed pair is served by the renewed server.
+  // After the first pairs expired, the renewed server serves a client with the renewed pair.
   await new Promise((resolve) => setTimeout(resolve, 15_000));
   const client = await node.client();
   client.useTls(await pems());

@@ -1,4 +1,4 @@
-/** A new operator with nothing but the docs: what their transcripts tell is done, in their order, on real nodes. */
+/** Executes the transcripts of docs pages in order on real nodes. */
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { Stage } from "../walks/stage.ts";
 import { settingsIn, stepsOf, walk } from "../walks/walk.ts";
@@ -6,7 +6,7 @@ import { settingsIn, stepsOf, walk } from "../walks/walk.ts";
 const sanitize = { sanitizeResources: false, sanitizeOps: false };
 
 Deno.test(
-  "a first cluster, and its end and return, go as docs/first-cluster.md and docs/lost-all.md tell",
+  "the transcripts of docs/first-cluster.md and docs/lost-all.md match the output of real nodes",
   sanitize,
   async (t) => {
     await using dir = await temporaryDirectory();

@@ -1,7 +1,7 @@
-/** Clients that write all the time and remember what was acknowledged. */
+/** Clients that write continuously and record the acknowledged writes. */
 import { assertEquals } from "../support/assert.ts";
 import { lost as lostMark } from "../support/second_look.ts";
-import type { EtcdClient } from "../../lib/etcd/client.ts";
+import type { EtcdClient } from "../../lib/etcd/client/client.ts";
 
 export interface Clients {
   node(name: string): { client(): Promise<EtcdClient> };
@@ -13,7 +13,7 @@ export class Writers {
   readonly #running: Promise<void>[];
   failures = 0;
 
-  /** Each writer goes through the nodes in turn when one fails it. */
+  /** Each writer tries the next node when a write fails. */
   constructor(cluster: Clients, names: readonly string[], count = 8) {
     this.#running = Array.from({ length: count }, (_, id) => this.#write(cluster, names, id));
   }
@@ -22,7 +22,7 @@ export class Writers {
     return this.#acknowledged.size;
   }
 
-  /** Stops, and holds every acknowledged write against what one node reads now. */
+  /** Stops the writers and asserts that one node reads every acknowledged write. */
   async check(cluster: Clients, through: string): Promise<void> {
     this.#stop.abort();
     await Promise.all(this.#running);

@@ -1,8 +1,8 @@
-/** Small data-dirs made by hand, byte for byte as etcd and bbolt write them, and a disk in memory that holds them. */
+/** Builds small data-dirs in the formats of etcd and bbolt, and a disk in memory for them. */
 import { E2dError } from "../../lib/errors.ts";
-import { crc32c } from "../../lib/etcd/crc32c.ts";
-import type { DataDirPorts } from "../../lib/etcd/data_dir.ts";
-import { bytes, hexId, integer, message } from "../../lib/etcd/protobuf.ts";
+import { crc32c } from "../../lib/etcd/data/crc32c.ts";
+import type { DataDirPorts } from "../../lib/etcd/data/data_dir.ts";
+import { bytes, hexId, integer, message } from "../../lib/etcd/client/protobuf.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 export const pageBytes = 4096;
@@ -87,20 +87,27 @@ export interface DatabaseImage {
   /** The revisions in the bucket "key", in two leaves below a branch; a third leaf of one with a value of pages. */
   revisions?: readonly number[];
   transaction?: number;
+  /** Free pages before those in use; etcd never uses the same pages for two commits that follow each other. */
+  freePages?: number;
 }
 
-/** Pages 0 and 1 meta, 2 a freelist that nobody reads, 3 the buckets, then those of the keys. */
-export function databaseImage({ buckets, revisions = [2, 3, 4], transaction = 7 }: DatabaseImage): Bytes {
+/** Pages 0 and 1 meta, 2 a freelist that nobody reads, free pages, one of the buckets (3 unless pages are free), the keys. */
+export function databaseImage(
+  { buckets, revisions = [2, 3, 4], transaction = 7, freePages = 0 }: DatabaseImage,
+): Bytes {
+  const rootPage = 3 + freePages;
+  const keyPage = rootPage + 1;
   const bytesOf = (data: string | Bytes) => typeof data === "string" ? utf8(data) : data;
   const half = Math.ceil(revisions.length / 2);
   const leaves = [revisions.slice(0, half), revisions.slice(half)];
-  const keyPages: Bytes[] = [page(4, 0x01, 2, branchBody(leaves.map((leaf, i) => [revisionKey(leaf[0] ?? 1), 5 + i])))];
+  const children = leaves.map((leaf, index) => [revisionKey(leaf[0] ?? 1), keyPage + 1 + index] as const);
+  const keyPages: Bytes[] = [page(keyPage, 0x01, 2, branchBody(children))];
   leaves.forEach((leaf, index) => {
-    // The last leaf runs over into the next page, as one with a large value does.
+    // The last leaf continues into the next page, as one with a large value does.
     const overflow = index === 1 ? 1 : 0;
     const value = new Uint8Array(index === 1 ? 5_000 : 20).fill(7);
     const body = leafBody(leaf.map((revision, place) => [revisionKey(revision), place === 0 ? value : utf8("v")]));
-    keyPages.push(page(5 + index, 0x02, leaf.length, body, overflow));
+    keyPages.push(page(keyPage + 1 + index, 0x02, leaf.length, body, overflow));
   });
   const named: [Bytes, Bytes, number][] = Object.entries(buckets).map(([name, entries]) => {
     const inner = page(0, 0x02, entries.length, leafBody(entries.map(([k, v]) => [bytesOf(k), bytesOf(v)])));
@@ -108,15 +115,17 @@ export function databaseImage({ buckets, revisions = [2, 3, 4], transaction = 7 
     return [utf8(name), new Uint8Array([...new Uint8Array(16), ...inner.subarray(0, used)]), 1];
   });
   const keyBucket = new Uint8Array(16);
-  new DataView(keyBucket.buffer).setBigUint64(0, 4n, true);
+  new DataView(keyBucket.buffer).setBigUint64(0, BigInt(keyPage), true);
   named.push([utf8("key"), keyBucket, 1]);
   named.sort(([a], [b]) => a.join() < b.join() ? -1 : 1);
-  const root = page(3, 0x02, named.length, leafBody(named.sort((a, b) => compare(a[0], b[0]))));
-  const pages = [page(2, 0x10, 0, new Uint8Array(0)), root, ...keyPages];
+  const root = page(rootPage, 0x02, named.length, leafBody(named.sort((a, b) => compare(a[0], b[0]))));
+  const free = new Uint8Array(freePages * pageBytes);
+  const pages = [page(2, 0x10, 0, new Uint8Array(0)), free, root, ...keyPages];
   const end = 2 + pages.reduce((sum, { length }) => sum + length / pageBytes, 0);
+  // Each commit writes the meta page of its parity.
+  const metas = [transaction, transaction - 1].sort((a, b) => a % 2 - b % 2);
   return concat([
-    metaPage(0, { root: 3, end, transaction }),
-    metaPage(1, { root: 3, end, transaction: transaction - 1 }),
+    ...metas.map((each, id) => metaPage(id, { root: rootPage, end, transaction: each })),
     ...pages,
   ]);
 }
@@ -141,7 +150,7 @@ export const walEntry = message({ type: integer(1), term: integer(2), index: int
 export const walState = message({ term: integer(1), vote: hexId(2), commit: integer(3) });
 export const walMetadata = message({ nodeId: hexId(1), clusterId: hexId(2) });
 
-/** Records of these types and data behind each other, then zeros as etcd makes them beforehand. */
+/** A log of these records, then zeros, as etcd allocates them in advance. */
 export function walImage(records: readonly (readonly [type: number, data: Uint8Array])[], zeroBytes = 4096): Bytes {
   let crc = 0;
   const parts: Uint8Array[] = [];
@@ -192,7 +201,7 @@ export function wholeDisk(): Disk {
   ]);
 }
 
-/** An error in place of a file or folder is thrown at whoever opens or lists it. */
+/** An error instead of a file or folder is thrown when that is opened or listed. */
 export function diskPorts(disk: Disk): DataDirPorts {
   const at = (path: string) => {
     const found = disk.get(path);

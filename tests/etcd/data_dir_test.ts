@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { E2dError } from "../../lib/errors.ts";
-import { type DataDirFacts, inspectDataDir } from "../../lib/etcd/data_dir.ts";
+import { type DataDirFacts, inspectDataDir } from "../../lib/etcd/data/data_dir.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import {
   big8,
@@ -30,13 +30,13 @@ function inspect(change: (disk: Disk) => void = () => {}): Promise<DataDirFacts>
   return inspectDataDir("/d", diskPorts(disk));
 }
 
-/** The kind, and the words that say what is wrong. */
+/** The kind, and the reason. */
 async function verdict(change: (disk: Disk) => void): Promise<[string, string]> {
   const found = await inspect(change);
   return [found.kind, found.kind === "damaged" ? found.what : found.kind === "unreadable" ? found.why : ""];
 }
 
-Deno.test("inspectDataDir() tells who the member is, whom it knows and how far it came", async () => {
+Deno.test("inspectDataDir() reads the member, its cluster, its revision and its log position", async () => {
   assertEquals(await inspect(), {
     kind: "valid",
     name: "n0",
@@ -57,12 +57,13 @@ Deno.test("inspectDataDir() tells who the member is, whom it knows and how far i
     raftTerm: 3,
     raftIndex: 8,
     removedIds: ["abc"],
+    lastLog: { term: 2, index: 8 },
     contradictory: [],
     etcdAtLeast: "3.6",
   });
 });
 
-Deno.test("inspectDataDir() names the members that the database lists and calls removed at once", async () => {
+Deno.test("inspectDataDir() reports ids that the database lists both as members and as removed", async () => {
   const members_removed = [["ff", "removed"], ["abc", "removed"]] as const;
   const found = await inspect((disk) =>
     disk.set(database, databaseImage({ buckets: { ...wholeDatabase.buckets, members_removed } }))
@@ -70,7 +71,7 @@ Deno.test("inspectDataDir() names the members that the database lists and calls 
   assertEquals(found.kind === "valid" && found.contradictory, ["ff"]);
 });
 
-Deno.test("inspectDataDir() takes the revision of a compaction when the keys before it are gone", async () => {
+Deno.test("inspectDataDir() uses the revision of a compaction when it removed all keys before", async () => {
   const meta = [["consistent_index", big8(8)], ["finishedCompactRev", revisionKey(99)]] as const;
   const found = await inspect((disk) =>
     disk.set(database, databaseImage({ buckets: { ...wholeDatabase.buckets, meta } }))
@@ -78,7 +79,7 @@ Deno.test("inspectDataDir() takes the revision of a compaction when the keys bef
   assertEquals(found.kind === "valid" && found.revision, 99);
 });
 
-Deno.test("inspectDataDir() calls empty only what holds nothing", async () => {
+Deno.test("inspectDataDir() reports only data-dirs without data as empty", async () => {
   const kinds: Record<string, string> = {};
   const of = async (what: string, ...paths: [string, "folder" | Uint8Array<ArrayBuffer>][]) => {
     kinds[what] = (await inspectDataDir("/d", diskPorts(new Map(paths)))).kind;
@@ -113,7 +114,7 @@ Deno.test("inspectDataDir() calls empty only what holds nothing", async () => {
   });
 });
 
-Deno.test("inspectDataDir() names what is damaged", async () => {
+Deno.test("inspectDataDir() reports the damage", async () => {
   const flip = (path: string, offset: number) => (disk: Disk) => {
     const data = (disk.get(path) as Uint8Array<ArrayBuffer>).slice();
     data[offset]! ^= 0xff;
@@ -131,7 +132,7 @@ Deno.test("inspectDataDir() names what is damaged", async () => {
   assertEquals(await said(cut(database, 0)), "damaged: member/snap/db: it has no valid meta page");
   assertEquals(
     await said(cut(database, 5 * pageBytes)),
-    `damaged: member/snap/db: it is cut: ${5 * pageBytes} bytes of at least ${8 * pageBytes}`,
+    `damaged: member/snap/db: it is truncated to ${5 * pageBytes} of at least ${8 * pageBytes} bytes`,
   );
   assertEquals(
     await said(both(flip(database, 40), flip(database, pageBytes + 40))),
@@ -139,11 +140,11 @@ Deno.test("inspectDataDir() names what is damaged", async () => {
   );
   assertEquals(
     await said(flip(database, 3 * pageBytes)),
-    "damaged: member/snap/db: page 3 says it is another one",
+    "damaged: member/snap/db: page 3 has the id of another page",
   );
   assertEquals(
     await said(flip(database, 4 * pageBytes + 8)),
-    "damaged: member/snap/db: page 4 is neither branch nor leaf",
+    "damaged: member/snap/db: page 4 is neither a branch nor a leaf",
   );
   assertEquals(await said(cut(log, 0)), "damaged: member/wal/0000000000000000-0000000000000000.wal names no member");
   assertEquals(
@@ -154,7 +155,7 @@ Deno.test("inspectDataDir() names what is damaged", async () => {
   assertEquals(await said(gap), "damaged: member/wal: file 1 is missing");
 });
 
-Deno.test("inspectDataDir() is content with one valid meta page, and with a record never finished", async () => {
+Deno.test("inspectDataDir() accepts one valid meta page, and an incomplete last record", async () => {
   const oneMeta = await inspect((disk) => {
     const data = (disk.get(database) as Uint8Array<ArrayBuffer>).slice();
     data.fill(0, 0, pageBytes);
@@ -163,18 +164,18 @@ Deno.test("inspectDataDir() is content with one valid meta page, and with a reco
   assertEquals(oneMeta.kind, "valid");
   const last = walEntry.encode({ term: 3, index: 9, data: new Uint8Array(3_000).fill(5) });
   const whole = walImage([...walRecords, [2, last]], 8_192);
-  // Its second half never came to the disk.
+  // Its second half was not written.
   const torn = whole.slice();
   torn.fill(0, 2_048, 4_096);
   assertEquals((await inspect((disk) => disk.set(log, torn))).kind, "valid");
   assertEquals((await inspect((disk) => disk.set(log, whole.slice(0, 2_048)))).kind, "valid");
-  // The same with a byte changed where all was written.
+  // A changed byte in a completely written record.
   const changed = whole.slice();
   changed[2_500]! ^= 1;
   assertEquals((await inspect((disk) => disk.set(log, changed))).kind, "damaged");
 });
 
-Deno.test("inspectDataDir() never calls unreadable data absent, empty or damaged", async () => {
+Deno.test("inspectDataDir() never reports unreadable data as absent, empty or damaged", async () => {
   const forbidden = new E2dError("file_read", "Cannot open: permission denied");
   const broken = new E2dError("file_read", "Cannot read: input/output error");
   const paths = ["/d", "/d/member", "/d/member/wal", database, log];
@@ -190,10 +191,10 @@ Deno.test("inspectDataDir() never calls unreadable data absent, empty or damaged
     ...ports,
     files: { ...ports.files, info: () => Promise.resolve(link) },
   });
-  assertEquals(dangling, { kind: "unreadable", why: '"/gone" is a link that leads nowhere' });
+  assertEquals(dangling, { kind: "unreadable", why: '"/gone" is a link to a folder that does not exist' });
 });
 
-Deno.test("inspectDataDir() says how old an etcd may be to start on the data, also in the midst of a downgrade", async () => {
+Deno.test("inspectDataDir() reports the oldest etcd that starts on the data, also during a downgrade", async () => {
   const eight = big8(8);
   const oldest = async (cluster: Record<string, string>, storageVersion?: string) => {
     const meta: [string, string | typeof eight][] = [["consistent_index", eight]];
@@ -219,7 +220,7 @@ Deno.test("inspectDataDir() says how old an etcd may be to start on the data, al
   );
 });
 
-Deno.test("inspectDataDir() finds the members of one killed in its first moments in the log", async () => {
+Deno.test("inspectDataDir() reads the members of an etcd that was killed right after its first start from the log", async () => {
   const change = (memberId: string, kind: number, json: string) =>
     // ConfChange: type 2, node id 3, context 4.
     new Uint8Array([
@@ -247,7 +248,7 @@ Deno.test("inspectDataDir() finds the members of one killed in its first moments
 
 const varint = (value: number) => value < 128 ? [value] : [value % 128 + 128, Math.floor(value / 128)];
 const walEntryField = (number: number, value: number) => value === 0 ? [] : [number * 8, value];
-/** The metadata message has ids as fields 1 and 2; the tag is moved to where it is wanted. */
+/** Encodes an id as field 1 of the metadata message, then replaces the tag by that of another field. */
 const walMetadataField = (
   number: number,
   id: string,
@@ -255,7 +256,7 @@ const walMetadataField = (
 
 const seed = 20_261_123;
 
-Deno.test(`inspectDataDir() survives any bytes: random changes never look like nothing there (seed ${seed})`, async () => {
+Deno.test(`inspectDataDir() reports random changes as valid or damaged, never as absent or empty (seed ${seed})`, async () => {
   const image = wholeDisk();
   const changes = fc.array(
     fc.record({
@@ -283,7 +284,7 @@ Deno.test(`inspectDataDir() survives any bytes: random changes never look like n
   );
 });
 
-Deno.test(`inspectDataDir() survives files of noise (seed ${seed})`, async () => {
+Deno.test(`inspectDataDir() reports files of random bytes as damaged (seed ${seed})`, async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 9_000 }), fc.uint8Array({ maxLength: 600 }), async (db, wal) => {
       const disk = wholeDisk();

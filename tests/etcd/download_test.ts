@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import type { Clock, Http } from "../../lib/ports.ts";
-import { download, type DownloadRequest, shownUrl } from "../../lib/etcd/download.ts";
+import { download, type DownloadRequest, shownUrl } from "../../lib/etcd/install/download.ts";
 import { MemoryDisk } from "./memory_disk.ts";
 
 const data = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
@@ -9,7 +9,7 @@ const sha256 = createHash("sha256").update(data).digest("hex");
 const url = "http://127.0.0.1/etcd.tar.gz";
 const other = "0".repeat(64);
 
-/** Time in which nothing takes any: pauses between tries are over at once, the stall time-out comes when told. */
+/** A clock whose retry pauses end immediately, and whose stall time-out fires on request. */
 class StillClock implements Clock {
   readonly pausesMs: number[] = [];
   stall: (() => void) | undefined;
@@ -25,15 +25,15 @@ class StillClock implements Clock {
   }
 }
 
-/** One answer of the server: what it sends of the asked range, and how it ends. */
+/** One answer of the server: the part of the requested range that it sends, and how it ends. */
 interface Answer {
   status?: number;
   etag?: string;
-  /** Bytes after which the connection breaks. */
+  /** Bytes after which the connection is lost. */
   breakAfter?: number;
-  /** Bytes after which nothing comes any more. */
+  /** Bytes after which the connection is silent. */
   hangAfter?: number;
-  /** Ends like a whole answer after this many bytes, though more were promised. */
+  /** Ends like a complete answer after this many bytes, although content-length is larger. */
   cutAfter?: number;
   ignoreRange?: boolean;
   changed?: Uint8Array<ArrayBuffer>;
@@ -116,7 +116,7 @@ const stored = (disk: MemoryDisk) => {
   return node?.kind === "file" ? node.data : undefined;
 };
 
-Deno.test("download() gives a whole file, with progress from nothing to everything", async () => {
+Deno.test("download() returns a complete file and reports its progress", async () => {
   const { run, disk, progress, ranges } = setUp([]);
   assertEquals(await run(), "/work/archive");
   assertEquals(stored(disk), data);
@@ -125,18 +125,18 @@ Deno.test("download() gives a whole file, with progress from nothing to everythi
   assertEquals(ranges, [undefined]);
 });
 
-Deno.test("download() goes on by itself where a connection broke", async () => {
+Deno.test("download() continues after a lost connection", async () => {
   const { run, disk, ranges } = setUp([{ breakAfter: 100_000 }, { breakAfter: 50_000 }]);
   await run();
   assertEquals(stored(disk), data);
   assertEquals(ranges, [undefined, "bytes=100000-", "bytes=150000-"]);
 });
 
-Deno.test("download() counts only tries that bring nothing, and leaves what has come for the next run", async () => {
+Deno.test("download() counts only attempts without progress, and keeps received bytes for the next run", async () => {
   const { run, disk, clock } = setUp([{ breakAfter: 200_000 }, { breakAfter: 0 }, { breakAfter: 0 }]);
   const error = await assertE2dError("download_interrupted", run);
-  assert(error.message.includes("broke off after 200000 bytes"), error.message);
-  assertEquals(error.hint, "run it again: it goes on where it stopped");
+  assert(error.message.includes("the connection was lost after 200000 bytes"), error.message);
+  assertEquals(error.hint, "run the command again: it continues the download");
   assertEquals(clock.pausesMs.filter((ms) => ms !== 30_000), [500, 1000]);
   const again = setUp([], disk);
   await again.run();
@@ -144,7 +144,7 @@ Deno.test("download() counts only tries that bring nothing, and leaves what has 
   assertEquals(stored(disk), data);
 });
 
-Deno.test("download() begins again when the file on the server has changed, or has no strong tag", async () => {
+Deno.test("download() begins again when the file on the server has changed, or has no strong ETag", async () => {
   const { disk, run } = setUp([{ breakAfter: 100_000, changed: new Uint8Array(300_000) }]);
   await assertE2dError("download_interrupted", () => run({ triesMax: 1 }));
   const again = setUp([{ etag: '"two"' }], disk);
@@ -157,7 +157,7 @@ Deno.test("download() begins again when the file on the server has changed, or h
   assertEquals(weak.ranges, [undefined, undefined]);
 });
 
-Deno.test("download() does not go on with bytes that came from another address", async () => {
+Deno.test("download() does not continue with bytes from another URL", async () => {
   const { disk, run } = setUp([{ breakAfter: 100_000 }]);
   await assertE2dError("download_interrupted", () => run({ triesMax: 1 }));
   const again = setUp([], disk);
@@ -165,24 +165,24 @@ Deno.test("download() does not go on with bytes that came from another address",
   assertEquals(again.ranges, [undefined]);
 });
 
-Deno.test("download() fetches once more in one piece when a continued file has a wrong sum", async () => {
+Deno.test("download() downloads again without interruption when a continued file has a wrong checksum", async () => {
   const { disk, run } = setUp([{ breakAfter: 100_000, changed: new Uint8Array(300_000) }]);
   await assertE2dError("download_interrupted", () => run({ triesMax: 1 }));
-  // The server kept its tag although the file changed: only the sum can tell.
+  // The server kept its ETag although the file changed: only the checksum detects it.
   const again = setUp([], disk);
   await again.run();
   assertEquals(again.ranges, ["bytes=100000-", undefined]);
   assertEquals(stored(disk), data);
 });
 
-Deno.test("download() refuses a file with a wrong sum and keeps none of it", async () => {
+Deno.test("download() refuses a file with a wrong checksum and removes it", async () => {
   const { run, disk } = setUp([]);
   const error = await assertE2dError("checksum_mismatch", () => run({ sha256: other }));
   assertEquals(error.message, `Cannot use "${url}": its SHA-256 is ${sha256}, not ${other}`);
   assertEquals(stored(disk)!.length, 0);
 });
 
-Deno.test("download() uses a file that is whole already without asking the server", async () => {
+Deno.test("download() uses a complete file without a request", async () => {
   const { run, disk } = setUp([]);
   await run();
   const again = setUp([{ refuse: true }], disk);
@@ -190,20 +190,20 @@ Deno.test("download() uses a file that is whole already without asking the serve
   assertEquals(again.ranges, []);
 });
 
-Deno.test("download() notices an answer that ends too early though the connection does not break", async () => {
+Deno.test("download() detects a truncated answer on an intact connection", async () => {
   const { run } = setUp([{ cutAfter: 100_000 }]);
   const error = await assertE2dError("download_interrupted", () => run({ triesMax: 1 }));
-  assert(error.message.endsWith("it ended after 100000 of 300000 bytes"), error.message);
+  assert(error.message.endsWith("the answer ended after 100000 of 300000 bytes"), error.message);
 });
 
-Deno.test("download() gives up on a mirror that stalls, at each try", async () => {
+Deno.test("download() fails when the mirror stalls at each attempt", async () => {
   const { run, ranges } = setUp([{ hangAfter: 0 }, { hangAfter: 0 }, { hangAfter: 0 }]);
   const error = await assertE2dError("download_stalled", run);
-  assertEquals(error.message, `Cannot download "${url}": nothing came for 30000 ms, after 0 bytes`);
+  assertEquals(error.message, `Cannot download "${url}": no data for 30000 ms after 0 bytes`);
   assertEquals(ranges.length, 3);
 });
 
-Deno.test("download() tells a missing file, a busy server and no server apart", async () => {
+Deno.test("download() distinguishes a missing file, a busy server and no server", async () => {
   const missing = setUp([{ status: 404 }]);
   await assertE2dError("release_missing", missing.run);
   assertEquals(missing.ranges.length, 1);
@@ -216,13 +216,13 @@ Deno.test("download() tells a missing file, a busy server and no server apart", 
   await assertE2dError("mirror_unreachable", nobody.run);
 });
 
-Deno.test("download() stops at its size limit, announced or not", async () => {
+Deno.test("download() stops at its size limit, with and without a content-length", async () => {
   const { run, disk } = setUp([]);
   await assertE2dError("download_too_big", () => run({ sizeMaxBytes: 299_999 }));
   assertEquals(stored(disk)!.length, 0);
 });
 
-Deno.test("download() ends with the signal's reason when it is aborted, and hands up a full disk", async () => {
+Deno.test("download() throws the signal's reason when it is aborted, and disk_full for a full disk", async () => {
   const stop = new AbortController();
   const reason = new Error("stopped");
   const { run } = setUp([]);

@@ -1,7 +1,7 @@
-import { etcdEnvironment } from "../../lib/etcd/environment.ts";
+import { etcdEnvironment } from "../../lib/etcd/process/environment.ts";
 import { assertEquals } from "../support/assert.ts";
 
-Deno.test("etcdEnvironment lets through what etcd uses, and nothing that it would contradict or leak", () => {
+Deno.test("etcdEnvironment passes the variables that etcd uses, and none that contradicts its arguments or leaks a secret", () => {
   const taken = ["PATH", "HOME", "TMPDIR", "TZ", "LC_ALL", "GOMAXPROCS", "SSL_CERT_FILE", "ETCD_UNSUPPORTED_ARCH"];
   const kept = [
     ...["E2D_AWS_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "DIGITALOCEAN_TOKEN", "HCLOUD_TOKEN", "KUBECONFIG"],

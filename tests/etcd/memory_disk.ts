@@ -8,7 +8,7 @@ type Node = { kind: "directory"; mode: number } | { kind: "file"; mode: number; 
 export class MemoryDisk implements Files, Staging {
   readonly nodes = new Map<string, Node>();
   readonly owner: string;
-  /** Owners that count as running beside this one. */
+  /** Other owners that count as running. */
   readonly running = new Set<string>();
   /** Bytes that still fit. */
   roomBytes = Infinity;
@@ -76,6 +76,13 @@ export class MemoryDisk implements Files, Staging {
   async rename(from: string, to: string): Promise<void> {
     await this.moveFolder(from, to);
   }
+
+  makeNewFolder(path: string): Promise<void> {
+    if (this.nodes.has(path)) return Promise.reject(new E2dError("file_exists", `Cannot make the folder "${path}"`));
+    return this.makeDirectory(path, { mode: 0o700 });
+  }
+
+  freeBytes = () => Promise.resolve(Number.isFinite(this.roomBytes) ? this.roomBytes : undefined);
 
   append(path: string, options?: { mode?: number }): Promise<AppendFile> {
     if (!this.nodes.has(path)) this.put(path, "", options?.mode);

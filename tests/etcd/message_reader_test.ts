@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { MessageReader } from "../../lib/etcd/message_reader.ts";
+import { MessageReader } from "../../lib/etcd/client/message_reader.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -14,7 +14,7 @@ function framed(messages: readonly Uint8Array[], flag = 0): Bytes {
   return new Uint8Array(parts);
 }
 
-/** A byte stream that brings these parts one by one, as a connection does. */
+/** A byte stream that delivers these parts one by one, as a connection does. */
 function source(parts: readonly Bytes[]): { body: ReadableStream<Bytes>; close(): void; closed: () => number } {
   let at = 0;
   let closed = 0;
@@ -42,7 +42,7 @@ async function readAll(parts: readonly Bytes[], onBytes: () => void = () => {}):
   return found;
 }
 
-Deno.test("MessageReader gives each message whole, however the bytes come", async () => {
+Deno.test("MessageReader returns complete messages for every split of the bytes", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 8 }),
@@ -55,7 +55,7 @@ Deno.test("MessageReader gives each message whole, however the bytes come", asyn
   );
 });
 
-Deno.test("MessageReader gives messages that are longer than its buffer", async () => {
+Deno.test("MessageReader returns messages that are longer than its buffer", async () => {
   const long = new Uint8Array(2_500_000).map((_, at) => at % 251);
   const short = new Uint8Array([1, 2, 3]);
   const parts: Bytes[] = [framed([short])];
@@ -71,24 +71,24 @@ Deno.test("MessageReader gives messages that are longer than its buffer", async 
   assertEquals(found[3], short);
 });
 
-Deno.test("MessageReader tells an end within a message from an end behind one", async () => {
+Deno.test("MessageReader distinguishes an end within a message from an end after one", async () => {
   const whole = framed([new Uint8Array(20)]);
   for (let length = 1; length < whole.length; length++) {
     const error = await readAll([whole.slice(0, length)]).then(() => undefined, (error) => error as Error);
-    assertEquals(error?.message, "the connection was cut", `${length} bytes`);
+    assertEquals(error?.message, "the connection was lost within a message", `${length} bytes`);
   }
   assertEquals((await readAll([whole])).length, 1);
 });
 
-Deno.test("MessageReader refuses compressed messages and absurd lengths", async () => {
+Deno.test("MessageReader refuses compressed messages and excessive lengths", async () => {
   const absurd = new Uint8Array([0, 0xff, 0xff, 0xff, 0xff, 1]);
   for (const bytes of [framed([new Uint8Array(3)], 1), absurd]) {
     const error = await readAll([bytes]).then(() => undefined, (error) => error as Error);
-    assertEquals(error?.message, "the answer makes no sense");
+    assertEquals(error?.message, "the answer is not valid gRPC");
   }
 });
 
-Deno.test("MessageReader tells of bytes as they come, and closes its source once", async () => {
+Deno.test("MessageReader reports arriving bytes, and closes its source once", async () => {
   let heard = 0;
   const bytes = framed([new Uint8Array(200_000)]);
   await readAll(cut(bytes, 16_384), () => heard++);

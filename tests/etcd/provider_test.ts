@@ -3,14 +3,20 @@ import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { gzip, makeTar, type TarMember } from "../support/make_tar.ts";
 import { E2dError } from "../../lib/errors.ts";
 import type { Clock, Http, LogFields, Logger, Process, Processes } from "../../lib/ports.ts";
-import { type EtcdRequest, findEtcd, installEtcd, listEtcd, type ProviderPorts } from "../../lib/etcd/provider.ts";
+import {
+  type EtcdRequest,
+  findEtcd,
+  installEtcd,
+  listEtcd,
+  type ProviderPorts,
+} from "../../lib/etcd/install/provider.ts";
 import { MemoryDisk } from "./memory_disk.ts";
 
 const cache = "/home/u/.cache/e2d/etcd";
 const shared = "/usr/local/lib/e2d/etcd";
 const mirror = "http://127.0.0.1/etcd";
 
-/** A "program" on the memory disk is text: what it prints when asked for its version. */
+/** A "program" on the memory disk is the text that it prints for --version. */
 const etcd = (version: string) => `etcd Version: ${version}\nGit SHA: x\n`;
 const packed = (text: string) => gzip(new TextEncoder().encode(text));
 const sha256 = (data: string | Uint8Array) => createHash("sha256").update(data).digest("hex");
@@ -72,7 +78,7 @@ class World {
     return logger;
   }
 
-  /** Serves a release that is not pinned, with its list of sums. */
+  /** Serves a release that is not pinned, with its checksum list. */
   async release(version: string, members: TarMember[], listed = true): Promise<string> {
     const name = `etcd-v${version}-linux-amd64.tar.gz`;
     const data = await gzip(makeTar(members));
@@ -96,7 +102,7 @@ const members = (version: string): TarMember[] => [
   { name: `etcd-v${version}-linux-amd64/Documentation/etcd`, data: "a text of this name" },
 ];
 
-Deno.test("findEtcd() takes etcd-dir alone when it is named, and says what is wrong with it", async () => {
+Deno.test("findEtcd() uses only etcd-dir when it is set, and reports what is wrong with it", async () => {
   const world = new World();
   world.disk.put(`${cache}/3.6.14/etcd`, etcd("3.6.14"));
   world.disk.put("/opt/etcd/etcd", etcd("3.5.33"));
@@ -110,20 +116,20 @@ Deno.test("findEtcd() takes etcd-dir alone when it is named, and says what is wr
   const find = (etcdDir: string, version?: string) =>
     findEtcd({ ...world.request, etcdDir, ...(version && { version }) }, world.ports);
   const nowhere = await assertE2dError("etcd_dir_empty", () => find("/nowhere"));
-  assertEquals(nowhere.message, 'Cannot use etcd folder "/nowhere": there is no such folder');
+  assertEquals(nowhere.message, 'Cannot use etcd folder "/nowhere": it does not exist');
   await assertE2dError("etcd_version_differs", () => find("/opt/etcd", "3.6.14"));
   world.disk.put("/plain/etcd", etcd("3.6.14"), 0o644);
   await assertE2dError("etcd_dir_empty", () => find("/plain"));
   world.disk.put("/arm/etcd", "exec format");
   const arm = await assertE2dError("etcd_not_runnable", () => find("/arm"));
-  assert(arm.message.includes("another kind of machine"), arm.message);
+  assert(arm.message.includes("another platform"), arm.message);
   world.disk.put("/other/etcd", "curl 8\n");
   await assertE2dError("etcd_not_etcd", () => find("/other"));
   world.disk.put("/old/etcd", etcd("3.3.27"));
   await assertE2dError("etcd_version_unsupported", () => find("/old"));
 });
 
-Deno.test("findEtcd() looks into the executable, the user's cache, the shared folder and PATH, in this order", async () => {
+Deno.test("findEtcd() searches the executable, the user's cache, the shared folder and PATH, in this order", async () => {
   const world = new World();
   const find = async (request: Partial<EtcdRequest> = {}) => {
     const { etcd, source, version } = await findEtcd({ ...world.request, ...request }, world.ports);
@@ -159,14 +165,14 @@ Deno.test("findEtcd() looks into the executable, the user's cache, the shared fo
   ]);
 });
 
-Deno.test("findEtcd() runs nothing to use the cache", async () => {
+Deno.test("findEtcd() runs no program to use the cache", async () => {
   const world = new World();
   world.disk.put(`${cache}/3.6.14/etcd`, etcd("3.6.14"));
   await findEtcd(world.request, world.ports);
   assertEquals(world.started, []);
 });
 
-Deno.test("findEtcd() passes over what it cannot use on PATH", async () => {
+Deno.test("findEtcd() skips unusable programs on PATH", async () => {
   const world = new World();
   world.disk.put("relative/etcd", etcd("3.6.1"));
   world.disk.put("/a/etcd", etcd("3.3.27"));
@@ -195,7 +201,7 @@ Deno.test("findEtcd() unpacks embedded programs once, and refuses damaged ones",
   await assertE2dError("cache_unknown", () => findEtcd(nowhere, broken.ports));
 });
 
-Deno.test("installEtcd() takes the three programs of a release and nothing else, then uses the cache", async () => {
+Deno.test("installEtcd() installs only the three programs of a release, then uses the cache", async () => {
   const world = new World();
   await world.release("3.7.3", members("3.7.3"));
   const request = { ...world.request, version: "3.7.3" };
@@ -209,13 +215,15 @@ Deno.test("installEtcd() takes the three programs of a release and nothing else,
   });
   assertEquals(await world.disk.list(folder), ["e2d.json", "etcd", "etcdctl", "etcdutl"]);
   assertEquals(await world.cached(), ["3.7.3"]);
-  assertEquals(world.warnings, ["this etcd version is not pinned in e2d: its sum comes from the release itself"]);
+  assertEquals(world.warnings, [
+    "the checksum of this etcd version is not pinned in e2d and was taken from the release itself",
+  ]);
   const asked = world.requests.length;
   assertEquals((await installEtcd(request, world.ports)).source, "cache");
   assertEquals(world.requests.length, asked);
 });
 
-Deno.test("installEtcd() asks for no list of sums where the sum is pinned, and refuses another file", async () => {
+Deno.test("installEtcd() requests no checksum list when the checksum is pinned, and refuses another file", async () => {
   const world = new World();
   await world.release("3.6.14", members("3.6.14"));
   const error = await assertE2dError("checksum_mismatch", () => installEtcd(world.request, world.ports));
@@ -224,7 +232,7 @@ Deno.test("installEtcd() asks for no list of sums where the sum is pinned, and r
   assertEquals([world.started, await world.cached()], [[], []]);
 });
 
-Deno.test("installEtcd() leaves no entry and runs nothing when an archive is not what it should be", async () => {
+Deno.test("installEtcd() leaves no entry and runs no program for an invalid archive", async () => {
   const cases: [string, TarMember[]][] = [
     ["archive_unsafe", [{ name: "../../etcd", data: "evil" }, ...members("3.7.3")]],
     ["archive_unsafe", [...members("3.7.3"), { name: "x/link", type: "2", link: "/etc/passwd" }]],
@@ -246,7 +254,7 @@ Deno.test("installEtcd() leaves no entry and runs nothing when an archive is not
   assertEquals(await differs.cached(), []);
 });
 
-Deno.test("installEtcd() needs the release's own sum for a version that is not pinned", async () => {
+Deno.test("installEtcd() needs the release's own checksum list for a version that is not pinned", async () => {
   const world = new World();
   await world.release("3.7.3", members("3.7.3"), false);
   const install = () => installEtcd({ ...world.request, version: "3.7.3" }, world.ports);
@@ -258,7 +266,7 @@ Deno.test("installEtcd() needs the release's own sum for a version that is not p
   assertEquals(await world.cached(), []);
 });
 
-Deno.test("findEtcd() replaces a damaged entry of the user's cache and only passes over a shared one", async () => {
+Deno.test("findEtcd() replaces a damaged entry of the user's cache, and skips a damaged shared one", async () => {
   const world = new World();
   world.disk.put(`${shared}/3.6.14/other`, "");
   world.disk.put(`${cache}/3.6.14/etcd`, etcd("3.6.14"));
@@ -266,12 +274,12 @@ Deno.test("findEtcd() replaces a damaged entry of the user's cache and only pass
   world.disk.put(`${cache}/3.6.14/e2d.json`, JSON.stringify(note));
   world.disk.put("/bin/etcd", etcd("3.5.33"));
   assertEquals((await findEtcd(world.request, world.ports)).source, "path");
-  assertEquals(world.warnings, ["etcd in the cache is damaged", "etcd in the cache is damaged"]);
+  assertEquals(world.warnings, ["cache entry of etcd is damaged", "cache entry of etcd is damaged"]);
   assertEquals(await world.cached(), []);
   assert(await world.disk.info(`${shared}/3.6.14/other`));
 });
 
-Deno.test("two installs of one release at once both succeed", async () => {
+Deno.test("two concurrent installs of one release both succeed", async () => {
   const world = new World();
   await world.release("3.7.3", members("3.7.3"));
   const install = () => installEtcd({ ...world.request, version: "3.7.3" }, world.ports);

@@ -1,6 +1,6 @@
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
-import { pinnedReleaseSum, release, releaseArch, sumInList } from "../../lib/etcd/release.ts";
-import { pinnedSum, pinnedVersions } from "../../lib/etcd/pinned_sums.ts";
+import { pinnedReleaseSum, release, releaseArch, sumInList } from "../../lib/etcd/install/release.ts";
+import { pinnedSum, pinnedVersions } from "../../lib/etcd/install/pinned_sums.ts";
 import { defaultVersion } from "../../lib/etcd/version.ts";
 
 const linux = { os: "linux", arch: "x86_64" };
@@ -16,7 +16,7 @@ Deno.test("release() names archive and addresses as etcd publishes them, under a
   assertEquals(mirror.sumsUrl, "http://127.0.0.1:8080/etcd/v3.5.33/SHA256SUMS");
 });
 
-Deno.test("release() refuses a mirror that is not an http address, and a machine without archives", async () => {
+Deno.test("release() refuses a mirror that is not an http URL, and a platform without archives", async () => {
   for (const mirror of ["", "example.com/etcd", "ftp://127.0.0.1/", "http://127.0.0.1/?key=1"]) {
     const error = await assertE2dError("etcd_mirror", () => release("3.6.14", linux, mirror));
     assert(error.message.includes(`"${mirror}"`), error.message);
@@ -25,7 +25,7 @@ Deno.test("release() refuses a mirror that is not an http address, and a machine
   assert(error.message.includes('"darwin-aarch64"') && error.hint!.includes("--etcd-dir"), error.message);
 });
 
-Deno.test("pinnedSum() has a sum of 64 hex digits for every pinned version, the default one among them", () => {
+Deno.test("pinnedSum() has 64 hex digits for every pinned version, including the default one", () => {
   for (const arch of ["amd64", "arm64"]) {
     const versions = pinnedVersions(arch);
     assertEquals(versions.length, 43);
@@ -39,7 +39,7 @@ Deno.test("pinnedSum() has a sum of 64 hex digits for every pinned version, the 
   assertEquals(pinnedReleaseSum(release("3.7.3", linux)), undefined);
 });
 
-Deno.test("sumInList() finds one archive among others, in text and binary mode, and never a name that only ends like it", () => {
+Deno.test("sumInList() finds an archive in text and binary mode, and no archive whose name only ends with it", () => {
   const [a, b] = ["a".repeat(64), "B".repeat(64)];
   const list = `${a}  etcd-v3.7.3-linux-arm64.tar.gz\n${b} *etcd-v3.7.3-linux-amd64.tar.gz\nnot a line\n`;
   assertEquals(sumInList(list, "etcd-v3.7.3-linux-amd64.tar.gz"), "b".repeat(64));

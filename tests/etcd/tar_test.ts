@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { concat, makeTar, type TarMember } from "../support/make_tar.ts";
 import { isE2dError } from "../../lib/errors.ts";
-import { readTar } from "../../lib/etcd/tar.ts";
+import { readTar } from "../../lib/etcd/install/tar.ts";
 
 const limits = { entriesMax: 100, entrySizeMaxBytes: 1_000_000 };
 
@@ -29,7 +29,7 @@ async function unpacked(data: Uint8Array<ArrayBuffer>, chunkBytes?: number): Pro
 
 const refused = (code: string, member: TarMember) => assertE2dError(code, () => unpacked(makeTar([member])));
 
-Deno.test("readTar() gives files and folders in order whatever the size of the chunks", async () => {
+Deno.test("readTar() returns files and folders in order for every size of chunks", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.record({ name: fc.stringMatching(/^[a-z]{1,8}(\/[a-z]{1,8}){0,3}$/), data: fc.string() }), {
@@ -48,10 +48,10 @@ Deno.test("readTar() gives files and folders in order whatever the size of the c
   );
 });
 
-Deno.test("readTar() takes long names from pax and GNU records and passes over bodies that nobody reads", async () => {
+Deno.test("readTar() reads long names from pax and GNU records, and skips bodies that are not read", async () => {
   const long = `${"deep/".repeat(30)}file`;
   const record = (text: string) => {
-    // The length in front of a pax record counts its own digits.
+    // The length of a pax record includes its own digits.
     for (let length = text.length;; length++) if (`${length} ${text}\n`.length === length) return `${length} ${text}\n`;
   };
   const archive = makeTar([
@@ -67,7 +67,7 @@ Deno.test("readTar() takes long names from pax and GNU records and passes over b
   assertEquals(names, [`file ${long}`, `file ${long}2`, "directory folder", "link folder/link"]);
 });
 
-Deno.test("readTar() refuses names and links that lead out of the archive", async () => {
+Deno.test("readTar() refuses names and links that leave the archive", async () => {
   for (const name of ["../etcd", "a/../../etcd", "a/..", "/etc/passwd", "a\\..\\b"]) {
     const error = await refused("archive_unsafe", { name, data: "x" });
     assert(error.message.startsWith(`Cannot unpack archive entry "${name}": `), error.message);
@@ -86,14 +86,14 @@ Deno.test("readTar() refuses entries beyond its limits before it reads them", as
   await assertE2dError("archive_corrupt", () => unpacked(makeTar(many)));
 });
 
-Deno.test("readTar() notices an archive cut at any byte", async () => {
+Deno.test("readTar() detects an archive that is truncated at any byte", async () => {
   const whole = makeTar([{ name: "d/", type: "5" }, { name: "d/etcd", data: "x".repeat(700) }]);
   for (let length = 0; length < whole.length - 512; length += 97) {
     await assertE2dError("archive_corrupt", () => unpacked(whole.slice(0, length)));
   }
 });
 
-Deno.test("readTar() notices a changed header and bytes after the end", async () => {
+Deno.test("readTar() detects a changed header and bytes after the end", async () => {
   const archive = makeTar([{ name: "etcd", data: "x" }]);
   const changed = archive.slice();
   changed[2] = 0x21;
@@ -102,7 +102,7 @@ Deno.test("readTar() notices a changed header and bytes after the end", async ()
   assertEquals((await unpacked(concat([archive, new Uint8Array(9728)]))).length, 1);
 });
 
-Deno.test("readTar() answers damaged and hostile archives with an E2dError or with safe names, never otherwise", async () => {
+Deno.test("readTar() throws an E2dError for damaged and hostile archives, or returns safe names", async () => {
   const archive = makeTar([
     { name: "d/", type: "5" },
     { name: "x", type: "x", data: "20 path=d/long-name\n" },
@@ -115,7 +115,7 @@ Deno.test("readTar() answers damaged and hostile archives with an E2dError or wi
     fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), fc.boolean(), async (changes, repair) => {
       const damaged = archive.slice();
       for (const { at, byte } of changes) damaged[at] = byte;
-      // With the header sums put right again the damage gets past the first check.
+      // With corrected header checksums the damage passes the first check.
       if (repair) {
         for (let at = 0; at + 512 <= damaged.length; at += 512) repairHeader(damaged.subarray(at, at + 512));
       }
@@ -133,7 +133,7 @@ Deno.test("readTar() answers damaged and hostile archives with an E2dError or wi
   assert(refusals > 500, `${refusals} refusals: the damage is too mild`);
 });
 
-/** Puts the sum of a header right, where the block looks like one. */
+/** Corrects the checksum of a block that looks like a header. */
 function repairHeader(block: Uint8Array): void {
   if (block[257] !== 0x75) return;
   block.set(new TextEncoder().encode("        "), 148);

@@ -1,13 +1,8 @@
 import { assertE2dError, assertEquals } from "../support/assert.ts";
-import {
-  compareVersions,
-  isSupported,
-  parseSupportedVersion,
-  parseVersion,
-  versionInOutput,
-} from "../../lib/etcd/version.ts";
+import { isSupported, parseSupportedVersion, versionInOutput } from "../../lib/etcd/version.ts";
+import { compareVersions, parseVersion } from "../../lib/facts/etcd_version.ts";
 
-Deno.test("parseVersion() reads releases and pre-releases, with and without a v, and nothing else", () => {
+Deno.test("parseVersion() reads releases and pre-releases, with and without a v, and no other text", () => {
   assertEquals(parseVersion("v3.6.14"), { major: 3, minor: 6, patch: 14, preRelease: "" });
   assertEquals(parseVersion("3.4.23+dfsg"), { major: 3, minor: 4, patch: 23, preRelease: "" });
   assertEquals(parseVersion("3.7.0-rc.1"), { major: 3, minor: 7, patch: 0, preRelease: "rc.1" });
@@ -27,7 +22,7 @@ Deno.test("isSupported() is true from 3.4 to 3.7 only", () => {
   assertEquals(supported, [false, true, true, false, false, false]);
 });
 
-Deno.test("parseSupportedVersion() gives the plain form and refuses the rest with a code", async () => {
+Deno.test("parseSupportedVersion() returns the plain form and throws for all other texts", async () => {
   assertEquals(parseSupportedVersion("v3.6.14"), "3.6.14");
   const invalid = await assertE2dError("etcd_version_invalid", () => parseSupportedVersion("latest"));
   assertEquals(invalid.message, 'Cannot use etcd version "latest": it is not a version');

@@ -1,12 +1,12 @@
 import { assertEquals } from "../support/assert.ts";
-import { claimWorkspace } from "../../lib/etcd/workspace.ts";
+import { claimWorkspace } from "../../lib/etcd/install/workspace.ts";
 import { MemoryDisk } from "./memory_disk.ts";
 
 const name = ".download-a.tar.gz";
 const claim = (disk: MemoryDisk) => claimWorkspace("/cache", name, { files: disk, staging: disk });
 const folders = (disk: MemoryDisk) => disk.paths().filter((path) => disk.nodes.get(path)!.kind === "directory");
 
-Deno.test("claimWorkspace() takes up what was left, for one process alone", async () => {
+Deno.test("claimWorkspace() gives an earlier folder to exactly one process", async () => {
   const disk = new MemoryDisk();
   const first = await claim(disk);
   disk.put(`${first.path}/archive`, "half");
@@ -17,7 +17,7 @@ Deno.test("claimWorkspace() takes up what was left, for one process alone", asyn
   assertEquals(await disk.readText(`${b.path}/archive`), undefined);
 });
 
-Deno.test("claimWorkspace() leaves the folder of a running process alone and takes up that of a dead one", async () => {
+Deno.test("claimWorkspace() takes over the folder of a dead process, not that of a running one", async () => {
   const disk = new MemoryDisk();
   disk.put(`/cache/${name}.7-alive.1/archive`, "alive");
   disk.put(`/cache/${name}.8-dead.1/archive`, "dead");
@@ -29,7 +29,7 @@ Deno.test("claimWorkspace() leaves the folder of a running process alone and tak
   assertEquals(folders(disk), ["/cache", path, `/cache/${name}.7-alive.1`, `/cache/${name}.sum`].sort());
 });
 
-Deno.test("leave() does not pile up folders when two processes stop at the same archive", async () => {
+Deno.test("leave() keeps one folder when two processes stop at the same archive", async () => {
   const disk = new MemoryDisk();
   const [a, b] = [await claim(disk), await claim(disk)];
   disk.put(`${a.path}/archive`, "a");

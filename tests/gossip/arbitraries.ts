@@ -1,6 +1,6 @@
 /** Values as a cluster may hold them, and as a stranger may make them up. */
 import fc from "fast-check";
-import { memberStates, type Message, type NodeState, type StreamMessage } from "../../lib/gossip/message.ts";
+import { memberStates, type Message, type NodeState, type StreamMessage } from "../../lib/gossip/wire/message.ts";
 
 export const seed = 20_260_304;
 export const runs = { seed, numRuns: 300 };

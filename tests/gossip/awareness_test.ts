@@ -1,4 +1,4 @@
-import { Awareness } from "../../lib/gossip/awareness.ts";
+import { Awareness } from "../../lib/gossip/swim/awareness.ts";
 import { assertEquals } from "../support/assert.ts";
 
 Deno.test("Awareness stays from 0 to one below its maximum, and stretches time by its score plus one", () => {

@@ -1,12 +1,12 @@
 import fc from "fast-check";
-import { BroadcastQueue } from "../../lib/gossip/broadcast_queue.ts";
+import { BroadcastQueue } from "../../lib/gossip/swim/broadcast_queue.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const bytes = (length: number, fill = 0) => new Uint8Array(length).fill(fill);
 const fills = (taken: readonly Uint8Array[]) => taken.map((each) => each[0]);
 const all = { overheadBytes: 2, transmitsMax: 2, count: 100 };
 
-Deno.test("BroadcastQueue gives first what was sent least, then the larger, then the newer", () => {
+Deno.test("BroadcastQueue.take() orders by fewest transmissions, then size, then age", () => {
   const queue = new BroadcastQueue();
   queue.add("small", bytes(10, 1));
   queue.add("large", bytes(20, 2));
@@ -16,14 +16,14 @@ Deno.test("BroadcastQueue gives first what was sent least, then the larger, then
   assertEquals(fills(queue.take(12 + 7, all)), [4, 3], "what was sent before comes after what was not");
 });
 
-Deno.test("BroadcastQueue sends each as often as it is told and no oftener", () => {
+Deno.test("BroadcastQueue sends each message transmitsMax times", () => {
   const queue = new BroadcastQueue();
   queue.add("a", bytes(10, 1));
   assertEquals([queue.take(100, all), queue.take(100, all), queue.take(100, all)].map(fills), [[1], [1], []]);
   assertEquals([queue.length, queue.has("a")], [0, false]);
 });
 
-Deno.test("BroadcastQueue.add() replaces what waits under the same key, and counts anew", () => {
+Deno.test("BroadcastQueue.add() replaces a message with the same key, and restarts its count", () => {
   const queue = new BroadcastQueue();
   queue.add("a", bytes(10, 1));
   queue.take(100, all);
@@ -31,7 +31,7 @@ Deno.test("BroadcastQueue.add() replaces what waits under the same key, and coun
   assertEquals([queue.take(100, all), queue.take(100, all), queue.take(100, all)].map(fills), [[2], [2], []]);
 });
 
-Deno.test("BroadcastQueue.take() never gives more than fits, loses nothing, and passes over what is too large", () => {
+Deno.test("BroadcastQueue.take() never exceeds the bytes, loses no message, and skips too large ones", () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.nat(8), fc.integer({ min: 1, max: 400 })), { maxLength: 40 }),

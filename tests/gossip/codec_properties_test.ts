@@ -1,22 +1,22 @@
 /** What goes in comes out, for every layer, and what has been tampered with does not. */
 import fc from "fast-check";
-import { decodeClusterRecord, encodeClusterRecord } from "../../lib/gossip/cluster_record.ts";
-import { compoundPartsMax, decodeCompound, encodeCompound } from "../../lib/gossip/compound.ts";
-import { decodeCompress, encodeCompress } from "../../lib/gossip/compress.ts";
-import { crc32 } from "../../lib/gossip/crc32.ts";
-import { goTextFromBytes, goTextToBytes } from "../../lib/gossip/go_text.ts";
-import { decodeGob } from "../../lib/gossip/gob_decode.ts";
-import { encodeGob } from "../../lib/gossip/gob_encode.ts";
-import type { GobType, GobValue } from "../../lib/gossip/gob_value.ts";
-import { lzwCompress, lzwDecompress } from "../../lib/gossip/lzw.ts";
-import { decodeMemberMeta, encodeMemberMeta, ownGeneration } from "../../lib/gossip/member_meta.ts";
-import { decodeMessage, encodeMessage } from "../../lib/gossip/message_codec.ts";
-import { nodeStatuses } from "../../lib/gossip/node_status.ts";
-import { decodePacket, encodePacket } from "../../lib/gossip/packet.ts";
-import { open, seal, sealedLength } from "../../lib/gossip/seal.ts";
-import { decodeStatusMessage, encodeStatusMessage } from "../../lib/gossip/status_message.ts";
-import { encodeStream, StreamDecoder } from "../../lib/gossip/stream_frame.ts";
-import { decodeStreamMessage, encodeStreamMessage } from "../../lib/gossip/stream_message.ts";
+import { decodeClusterRecord, encodeClusterRecord } from "../../lib/manager/cluster_record.ts";
+import { compoundPartsMax, decodeCompound, encodeCompound } from "../../lib/gossip/wire/compound.ts";
+import { decodeCompress, encodeCompress } from "../../lib/gossip/wire/compress.ts";
+import { crc32 } from "../../lib/gossip/wire/crc32.ts";
+import { goTextFromBytes, goTextToBytes } from "../../lib/gob/go_text.ts";
+import { decodeGob } from "../../lib/gob/decode.ts";
+import { encodeGob } from "../../lib/gob/encode.ts";
+import type { GobType, GobValue } from "../../lib/gob/value.ts";
+import { lzwCompress, lzwDecompress } from "../../lib/gossip/wire/lzw.ts";
+import { decodeMemberMeta, encodeMemberMeta, ownGeneration } from "../../lib/gossip/e2d/member_meta.ts";
+import { decodeMessage, encodeMessage } from "../../lib/gossip/wire/message_codec.ts";
+import { nodeStatuses } from "../../lib/gossip/e2d/node_status.ts";
+import { decodePacket, encodePacket } from "../../lib/gossip/wire/packet.ts";
+import { open, seal, sealedLength } from "../../lib/gossip/wire/seal.ts";
+import { decodeStatusMessage, encodeStatusMessage } from "../../lib/gossip/e2d/status_message.ts";
+import { encodeStream, StreamDecoder } from "../../lib/gossip/wire/stream_frame.ts";
+import { decodeStreamMessage, encodeStreamMessage } from "../../lib/gossip/wire/stream_message.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { bytes, content, key, label, message, nonce, record, runs, streamMessage, text } from "./arbitraries.ts";
 
@@ -45,7 +45,7 @@ Deno.test("lzwDecompress() undoes lzwCompress(), also across table resets", () =
   assertEquals(lzwDecompress(lzwCompress(same), same.length), same);
 });
 
-Deno.test("lzwDecompress() gives up one byte above the bound", async () => {
+Deno.test("lzwDecompress() fails one byte above the bound", async () => {
   const packed = lzwCompress(new Uint8Array(100_000));
   assert(packed.length < 1000);
   await assertE2dError("gossip_oversize", () => lzwDecompress(packed, 99_999));
@@ -204,7 +204,7 @@ Deno.test("decodeMemberMeta() undoes encodeMemberMeta(), of the original and of 
   property(metas, (meta) => assertEquals(decodeMemberMeta(encodeMemberMeta(meta)), meta));
 });
 
-Deno.test("encodeMemberMeta() leaves room in gossip's 512 bytes for long names and URLs, and says when there is none", async () => {
+Deno.test("encodeMemberMeta() fits long names and URLs into 512 bytes, and refuses longer ones", async () => {
   const url = `https://etcd-0.cluster-a.example.internal:2379`;
   const meta = { clientUrl: url, peerUrl: url, gossipAddr: "10.0.0.1:7980", status: "running", generation: 2 } as const;
   assert(encodeMemberMeta({ ...meta, name: "n".repeat(63) }).length <= 512);

@@ -3,15 +3,15 @@
  * an E2dError, in bounded memory. The inputs follow from the seed; a failure prints the one that did it.
  */
 import { E2dError, isE2dError } from "../../lib/errors.ts";
-import { decodeClusterRecord, decodeTableName } from "../../lib/gossip/cluster_record.ts";
-import { decodeCompress, encodeCompress } from "../../lib/gossip/compress.ts";
-import { decodeGob } from "../../lib/gossip/gob_decode.ts";
-import { lzwDecompress } from "../../lib/gossip/lzw.ts";
-import { decodeMemberMeta } from "../../lib/gossip/member_meta.ts";
-import { decodePacket, packetContentMax } from "../../lib/gossip/packet.ts";
-import { open } from "../../lib/gossip/seal.ts";
-import { decodeStatusMessage } from "../../lib/gossip/status_message.ts";
-import { streamContentMax, StreamDecoder } from "../../lib/gossip/stream_frame.ts";
+import { decodeClusterRecord, decodeTableName } from "../../lib/manager/cluster_record.ts";
+import { decodeCompress, encodeCompress } from "../../lib/gossip/wire/compress.ts";
+import { decodeGob } from "../../lib/gob/decode.ts";
+import { lzwDecompress } from "../../lib/gossip/wire/lzw.ts";
+import { decodeMemberMeta } from "../../lib/gossip/e2d/member_meta.ts";
+import { decodePacket, packetContentMax } from "../../lib/gossip/wire/packet.ts";
+import { open } from "../../lib/gossip/wire/seal.ts";
+import { decodeStatusMessage } from "../../lib/gossip/e2d/status_message.ts";
+import { streamContentMax, StreamDecoder } from "../../lib/gossip/wire/stream_frame.ts";
 import { assert } from "../support/assert.ts";
 import { hex, vectors } from "./vectors.ts";
 

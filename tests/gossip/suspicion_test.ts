@@ -1,5 +1,5 @@
-import { Suspicion, suspicionTimes, suspicionTotalMs } from "../../lib/gossip/suspicion.ts";
-import { lanConfig } from "../../lib/gossip/swim_config.ts";
+import { Suspicion, suspicionTimes, suspicionTotalMs } from "../../lib/gossip/swim/suspicion.ts";
+import { lanConfig } from "../../lib/gossip/swim/config.ts";
 import { assertEquals } from "../support/assert.ts";
 
 Deno.test("suspicionTimes() are memberlist's for clusters of its defaults", () => {
@@ -35,7 +35,7 @@ Deno.test("Suspicion counts each accuser once, the first one never, and no more 
   assertEquals(suspicion.confirm("d"), false);
 });
 
-Deno.test("Suspicion.postpone() gives back lost time, and time to read what has come meanwhile", () => {
+Deno.test("Suspicion.postpone() extends the suspicion by the lost time, and by the time to read waiting packets", () => {
   const suspicion = new Suspicion({ minMs: 1000, maxMs: 1000, expected: 0 }, "a", 0);
   suspicion.postpone(500, 1200);
   assertEquals(suspicion.endsMs, 1500);

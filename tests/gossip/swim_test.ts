@@ -1,5 +1,5 @@
-/** The rules of the core, each by itself; the simulation tries them together. */
-import { NoteLimit } from "../../lib/gossip/note_limit.ts";
+/** The rules of the core, one at a time; the simulation tests them together. */
+import { LogLimit } from "../../lib/gossip/log_limit.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { alive, Alone, changes, endpoint, record, sent } from "./swim_world.ts";
 
@@ -25,7 +25,7 @@ Deno.test("Swim answers a ping for itself, to the source that it names, and none
   assertEquals(sent(node.hear({ ...ping, node: "another" })), []);
 });
 
-Deno.test("Swim takes in who is new, and what is newer of whom it knows, and nothing older", () => {
+Deno.test("Swim accepts new members and newer records, and ignores older ones", () => {
   const node = new Alone();
   assertEquals(changes(node.hear(alive("b", 2, 3))), ["b joined"]);
   assertEquals(changes(node.hear(alive("b", 2, 3, { meta: Uint8Array.of(9) }))), [], "equal is not newer");
@@ -84,14 +84,14 @@ Deno.test("Swim declares a suspect dead in its time, sooner when others agree, n
   assert((times(2, true) ?? Infinity) > 6, "an objection ends the suspicion");
 });
 
-Deno.test("Swim takes hearsay of a death for a suspicion, so that one wrongly declared dead can object", () => {
+Deno.test("Swim treats a death in a peer's state as a suspicion, which a live member can refute", () => {
   const node = new Alone();
   node.hear(alive("b", 2), alive("c", 3));
   assertEquals(changes(node.feed(pushPull(record("b", 2, "dead"), record("c", 3, "left")))), ["b suspected", "c left"]);
   assertEquals(changes(node.hear(alive("b", 2, 2))), ["b trusted"]);
 });
 
-Deno.test("Swim refuses a whole state in which somebody speaks another protocol", () => {
+Deno.test("Swim refuses a whole state with an incompatible protocol version", () => {
   const node = new Alone();
   const stranger = record("c", 3, "alive");
   stranger.versions = { ...stranger.versions!, protocolMin: 6, protocolMax: 7, protocolCurrent: 6 };
@@ -105,7 +105,7 @@ Deno.test("Swim is not driven to the end of its incarnations by one hostile mess
   assertEquals([node.swim.self.incarnation, node.member("b")], [1, undefined]);
 });
 
-Deno.test("Swim probes directly, then through others and over a stream, and suspects who answers to none of it", () => {
+Deno.test("Swim probes directly, then through others and over a stream, then suspects the member", () => {
   const node = new Alone();
   node.hear(alive("b", 2));
   const effects = node.pass(2500);
@@ -128,7 +128,7 @@ Deno.test("Swim asks up to three others to probe, and an ack from one of them is
   assertEquals(changes(node.pass(300)).includes(`${request.node} suspected`), false);
 });
 
-Deno.test("Swim does not suspect who answers over a stream alone", () => {
+Deno.test("Swim does not suspect a member that answers only over a stream", () => {
   const node = new Alone();
   node.hear(alive("b", 2));
   for (let passedMs = 0; passedMs < 10_000; passedMs += 100) {
@@ -140,7 +140,7 @@ Deno.test("Swim does not suspect who answers over a stream alone", () => {
   assert(node.swim.metrics.streamOnlyProbes > 3);
 });
 
-Deno.test("Swim probes for others, passes the ack on, and says when it has none either", () => {
+Deno.test("Swim relays probes, passes acks on, and sends a nack without one", () => {
   const node = new Alone();
   const request = {
     kind: "indirectPing",
@@ -162,7 +162,7 @@ Deno.test("Swim probes for others, passes the ack on, and says when it has none 
   assertEquals(sent(node.pass(450)).filter(({ kind }) => kind === "nack"), [{ kind: "nack", sequence: 41 }]);
 });
 
-Deno.test("Swim judges nobody right after a pause: what it waited for may lie unread", () => {
+Deno.test("Swim suspects no member right after a pause: answers may wait unread", () => {
   const node = new Alone();
   node.hear(alive("b", 2), alive("c", 3));
   node.pass(1200);
@@ -171,24 +171,24 @@ Deno.test("Swim judges nobody right after a pause: what it waited for may lie un
   assertEquals(node.swim.metrics.pauses, 1);
 });
 
-Deno.test("Swim leaves: tells it, ends when it is told, and does not object to it any more", () => {
+Deno.test("Swim leaves: broadcasts it, reports the end, and does not refute it", () => {
   const node = new Alone();
   node.hear(alive("b", 2));
   const effects = [...node.feed({ kind: "leave" }), ...node.pass(3000)];
   assert(
     sent(effects).some((message) => message.kind === "dead" && message.node === "self" && message.from === "self"),
   );
-  assertEquals(effects.filter(({ kind }) => kind === "leaveTold").length, 1);
+  assertEquals(effects.filter(({ kind }) => kind === "leaveBroadcast").length, 1);
   node.hear(dead("self", 1, "self"), suspect("self", 1, "b"));
   assertEquals(node.swim.self.state, "left");
   const alone = new Alone();
   assert(
-    alone.feed({ kind: "leave" }).some(({ kind }) => kind === "leaveTold"),
+    alone.feed({ kind: "leave" }).some(({ kind }) => kind === "leaveBroadcast"),
     "with nobody to tell it is told at once",
   );
 });
 
-Deno.test("Swim asks its seeds again and again until somebody answers, and a lost member for ever after", () => {
+Deno.test("Swim contacts its seeds until one answers, and a lost member without end", () => {
   const seeds = [{ host: "10.0.0.2", port: 7980 }];
   const node = new Alone();
   const asked = (effects: ReturnType<Alone["pass"]>) => effects.filter(({ kind }) => kind === "pushPullSeed").length;
@@ -220,24 +220,24 @@ Deno.test("Swim.step() throws for commands that make no sense", async () => {
   });
 });
 
-Deno.test("Swim says one thing about one member however often it is repeated", () => {
+Deno.test("Swim logs one line about one member however often its cause is repeated", () => {
   const node = new Alone();
   node.hear(alive("b", 2));
-  const notes = (effects: ReturnType<Alone["hear"]>) => effects.filter(({ kind }) => kind === "note").length;
+  const notes = (effects: ReturnType<Alone["hear"]>) => effects.filter(({ kind }) => kind === "log").length;
   const conflict = () => notes(node.hear(alive("b", 3, 9)));
   assertEquals([conflict(), conflict(), conflict()], [1, 0, 0]);
   assertEquals(node.swim.metrics.conflicts, 3);
 });
 
 Deno.test("NoteLimit lets the same be said once a minute, and of 256 things at most in one", () => {
-  const limit = new NoteLimit();
-  assertEquals([limit.admits("a", 0), limit.admits("a", 59_999), limit.admits("a", 60_000)], [true, false, true]);
-  for (let at = 1; at < 256; at++) assertEquals(limit.admits(`b${at}`, 60_001), true);
-  assertEquals(limit.admits("one more", 60_002), false);
-  assertEquals(limit.admits("one more", 120_001), true);
+  const limit = new LogLimit();
+  assertEquals([limit.allows("a", 0), limit.allows("a", 59_999), limit.allows("a", 60_000)], [true, false, true]);
+  for (let at = 1; at < 256; at++) assertEquals(limit.allows(`b${at}`, 60_001), true);
+  assertEquals(limit.allows("one more", 60_002), false);
+  assertEquals(limit.allows("one more", 120_001), true);
 });
 
-Deno.test("Swim broadcasts to every member of a cluster of four, whatever it is asked meanwhile", () => {
+Deno.test("Swim broadcasts to every member of a cluster of four under concurrent probes", () => {
   const node = new Alone();
   node.hear(alive("b", 2), alive("c", 3), alive("d", 4));
   node.pass(5000);

@@ -1,9 +1,9 @@
 /** One core alone with a test: events go in by hand, what it asks for is read off. */
-import type { Member, SwimEffect, SwimEvent } from "../../lib/gossip/swim_types.ts";
-import type { Alive, Message, NodeState, Versions } from "../../lib/gossip/message.ts";
-import { decodeMessage } from "../../lib/gossip/message_codec.ts";
-import { Swim } from "../../lib/gossip/swim.ts";
-import { lanConfig, ownVersions, type SwimConfig } from "../../lib/gossip/swim_config.ts";
+import type { Member, SwimEffect, SwimEvent } from "../../lib/gossip/swim/types.ts";
+import type { Alive, Message, NodeState, Versions } from "../../lib/gossip/wire/message.ts";
+import { decodeMessage } from "../../lib/gossip/wire/message_codec.ts";
+import { Swim } from "../../lib/gossip/swim/swim.ts";
+import { lanConfig, ownVersions, type SwimConfig } from "../../lib/gossip/swim/config.ts";
 import { Prng } from "../sim/prng.ts";
 
 export const endpoint = (number: number) => ({ address: Uint8Array.of(10, 0, 0, number), port: 7980 });

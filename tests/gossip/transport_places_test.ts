@@ -1,7 +1,7 @@
 /** Who gets one of the places for incoming streams when strangers want all of them. */
-import { labelBytes } from "../../lib/gossip/label.ts";
-import type { PushPull } from "../../lib/gossip/message.ts";
-import { encodeStream, StreamDecoder } from "../../lib/gossip/stream_frame.ts";
+import { labelBytes } from "../../lib/gossip/wire/label.ts";
+import type { PushPull } from "../../lib/gossip/wire/message.ts";
+import { encodeStream, StreamDecoder } from "../../lib/gossip/wire/stream_frame.ts";
 import { openTransport, type TransportHandlers } from "../../lib/gossip/transport.ts";
 import type { Connection, Datagrams, Listener } from "../../lib/ports.ts";
 import { assert, assertEquals } from "../support/assert.ts";
@@ -78,7 +78,7 @@ const noDatagrams: Datagrams = {
   close() {},
 };
 
-Deno.test("Transport: silent callers take all places, yet a member gets one once the oldest of them has lasted a second", async () => {
+Deno.test("Transport: silent diallers occupy all streams, and a member replaces the oldest after a second", async () => {
   const clock = new TestClock();
   const callers = new Callers();
   const transport = await openTransport({

@@ -1,8 +1,8 @@
 /** The transport on real loopback sockets: what goes through, what does not, and what strangers can do to it. */
-import { encodeMessage } from "../../lib/gossip/message_codec.ts";
-import { Keyring } from "../../lib/gossip/keyring.ts";
-import { labelBytes } from "../../lib/gossip/label.ts";
-import type { Message, NodeState, PushPull } from "../../lib/gossip/message.ts";
+import { encodeMessage } from "../../lib/gossip/wire/message_codec.ts";
+import { Keyring } from "../../lib/gossip/wire/keyring.ts";
+import { labelBytes } from "../../lib/gossip/wire/label.ts";
+import type { Message, NodeState, PushPull } from "../../lib/gossip/wire/message.ts";
 import { openTransport, type Transport, type TransportHandlers } from "../../lib/gossip/transport.ts";
 import type { Datagram, Datagrams, HostPort, LogFields, Logger } from "../../lib/ports.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
@@ -98,6 +98,7 @@ async function peer(
         users.push(new TextDecoder().decode(data));
         one();
       },
+      keyMismatchesChanged() {},
       ...overrides,
     },
   });
@@ -141,7 +142,7 @@ for (const keys of [undefined, new Keyring([keyA])]) {
   });
 }
 
-Deno.test("Transport: nodes of different keys, or of one without, refuse each other, count it and say it once", async () => {
+Deno.test("Transport: nodes with different keys, or without one, refuse each other, count it and log it once", async () => {
   const cases: {
     mine: Keyring | undefined;
     theirs: Keyring | undefined;
@@ -180,6 +181,67 @@ Deno.test("Transport: nodes of different keys, or of one without, refuse each ot
   }
 });
 
+/** "kind host:port evidence" of all mismatches, the host being the only one here. */
+const mismatches = ({ transport }: Peer) =>
+  transport.keyMismatches().map(({ kind, port, evidence }) => `${kind} ${port ?? "-"} ${evidence}`);
+
+Deno.test("Transport reports key mismatches by address on both sides until the keys match", async () => {
+  const cases = [
+    { mine: [keyA], theirs: [keyB], here: "differs", there: "differs" },
+    { mine: [keyA], theirs: undefined, here: "peer_has_none", there: "own_missing" },
+    { mine: undefined, theirs: [keyB], here: "own_missing", there: "peer_has_none" },
+  ] as const;
+  for (const { mine, theirs, here, there } of cases) {
+    let changes = 0;
+    const keyMismatch = () => void changes++;
+    await using a = await peer("a", mine && { keys: new Keyring(mine) }, { keyMismatchesChanged: keyMismatch });
+    await using b = await peer("b", theirs && { keys: new Keyring(theirs) });
+    for (let attempt = 0; attempt < 3; attempt++) await a.transport.pushPull(b.at, stateOf("a")).catch(() => {});
+    assertEquals(mismatches(a), [`${here} ${b.at.port} answer`]);
+    assertEquals(mismatches(b), [`${there} - stream`]);
+    assertEquals(changes, 1);
+    const readable = await peer("c", mine && { keys: new Keyring(mine) });
+    await using c = readable;
+    // Another node of that machine says nothing of this one; a packet that can be read does.
+    assertEquals(await a.transport.ping(c.at, { kind: "ping", sequence: 1, node: "c" }, 5_000), true);
+    assertEquals(mismatches(a), [`${here} ${b.at.port} answer`]);
+  }
+  const [a, b] = [new Keyring([keyA]), new Keyring([keyB])];
+  await using one = await peer("one", { keys: a });
+  await using two = await peer("two", { keys: b });
+  await one.transport.pushPull(two.at, stateOf("one")).catch(() => {});
+  assertEquals([mismatches(one).length, mismatches(two).length], [1, 1]);
+  b.replace([keyA]);
+  await one.transport.pushPull(two.at, stateOf("one"));
+  assertEquals([mismatches(one), mismatches(two)], [[], []]);
+});
+
+Deno.test('Transport reports packets with another key with the evidence "packet"', async () => {
+  await using a = await peer("a", { keys: new Keyring([keyA]) });
+  await using b = await peer("b", { keys: new Keyring([keyB]) });
+  for (let tries = 0; mismatches(b).length === 0 && tries < 200; tries++) {
+    a.transport.send(b.at, [encodeMessage(nack(1))]);
+    await systemClock.sleep(5);
+  }
+  assertEquals(mismatches(b), [`differs ${a.at.port} packet`]);
+});
+
+Deno.test("Transport does not report garbage as a key mismatch", async () => {
+  for (const keys of [undefined, new Keyring([keyA])]) {
+    await using a = await peer("a", keys && { keys });
+    const texts = ["GET / HTTP/1.1\r\n\r\n", "\n\n", "\x16\x03\x01\x02\x00\x01\x00", "SSH-2.0-x\r\n", "\x06"];
+    for (const text of texts) {
+      const connection = await systemConnections.dial(a.at, new AbortController().signal);
+      const writer = connection.writable.getWriter();
+      await writer.write(new TextEncoder().encode(text)).catch(() => {});
+      await writer.close().catch(() => {});
+      await connection.readable.getReader().read().catch(() => {});
+      connection.close();
+    }
+    assertEquals(mismatches(a), []);
+  }
+});
+
 Deno.test("Transport: a key changes without a packet lost: add everywhere, use everywhere, remove everywhere", async () => {
   const ringA = new Keyring([keyA]), ringB = new Keyring([keyA]);
   await using a = await peer("a", { keys: ringA });
@@ -200,9 +262,9 @@ Deno.test("Transport: a key changes without a packet lost: add everywhere, use e
   await both();
   ringB.add(keyB);
   await both();
-  ringA.use(keyB);
+  ringA.usePrimary(keyB);
   await both();
-  ringB.use(keyB);
+  ringB.usePrimary(keyB);
   await both();
   ringA.remove(keyA);
   await both();
@@ -285,7 +347,7 @@ Deno.test("Transport closes what is open, and its calls end, when it is closed",
   silent.close();
 });
 
-Deno.test("Transport gives up a stream that says nothing within its time", async () => {
+Deno.test("Transport closes a stream that sends nothing within the deadline", async () => {
   await using a = await peer("a");
   const silent = await systemConnections.listen({ host: "127.0.0.1", port: 0 });
   const accepted = (async () => {
@@ -363,6 +425,7 @@ Deno.test("Transport serves streams during a flood that never ceases, and keeps 
       pushPullAnswered() {},
       ping: () => true,
       user() {},
+      keyMismatchesChanged() {},
     },
   });
   transport.start();

@@ -4,19 +4,19 @@ import {
   decodeTableName,
   encodeClusterRecord,
   encodeClusterTable,
-} from "../../lib/gossip/cluster_record.ts";
-import { encodeCompound } from "../../lib/gossip/compound.ts";
-import { decodeCompress, encodeCompress } from "../../lib/gossip/compress.ts";
-import { labelBytes } from "../../lib/gossip/label.ts";
-import { lzwCompress, lzwDecompress } from "../../lib/gossip/lzw.ts";
-import { decodeMemberMeta, encodeMemberMeta } from "../../lib/gossip/member_meta.ts";
-import { memberStates, type Message, type NodeState, type StreamMessage } from "../../lib/gossip/message.ts";
-import { encodeMessage, versionBytes } from "../../lib/gossip/message_codec.ts";
-import { nodeStatuses } from "../../lib/gossip/node_status.ts";
-import { decodePacket, encodePacket } from "../../lib/gossip/packet.ts";
-import { decodeStatusMessage, encodeStatusMessage } from "../../lib/gossip/status_message.ts";
-import { encodeStream, StreamDecoder } from "../../lib/gossip/stream_frame.ts";
-import { decodeStreamMessage, encodeStreamMessage } from "../../lib/gossip/stream_message.ts";
+} from "../../lib/manager/cluster_record.ts";
+import { encodeCompound } from "../../lib/gossip/wire/compound.ts";
+import { decodeCompress, encodeCompress } from "../../lib/gossip/wire/compress.ts";
+import { labelBytes } from "../../lib/gossip/wire/label.ts";
+import { lzwCompress, lzwDecompress } from "../../lib/gossip/wire/lzw.ts";
+import { decodeMemberMeta, encodeMemberMeta } from "../../lib/gossip/e2d/member_meta.ts";
+import { memberStates, type Message, type NodeState, type StreamMessage } from "../../lib/gossip/wire/message.ts";
+import { encodeMessage, versionBytes } from "../../lib/gossip/wire/message_codec.ts";
+import { nodeStatuses } from "../../lib/gossip/e2d/node_status.ts";
+import { decodePacket, encodePacket } from "../../lib/gossip/wire/packet.ts";
+import { decodeStatusMessage, encodeStatusMessage } from "../../lib/gossip/e2d/status_message.ts";
+import { encodeStream, StreamDecoder } from "../../lib/gossip/wire/stream_frame.ts";
+import { decodeStreamMessage, encodeStreamMessage } from "../../lib/gossip/wire/stream_message.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { hex, type Vector, vector, vectors } from "./vectors.ts";
 
@@ -194,7 +194,7 @@ Deno.test("stream-tcp-ping: request and answer", () => {
   assertEquals(encodeStreamMessage(reply).toHex(), v.reply_hex);
 });
 
-Deno.test("stream-error-reply: a Go node without a key tells why it has hung up", () => {
+Deno.test("stream-error-reply: a Go node without a key reports why it closed the stream", () => {
   const v = vector("stream-error-reply");
   const reply = decodeStreamMessage(hex(v.reply_hex!));
   assertEquals(plain(reply), { type: "err", Error: v.expect.reply.Error });

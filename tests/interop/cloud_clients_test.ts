@@ -1,6 +1,6 @@
 /**
- * The providers' own Go clients read our fakes of their clouds. What the fakes say is what the methods are tried
- * against; a field of ours that the provider does not know, or one of its that we lack, shows here.
+ * The providers' own Go clients read the fakes of their clouds, against which the discovery methods are tested. A field
+ * that the provider does not know, or that the fake lacks, fails here.
  */
 import { FakeAzure } from "../support/clouds/fake_azure.ts";
 import type { FakeCloud, FakeInstance } from "../support/clouds/fake_cloud.ts";
@@ -41,7 +41,7 @@ const cases: {
   args: string[];
   running: string;
   stopped: string;
-  /** What the client says of a refused token. */
+  /** The error of the client for a refused token. */
   refused: RegExp;
 }[] = [
   {
@@ -83,7 +83,7 @@ const cases: {
 ];
 
 for (const { client, cloud, tags, args, running, stopped, refused } of cases) {
-  Deno.test(`the Go client of ${client} reads all pages of its fake as we do`, async () => {
+  Deno.test(`the Go client of ${client} reads the same machines from all pages of its fake as e2d`, async () => {
     const fake = cloud();
     const name = (at: number) => client === "azure" && at % 2 === 0 ? `pool-${at}` : `node-${at}`;
     fake.instances = Array.from({ length: 620 }, (_, at): FakeInstance => ({
@@ -105,7 +105,7 @@ for (const { client, cloud, tags, args, running, stopped, refused } of cases) {
     assert(fake.requests.length >= 2, "there is more than one page");
   });
 
-  Deno.test(`the Go client of ${client} reads a refusal of its fake`, async () => {
+  Deno.test(`the Go client of ${client} understands a refusal of its fake`, async () => {
     const fake = cloud();
     await using server = fake.serve();
     const { code, stderr } = await readBy(client, server.url, ["another-token", ...args]);
@@ -114,7 +114,7 @@ for (const { client, cloud, tags, args, running, stopped, refused } of cases) {
   });
 }
 
-Deno.test("the Go clients of the metadata services read those of our fakes", async () => {
+Deno.test("the Go clients of the metadata services understand the fakes", async () => {
   const own: FakeInstance = { name: "node-5", address: "10.0.0.5", tags: { etcd: "" } };
   const ask = async (client: string, fake: FakeCloud) => {
     fake.instances = [own];

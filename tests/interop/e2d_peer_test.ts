@@ -1,8 +1,8 @@
 /**
- * The gossip role of the Go original beside our nodes: two of its kind and one of ours gather as the original's founding
- * protocol has it, and each side sees the other's record and status.
+ * Legacy peers (the gossip of the Go original) beside nodes of this e2d: they gather by the bootstrap protocol of the
+ * original, and each side sees the other's record and status.
  */
-import { type E2dGossip, startE2dGossip } from "../../lib/gossip/e2d_gossip.ts";
+import { type E2dGossip, startE2dGossip } from "../../lib/gossip/e2d/gossip.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually } from "../support/fixtures.ts";
 import { JsonProcess } from "./json_process.ts";
@@ -50,20 +50,22 @@ async function ourNode(net: number, number: number): Promise<Ours> {
 }
 
 const statuses = ({ gossip }: Ours) =>
-  Object.fromEntries(gossip.members().map(({ name, status, go }) => [name, `${status}${go ? ", go" : ""}`]));
+  Object.fromEntries(
+    gossip.members().map(({ name, status, isLegacy }) => [name, `${status}${isLegacy ? ", go" : ""}`]),
+  );
 const goStatuses = async (peer: JsonProcess) =>
   Object.fromEntries(
     ((await peer.request("members")).members as { Name: string; Status: number }[])
       .map(({ Name, Status }) => [Name, ["unknown", "pending", "running"][Status]]),
   );
 
-Deno.test("startE2dGossip() gathers with nodes of the Go original: unknown, pending, running, seen by both", async () => {
+Deno.test("startE2dGossip() gathers with legacy peers: both sides see unknown, pending, running", async () => {
   const net = 81;
   await using go1 = await goNode(net, 1);
   await using go2 = await goNode(net, 2);
   await using ours = await ourNode(net, 3);
 
-  // The Go nodes go to pending when they see three; they wait there until ours says the same.
+  // The Go nodes become pending when they see three, and wait until ours is pending, too.
   await eventually("pending Go nodes", () => {
     const { go1, go2 } = statuses(ours);
     return go1 === "pending, go" && go2 === "pending, go";
@@ -89,10 +91,10 @@ Deno.test("startE2dGossip() gathers with nodes of the Go original: unknown, pend
         JSON.stringify({ go1: "running", go2: "running", our3: "running" }));
     assertEquals(peer.events.filter(({ event }) => event === "undecodable"), []);
   }
-  assertEquals(ours.gossip.metrics().dropped, {});
+  assertEquals(ours.gossip.memberlist.metrics().dropped, {});
 });
 
-Deno.test("startE2dGossip(): a Go node may join through a running node of ours, and a note does it no harm", async () => {
+Deno.test("startE2dGossip(): a Go node joins through a running node of this e2d, and ignores a note", async () => {
   const net = 82;
   await using our1 = await ourNode(net, 1);
   await using our2 = await ourNode(net, 2);
@@ -110,7 +112,7 @@ Deno.test("startE2dGossip(): a Go node may join through a running node of ours, 
   assertEquals(members.map(({ Name }) => Name), ["go3", "our1", "our2"]);
 });
 
-Deno.test("startE2dGossip(): a crashed Go node is dead to us, and its old status is not believed when it returns", async () => {
+Deno.test("startE2dGossip(): a crashed Go node is dead, and its old status is discarded when it returns", async () => {
   const net = 83;
   await using ours = await ourNode(net, 1);
   await using other = await ourNode(net, 3);

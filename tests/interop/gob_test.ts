@@ -1,8 +1,8 @@
-/** Our gob and that of Go's own encoding/gob, each reading what the other writes. */
+/** The gob codec of e2d and Go's encoding/gob read each other's output. */
 import fc from "fast-check";
-import { decodeMemberMeta, encodeMemberMeta, type MemberMeta } from "../../lib/gossip/member_meta.ts";
-import { nodeStatuses } from "../../lib/gossip/node_status.ts";
-import { decodeStatusMessage, encodeStatusMessage, type StatusMessage } from "../../lib/gossip/status_message.ts";
+import { decodeMemberMeta, encodeMemberMeta, type MemberMeta } from "../../lib/gossip/e2d/member_meta.ts";
+import { nodeStatuses } from "../../lib/gossip/e2d/node_status.ts";
+import { decodeStatusMessage, encodeStatusMessage, type StatusMessage } from "../../lib/gossip/e2d/status_message.ts";
 import { assertEquals } from "../support/assert.ts";
 import { record } from "../gossip/arbitraries.ts";
 import { partProgram } from "./part_program.ts";
@@ -43,7 +43,7 @@ async function ask(mode: "encode" | "decode", requests: unknown[]): Promise<Reco
   return new TextDecoder().decode(stdout).trimEnd().split("\n").map((line) => JSON.parse(line));
 }
 
-/** A Member as Go's JSON has it. */
+/** A Member in Go's JSON. */
 const goMember = (meta: Required<MemberMeta>) => ({
   ID: Number(meta.id),
   Name: meta.name,
@@ -57,7 +57,7 @@ const goMember = (meta: Required<MemberMeta>) => ({
 });
 const goStatus = (status: StatusMessage) => ({ Name: status.name, Status: nodeStatuses.indexOf(status.status) });
 
-Deno.test("encodeMemberMeta() and encodeStatusMessage() are read by Go, our generation skipped", async () => {
+Deno.test("encodeMemberMeta() and encodeStatusMessage() are readable by Go, which skips the generation", async () => {
   const answers = await ask("decode", [
     ...metas.map((meta) => ({ Kind: "member", Data: encodeMemberMeta(meta).toHex() })),
     ...statuses.map((status) => ({ Kind: "status", Data: encodeStatusMessage(status).toHex() })),
@@ -68,7 +68,7 @@ Deno.test("encodeMemberMeta() and encodeStatusMessage() are read by Go, our gene
   ]);
 });
 
-Deno.test("decodeMemberMeta() and decodeStatusMessage() read what Go writes; without a generation ours is the same", async () => {
+Deno.test("decodeMemberMeta() and decodeStatusMessage() read the output of Go, and the encoders without a generation equal it", async () => {
   const answers = await ask("encode", [
     ...metas.map((meta) => ({ Kind: "member", Member: goMember(meta) })),
     ...statuses.map((status) => ({ Kind: "status", Status: goStatus(status) })),

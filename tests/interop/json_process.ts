@@ -46,7 +46,7 @@ export class JsonProcess implements AsyncDisposable {
     for (const answer of this.#answers.values()) answer({ error: "the process has ended" });
   }
 
-  /** Throws what the program answers as its error. */
+  /** Throws the error that the program returns. */
   async request(op: string, fields: Record<string, unknown> = {}): Promise<Line> {
     const id = ++this.#id;
     const answer = new Promise<Line>((resolve) => this.#answers.set(id, resolve));
@@ -57,7 +57,7 @@ export class JsonProcess implements AsyncDisposable {
     return line;
   }
 
-  /** The first event from number `from` on that fits. */
+  /** The first matching event from number `from` on. */
   event(what: string, fits: (event: Line) => boolean, { timeoutMs = patienceMs, from = 0 } = {}): Promise<Line> {
     const found = new Promise<Line>((resolve, reject) => {
       const look = () => {
@@ -73,7 +73,7 @@ export class JsonProcess implements AsyncDisposable {
     return withTimeout(found, timeoutMs, what);
   }
 
-  /** SIGKILL, as a crash would have it. */
+  /** SIGKILL, to simulate a crash. */
   async kill(): Promise<void> {
     try {
       this.#child.kill("SIGKILL");

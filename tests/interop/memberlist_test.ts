@@ -1,6 +1,6 @@
 /**
- * One cluster of real memberlist nodes and ours, for both generations, plain and sealed, all at the same time: join in both
- * directions, metadata, messages, a minute of probing without one suspicion, leave, crash and return.
+ * Clusters of real memberlist nodes and nodes of e2d, for both generations, plain and encrypted, all at the same time: join
+ * in both directions, metadata, messages, a minute of probes without a suspicion, leave, crash and return.
  */
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually } from "../support/fixtures.ts";
@@ -73,7 +73,7 @@ const weSee = ({ gossip }: OurNode) =>
     gossip.members().filter(({ state }) => state === "alive")
       .map(({ name, meta }) => [name, new TextDecoder().decode(meta)]).sort(),
   );
-/** Does a thing at once and every five seconds until its end. */
+/** Runs an action immediately and every five seconds until it is disposed of. */
 class Repeated implements AsyncDisposable {
   readonly #timer: number;
   #last: Promise<void>;
@@ -93,7 +93,7 @@ class Repeated implements AsyncDisposable {
   }
 }
 
-/** What memberlist logs of a node it doubts, or when it is doubted. */
+/** The log lines of memberlist about suspected nodes and its own suspicion. */
 const doubts = (peer: JsonProcess) =>
   peer.events.filter(({ event, text }) => event === "log" && /suspect|refut|failed|timeout/i.test(String(text)));
 
@@ -101,7 +101,7 @@ async function story(variant: Variant): Promise<void> {
   const cluster = new Cluster(variant);
   await using stack = new AsyncDisposableStack();
 
-  // Join in both directions: ours asks a Go node as its seed, a Go node is told to join ours.
+  // Join in both directions: ours has a Go node as its seed, and a Go node joins ours.
   const goA = stack.use(await cluster.go("go-a", 1, "meta of go-a"));
   const ourB = stack.use(await cluster.ours("our-b", 2, "meta of our-b", [1]));
   const goC = stack.use(await cluster.go("go-c", 3, "meta of go-c"));
@@ -132,7 +132,7 @@ async function story(variant: Variant): Promise<void> {
   await allSee("all see the new metadata", changed);
 
   // Messages: gossiped, to one node over a stream, to one node in a packet.
-  // A broadcast goes out four times to nodes drawn by lot, so it may pass one by: it is sent until all have it.
+  // A broadcast goes to random nodes four times and may miss one: it is sent until all have it.
   await using broadcasting = new Repeated(async () => {
     ourB.gossip.broadcast(text("from our-b to all"), "hello");
     await goA.request("broadcast", { data: hexOf("from go-a to all") });
@@ -150,13 +150,13 @@ async function story(variant: Variant): Promise<void> {
       ourD.messages.includes("from go-c to our-d, reliably"),
   );
   await broadcasting.end();
-  // v0.2.0 sends best-effort messages to a node nowhere: it takes the name for an address.
+  // v0.2.0 cannot send best-effort messages to a node: it uses the name as an address.
   if (variant.version !== "0.2.0") {
     await goC.request("send", { to: "our-b", data: hexOf("from go-c to our-b, as it comes") });
     await eventually("a packet message", () => ourB.messages.includes("from go-c to our-b, as it comes"));
   }
 
-  // A minute of probes in all directions, and nobody is doubted.
+  // A minute of probes in all directions without a suspicion.
   const probes = () => [ourB, ourD].map(({ gossip }) => gossip.metrics().probes);
   const before = probes();
   await quietMinute(() => ({
@@ -178,7 +178,7 @@ async function story(variant: Variant): Promise<void> {
   }
   await allSee("all still see all", changed);
 
-  // Leave, and come back under the same name.
+  // Leave, and return under the same name.
   const leftAt = goA.events.length;
   const doubted = doubts(goA).length;
   await ourD.gossip.leave();
@@ -195,7 +195,7 @@ async function story(variant: Variant): Promise<void> {
   const again = { ...changed, "our-d": "our-d again", "go-c": "go-c again" };
   await allSee("go-c is back after its leave", again, [goA, goC2], [ourB, ourD]);
 
-  // Crash: without a word, found by probing; the restarted node objects to its own death and is back.
+  // Crash: detected by probes; the restarted node refutes its own death and is alive again.
   const crashedAt = goA.events.length;
   await Promise.all([ourD.gossip.close(), goC2.kill()]);
   await goA.event("our crash", ({ event, name }) => event === "leave" && name === "our-d", { from: crashedAt });
@@ -214,7 +214,7 @@ async function story(variant: Variant): Promise<void> {
   );
 }
 
-/** The first test starts all of them; each waits for its own. */
+/** The first test starts all clusters; each test waits for its own. */
 let stories: Map<Variant, Promise<unknown>> | undefined;
 
 for (const variant of variants) {
@@ -222,7 +222,7 @@ for (const variant of variants) {
   Deno.test({
     name: `memberlist v${version}, ${sealed ? "sealed" : "plain"}${label ? ", labelled" : ""}: ` +
       "join, metadata, messages, a minute of probes, leave, crash and return",
-    // The clusters of the other tests run on meanwhile.
+    // The clusters of the other tests keep running meanwhile.
     sanitizeOps: false,
     sanitizeResources: false,
     async fn() {

@@ -1,7 +1,7 @@
-/** One of our nodes in this process, on real sockets, with all that it was told. */
+/** A node of e2d in this process, on real sockets, which records its messages and changes. */
 import { isE2dError } from "../../lib/errors.ts";
 import { type Gossip, type GossipOptions, startGossip } from "../../lib/gossip/gossip.ts";
-import type { Member, MemberChange } from "../../lib/gossip/swim_types.ts";
+import type { Member, MemberChange } from "../../lib/gossip/swim/types.ts";
 import type { LogFields, Logger } from "../../lib/ports.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import { systemRandom } from "../../lib/sys/random.ts";
@@ -58,7 +58,7 @@ export async function ourNode(
   return { gossip, log, changes, messages, [Symbol.asyncDispose]: () => gossip.close() };
 }
 
-/** A port that this process has just closed may stay bound for a moment, until the runtime has let go of it. */
+/** A port that this process has just closed may stay bound for a moment, until the runtime releases it. */
 async function onceFree<T>(start: () => Promise<T>): Promise<T> {
   for (let left = 50;; left--) {
     try {

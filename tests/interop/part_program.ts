@@ -1,4 +1,4 @@
-/** A part that is built from a source in this repository: fails when the source has changed since. */
+/** A part that is built from a source in this repository; throws if the source is newer than the part. */
 import { part } from "../support/parts.ts";
 
 export function partProgram(name: string, executable: string, source: string): string {

@@ -1,12 +1,12 @@
-/** A minute of probes, in which nobody is to be doubted. */
+/** A minute of probes without a suspicion. */
 import { assertEquals } from "../support/assert.ts";
 
 const minuteMs = 60_000;
 
 /**
- * Waits for a minute at whose end `doubts` is what it was at its beginning. Peers that misread each other doubt each other
- * in every minute; a machine that stands still for a second makes them do so in one. So there are four to choose from,
- * and the last one fails with what was doubted in it.
+ * Waits for a minute in which `doubts` does not change. Peers that misread each other suspect each other in every minute;
+ * a stalled machine causes suspicions only once. Therefore one of four minutes must be quiet, and the last one fails with
+ * its suspicions.
  */
 export async function quietMinute(doubts: () => unknown): Promise<void> {
   for (let left = 4;; left--) {

@@ -1,6 +1,6 @@
 /**
- * `serf agent`, a memberlist peer that nobody here has written: join in both directions, tags and metadata, a minute of
- * probes, leave, crash and return; plain and sealed at the same time.
+ * `serf agent`, an independent memberlist peer: join in both directions, tags and metadata, a minute of probes, leave,
+ * crash and return; plain and encrypted at the same time.
  */
 import { assert, assertEquals } from "../support/assert.ts";
 import { eventually, patienceMs } from "../support/fixtures.ts";
@@ -12,10 +12,10 @@ import { quietMinute } from "./quiet_minute.ts";
 const serf = () => part("serf-0.9.4", "serf");
 const key = Uint8Array.from({ length: 32 }, (_, at) => at * 11 & 255);
 
-/** Serf keeps tags in the metadata: a mark, then a msgpack map. */
+/** Serf stores tags in the metadata: a mark, then a msgpack map. */
 const tags = (role: string) => Uint8Array.from([0xff, 0x81, ...raw("role"), ...raw(role)]);
 const raw = (value: string) => [0xa0 | value.length, ...new TextEncoder().encode(value)];
-/** Serf insists on its own delegate versions, which other programs on memberlist do not have. */
+/** Serf requires its own delegate versions, which other programs on memberlist do not have. */
 const versions = {
   protocolMin: 1,
   protocolMax: 5,
@@ -65,7 +65,7 @@ class Serf implements AsyncDisposable {
     return (await this.members()).find((member) => member.name === name);
   }
 
-  /** What serf's memberlist logs of a node it doubts, or when it is doubted. */
+  /** The log lines of serf's memberlist about suspected nodes and its own suspicion. */
   doubts(): string[] {
     return this.log.split("\n").filter((line) => /suspect|refut|no acks|timeout/i.test(line));
   }
@@ -138,7 +138,7 @@ async function story(net: number, sealed: boolean): Promise<void> {
     assertEquals({ failures, dropped }, { failures: 0, dropped: {} });
   }
 
-  // Ours leaves and comes back. Serf wants an intent of its own before it calls that anything but a failure.
+  // Ours leaves and returns. Serf reports a failure unless it received its own leave intent.
   await our2.gossip.leave();
   await eventually("our leave", async () => (await agent.member("our-2"))?.status !== "alive");
   await our2.gossip.close();

@@ -1,12 +1,12 @@
-import { readRecord, recordPath, writeRecord } from "../../lib/manager/node_record.ts";
-import type { NodeRecord } from "../../lib/core/view.ts";
+import { readRecord, recordPath, writeRecord } from "../../lib/manager/data_dir/node_record.ts";
 import { systemFiles } from "../../lib/sys/files.ts";
 import { assertE2dError, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
+import type { NodeRecord } from "../../lib/core/facts/node_record.ts";
 
 const seen = { clusterId: "c1", voters: [{ name: "a", peerUrl: "http://a:2380" }], newCluster: "first" };
 const lineage = { id: "e2d-1", epoch: 2, token: "e2d-2" };
-const founders = [{ name: "a", peerUrl: "http://a:2380", nonce: "n" }];
+const initialMembers = [{ name: "a", peerUrl: "http://a:2380", nonce: "n" }];
 
 const records: readonly NodeRecord[] = [
   { nonce: "n", pledges: [] },
@@ -15,9 +15,9 @@ const records: readonly NodeRecord[] = [
     nonce: "n",
     formerNonces: ["m"],
     pledges: [
-      { founders, source: { kind: "empty" }, lineage, digest: "d", token: "e2d-2" },
+      { initialMembers, source: { kind: "empty" }, lineage, digest: "d", token: "e2d-2" },
       {
-        founders,
+        initialMembers,
         source: { kind: "snapshot", hash: "h", revision: 7 },
         lineage,
         digest: "e",
@@ -28,10 +28,12 @@ const records: readonly NodeRecord[] = [
     seen,
     started: { lineage, how: "restored", renounced: ["g"] },
     lost: { lineage, how: "founded", renounced: [] },
+    rival: lineage,
+    undecided: { ...lineage, epoch: 3 },
   },
 ];
 
-Deno.test("readRecord() gives back what writeRecord() was given, and nothing where there is no record", async () => {
+Deno.test("readRecord() returns what writeRecord() wrote, and undefined without a record", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
   assertEquals(await readRecord(systemFiles, dataDir), undefined);
@@ -41,7 +43,15 @@ Deno.test("readRecord() gives back what writeRecord() was given, and nothing whe
   }
 });
 
-Deno.test("readRecord() takes no damaged record for none", async () => {
+Deno.test("writeRecord() calls the initial members of a pledge `founders`", async () => {
+  await using dir = await temporaryDirectory();
+  await writeRecord(systemFiles, `${dir.path}/data`, records[2]!);
+  const { pledges } = JSON.parse(await Deno.readTextFile(recordPath(`${dir.path}/data`)));
+  const expected = { founders: initialMembers, source: { kind: "empty" }, lineage, digest: "d", token: "e2d-2" };
+  assertEquals(pledges[0], expected);
+});
+
+Deno.test("readRecord() throws for a damaged record", async () => {
   await using dir = await temporaryDirectory();
   const dataDir = `${dir.path}/data`;
   const whole = { version: 1, nonce: "n", pledges: [], seen };

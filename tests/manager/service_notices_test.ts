@@ -25,7 +25,7 @@ const waiting: NoticedReport = {
   phase: "waiting",
   ready: false,
   reasons: [
-    { code: "too_few", text: "2 of 3 founders are here" },
+    { code: "too_few", text: "2 of 3 nodes have gathered" },
     { code: "not_serving", text: "this node is waiting" },
   ],
   paused: false,
@@ -65,11 +65,11 @@ function startNotices(watchdogMs?: number) {
   return { clock, told, notices: new ServiceNotices({ manager: told, clock }) };
 }
 
-Deno.test("serviceState: a node of a cluster that waits for its peers is ready, and says what it waits for", () => {
-  assertEquals(serviceState(waiting, { alone: false }), { ready: true, status: "waiting: 2 of 3 founders are here" });
+Deno.test("serviceState: a node that waits for its peers is ready, and shows what it waits for", () => {
+  assertEquals(serviceState(waiting, { alone: false }), { ready: true, status: "waiting: 2 of 3 nodes have gathered" });
 });
 
-Deno.test("serviceState: a single node is ready when it serves and not before", () => {
+Deno.test("serviceState: a single node is ready only while it serves", () => {
   assertEquals(serviceState(undefined, { alone: true }).ready, false);
   assertEquals(serviceState(waiting, { alone: true }).ready, false);
   assertEquals(serviceState({ ...serving, members: [member("a", "leader")] }, { alone: true }), {
@@ -78,11 +78,11 @@ Deno.test("serviceState: a single node is ready when it serves and not before", 
   });
 });
 
-Deno.test("serviceState: no node is ready before its first look at its data-dir", () => {
+Deno.test("serviceState: no node is ready before the inspection of its data-dir", () => {
   assertEquals(serviceState(undefined, { alone: false }).ready, false);
 });
 
-Deno.test("serviceState: tells the role, warnings and a pause; learners are no voting members", () => {
+Deno.test("serviceState: shows role, warnings and pause; learners do not count as voting members", () => {
   const reasons = [{ code: "certificate_ends", text: "the peer certificate ends" }];
   assertEquals(
     serviceState({ ...serving, reasons, paused: true }, { alone: false }).status,
@@ -90,7 +90,7 @@ Deno.test("serviceState: tells the role, warnings and a pause; learners are no v
   );
 });
 
-Deno.test("ServiceNotices: READY once, STATUS only when it changes", async () => {
+Deno.test("ServiceNotices: sends READY once, and STATUS only when it changes", async () => {
   const { clock, told, notices } = startNotices();
   await clock.advance(1_000);
   let report = waiting;
@@ -105,12 +105,12 @@ Deno.test("ServiceNotices: READY once, STATUS only when it changes", async () =>
   await clock.advance(2_000);
   assertEquals(told.times("READY").length, 1);
   assertEquals(told.statuses.length, 5);
-  assertEquals(told.statuses[1], "waiting: 2 of 3 founders are here");
+  assertEquals(told.statuses[1], "waiting: 2 of 3 nodes have gathered");
   notices.close();
   assert(told.closed);
 });
 
-Deno.test("ServiceNotices: WATCHDOG at half of what the service manager allows, for as long as the node lives", async () => {
+Deno.test("ServiceNotices: sends WATCHDOG at half of the watchdog time until the node ends", async () => {
   const { clock, told, notices } = startNotices(30_000);
   notices.watch(() => serviceState(serving, { alone: false }));
   await clock.advance(300_000);
@@ -126,7 +126,7 @@ Deno.test("ServiceNotices: WATCHDOG at half of what the service manager allows, 
   assertEquals(told.all.length, before);
 });
 
-Deno.test("ServiceNotices: a start that waits and a stop that takes its time are given more time, a running node none", async () => {
+Deno.test("ServiceNotices: extends the timeout of a start and of a stop, not of a running node", async () => {
   const { clock, told, notices } = startNotices();
   let report = waiting;
   notices.watch(() => serviceState(report, { alone: true }));
@@ -143,7 +143,7 @@ Deno.test("ServiceNotices: a start that waits and a stop that takes its time are
   assert(told.times("EXTEND_TIMEOUT_USEC").filter((ms) => ms > atReady).length >= 3);
 });
 
-Deno.test("ServiceNotices: says STOPPING once, and nothing of readiness after it", async () => {
+Deno.test("ServiceNotices: sends STOPPING once, and no READY after it", async () => {
   const { clock, told, notices } = startNotices();
   notices.watch(() => serviceState(waiting, { alone: true }));
   await clock.advance(1_000);
@@ -154,10 +154,10 @@ Deno.test("ServiceNotices: says STOPPING once, and nothing of readiness after it
   notices.close();
   assertEquals(told.times("STOPPING").length, 1);
   assertEquals(told.times("READY"), []);
-  assertEquals(told.statuses.at(-1), "stopping: etcd hands over and closes its database");
+  assertEquals(told.statuses.at(-1), "stopping: etcd transfers leadership and closes its database");
 });
 
-Deno.test("ServiceNotices: failed tells why the process ends, and it stays the last word", async () => {
+Deno.test("ServiceNotices: failed() sends the reason of the exit as the last status", async () => {
   const { clock, told, notices } = startNotices();
   await notices.failed(`x${"y".repeat(1_000)}`);
   await clock.advance(5_000);

@@ -1,5 +1,5 @@
-import { StatusHistory } from "../../lib/manager/status_history.ts";
-import type { MemberReport, StatusReport } from "../../lib/manager/status_report.ts";
+import { StatusHistory } from "../../lib/manager/status/history.ts";
+import type { MemberReport, StatusReport } from "../../lib/manager/status/report.ts";
 import { assertEquals } from "../support/assert.ts";
 
 const member = (id: string, more: Partial<MemberReport> = {}): MemberReport => ({
@@ -25,7 +25,7 @@ const report = (members: readonly MemberReport[], lastAt?: string): StatusReport
   certificates: [],
 });
 
-Deno.test("StatusHistory keeps one sample each 10 s, and an hour of them, whatever the wall clock does", () => {
+Deno.test("StatusHistory keeps one sample per 10 s for one hour, independent of the wall clock", () => {
   const history = new StatusHistory();
   for (let second = 0; second < 7_200; second++) {
     const added = history.add(report([]), { nowMs: second * 1_000, nowWallMs: 5_000 - second });
@@ -36,7 +36,7 @@ Deno.test("StatusHistory keeps one sample each 10 s, and an hour of them, whatev
   assertEquals([samples[0]!.atWallMs, samples.at(-1)!.atWallMs], [5_000 - 3_600, 5_000 - 7_190]);
 });
 
-Deno.test("StatusHistory tells what reachable members said, and leaves out the silent and the unknown", () => {
+Deno.test("StatusHistory has the values of reachable members only", () => {
   const history = new StatusHistory();
   const said = { raftLag: 2, dbSizeBytes: 30, dbInUseBytes: 20 };
   const { reachable: _, ...unasked } = member("c", said);
@@ -44,7 +44,7 @@ Deno.test("StatusHistory tells what reachable members said, and leaves out the s
   assertEquals(history.samples(), [{ atWallMs: 9, members: [{ id: "a", ...said }] }]);
 });
 
-Deno.test("StatusHistory gives the snapshot's age, never below zero, and none before the first", () => {
+Deno.test("StatusHistory has the snapshot's age: never negative, absent before the first snapshot", () => {
   const history = new StatusHistory();
   const lastAt = "1970-01-01T00:00:10.000Z";
   [4_000, 25_000].forEach((nowWallMs, at) => history.add(report([], lastAt), { nowMs: at * 10_000, nowWallMs }));
@@ -52,7 +52,7 @@ Deno.test("StatusHistory gives the snapshot's age, never below zero, and none be
   assertEquals(history.samples().map(({ snapshotAgeMs }) => snapshotAgeMs), [0, 15_000, undefined]);
 });
 
-Deno.test("StatusHistory keeps no more than 32 members of a report", () => {
+Deno.test("StatusHistory keeps at most 32 members of a report", () => {
   const history = new StatusHistory();
   history.add(report(Array.from({ length: 100 }, (_, at) => member(String(at)))), { nowMs: 0, nowWallMs: 0 });
   assertEquals(history.samples()[0]!.members.length, 32);

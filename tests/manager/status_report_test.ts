@@ -1,7 +1,9 @@
-import { createNode, type Node } from "../../lib/core/node.ts";
-import type { EtcdAnswer, Settings } from "../../lib/core/view.ts";
-import { statusReport } from "../../lib/manager/status_report.ts";
+import { changed, type StateChange } from "../core/facts.ts";
+import { statusReport } from "../../lib/manager/status/report.ts";
 import { assertEquals } from "../support/assert.ts";
+import { createNode, type NodeState } from "../../lib/core/state/state.ts";
+import type { EtcdAnswer } from "../../lib/core/facts/cluster.ts";
+import type { Settings } from "../../lib/core/facts/settings.ts";
 
 const member = (name: string, number: number) => ({
   id: String(number),
@@ -18,35 +20,40 @@ const answer = {
   leaderId: "2",
   members,
   alarms: [],
+  statusErrors: [],
   raftIndex: 9,
   raftAppliedIndex: 9,
 } as unknown as EtcdAnswer;
 
-function nodeAt(nowMs: number): Node {
+function nodeAt(nowMs: number): NodeState {
   const self = { name: "a", peerUrl: members[0]!.peerUrls[0]!, clientUrl: members[0]!.clientUrls[0]! };
-  const node = createNode(self as Node["self"], { requiredSize: 3 } as Settings, "seed", {
+  const node = createNode(self as NodeState["self"], { requiredSize: 3 } as Settings, "seed", {
     monotonicMs: 0,
     wallMs: 0,
   });
   const facts = (last: unknown, atMs: number) => ({ last, atMs, failures: 0, appliedIndex: 0, progressAtMs: 0 });
-  return Object.assign(node, {
+  return changed(node, {
     phase: "serving",
-    endpoints: new Map([
-      [members[0]!.clientUrls[0], facts(answer, nowMs)],
-      // Asked once, while this node was starting.
-      [members[1]!.clientUrls[0], facts({ kind: "unreachable" }, nowMs - 60_000)],
-      [members[2]!.clientUrls[0], facts({ kind: "unreachable" }, nowMs)],
-    ]),
-    peers: [
-      // The dead one, at whose address "d" stands now.
-      { name: "c", state: "dead", peerUrl: members[2]!.peerUrls[0] },
-      { name: "b", state: "alive", peerUrl: members[1]!.peerUrls[0] },
-      { name: "d", state: "alive", peerUrl: members[2]!.peerUrls[0] },
-    ],
+    membership: {
+      endpoints: new Map([
+        [members[0]!.clientUrls[0], facts(answer, nowMs)],
+        // Asked once, while this node was starting.
+        [members[1]!.clientUrls[0], facts({ kind: "unreachable" }, nowMs - 60_000)],
+        [members[2]!.clientUrls[0], facts({ kind: "unreachable" }, nowMs)],
+      ]),
+    } as Partial<NodeState["membership"]>,
+    gossip: {
+      peers: [
+        // The dead one, at whose address "d" stands now.
+        { name: "c", state: "dead", peerUrl: members[2]!.peerUrls[0] },
+        { name: "b", state: "alive", peerUrl: members[1]!.peerUrls[0] },
+        { name: "d", state: "alive", peerUrl: members[2]!.peerUrls[0] },
+      ],
+    } as unknown as Partial<NodeState["gossip"]>,
   });
 }
 
-Deno.test("statusReport() calls nobody silent that was not asked lately, and knows a successor by its name", () => {
+Deno.test("statusReport() reports no member as silent that was not probed recently, and finds a successor by name", () => {
   const nowMs = 100_000;
   const { members } = statusReport({
     node: nodeAt(nowMs),
@@ -62,7 +69,24 @@ Deno.test("statusReport() calls nobody silent that was not asked lately, and kno
   ]);
 });
 
-Deno.test("statusReport() tells how old a member's data is, a silent one's too, and nothing of whom it does not ask", () => {
+Deno.test("statusReport() ignores the answer of another member at a former member's address", () => {
+  const nowMs = 100_000;
+  const node = nodeAt(nowMs);
+  const facts = node.membership.endpoints.get(members[2]!.clientUrls[0]!)!;
+  const of = (memberId: string) => {
+    Object.assign(facts, {
+      last: { ...answer, memberId, version: "3.6.14", alarms: [{ type: "NOSPACE", memberId }] },
+      currentAtMs: nowMs,
+    });
+    const report = statusReport({ node, certificates: [], certificateFailures: [], nowWallMs: 0, nowMs });
+    const { reachable, version, alarms, dataAgeMs } = report.members[2]!;
+    return { reachable, version, alarms, dataAgeMs };
+  };
+  assertEquals(of("3"), { reachable: true, version: "3.6.14", alarms: ["NOSPACE"], dataAgeMs: 0 });
+  assertEquals(of("7"), { reachable: false, version: undefined, alarms: [], dataAgeMs: undefined });
+});
+
+Deno.test("statusReport() has the data age of each probed member, also of a silent one", () => {
   const nowMs = 100_000;
   const node = nodeAt(nowMs);
   const ages = () =>
@@ -70,15 +94,15 @@ Deno.test("statusReport() tells how old a member's data is, a silent one's too, 
       { dataAgeMs },
     ) => dataAgeMs);
   assertEquals(ages(), [undefined, undefined, undefined]);
-  for (const facts of node.endpoints.values()) Object.assign(facts, { currentAtMs: nowMs - 30_000 });
+  for (const facts of node.membership.endpoints.values()) Object.assign(facts, { currentAtMs: nowMs - 30_000 });
   assertEquals(ages(), [30_000, undefined, 30_000]);
 });
 
-Deno.test("statusReport() tells of the newest snapshot, whoever saved it, and keeps it when the store fails", () => {
-  const node = nodeAt(0);
+Deno.test("statusReport() has the newest snapshot of any node, and keeps it when the store fails", () => {
+  let node = nodeAt(0);
   const snapshots = () =>
     statusReport({ node, certificates: [], certificateFailures: [], nowWallMs: 0, nowMs: 0 }).snapshots;
-  const set = (change: Partial<Node>) => Object.assign(node, change);
+  const set = (change: StateChange) => node = changed(node, change);
   set({ settings: { ...node.settings, snapshots: true } });
   assertEquals(snapshots(), { configured: true, lastRevision: 0, catalogue: "unconfigured" });
   const newest = {
@@ -91,24 +115,42 @@ Deno.test("statusReport() tells of the newest snapshot, whoever saved it, and ke
     epochMax: 1,
   } as const;
   const [lastAt, verifiedAt] = ["1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z"];
-  set({ store: { look: newest, newest } });
+  set({ snapshots: { store: { look: newest, newest } } });
   const told = { configured: true, lastAt, lastRevision: 7, verifiedAt, catalogue: "newest" };
   assertEquals(snapshots(), told);
-  set({ store: { look: { kind: "unreadable", code: "x", why: "no route" }, newest } });
+  set({ snapshots: { store: { look: { kind: "unreadable", code: "x", why: "no route" }, newest } } });
   assertEquals(snapshots(), { ...told, catalogue: "unreadable", why: "no route" });
   // Saved by this node after that look.
-  set({ lastSnapshotAtWallMs: 9_000, backup: { revision: 8, diverged: false } });
-  set({ store: { look: { kind: "absent" }, newest: undefined } });
+  set({ snapshots: { lastSnapshotAtWallMs: 9_000, backup: { revision: 8, diverged: false } } });
+  set({ snapshots: { store: { look: { kind: "absent" }, newest: undefined } } });
   const at = "1970-01-01T00:00:09.000Z";
   assertEquals(snapshots(), { configured: true, lastAt: at, lastRevision: 8, verifiedAt: at, catalogue: "newest" });
+  // A drill saves to the same store: its snapshots are not this cluster's.
+  const life = (token: string, takenAtWallMs: number) => ({
+    lineage: { id: "l", epoch: 1, token },
+    newest: { hash: token, revision: takenAtWallMs, takenAtWallMs, verifiedAtWallMs: 2_000 },
+    bornAtWallMs: 0,
+    tag: token,
+  });
+  const both = { ...newest, lives: [life("drill", 99_000), life("own", 1_000)] };
+  const started = { lineage: { id: "l", epoch: 1, token: "own" }, how: "founded" as const, renounced: [] };
+  set({
+    snapshots: {
+      store: { look: both, newest: both },
+      lastSnapshotAtWallMs: undefined,
+      backup: { revision: 0, diverged: false },
+    },
+  });
+  set({ disk: { record: { ...node.disk.record, started } } });
+  assertEquals(snapshots(), { configured: true, lastAt, lastRevision: 1_000, verifiedAt, catalogue: "newest" });
 });
 
-Deno.test("statusReport() tells what failed lately and was not done since, and what it cannot read of its certificates", () => {
+Deno.test("statusReport() has recent failures that were not followed by a success, and certificate errors", () => {
   const nowMs = 100_000;
   const failed = (atMs: number) => ({ kind: "provideEtcd", text: "Cannot get an etcd 3.7: no route", atMs } as const);
   const reasons = (atMs: number, certificateFailures: string[] = []) =>
     statusReport({
-      node: { ...nodeAt(nowMs), failing: new Map([["local", failed(atMs)]]) },
+      node: { ...nodeAt(nowMs), effects: { ...nodeAt(nowMs).effects, failing: new Map([["local", failed(atMs)]]) } },
       certificates: [],
       certificateFailures,
       nowWallMs: 0,
@@ -120,4 +162,26 @@ Deno.test("statusReport() tells what failed lately and was not done since, and w
   assertEquals(reasons(nowMs - 60_000).reasons, []);
   const unreadable = reasons(0, ['Cannot read "/p/peer.key": permission denied']);
   assertEquals([unreadable.ready, unreadable.reasons.map(({ code }) => code)], [false, ["certificate_fails"]]);
+});
+
+Deno.test("statusReport() has the end of the own log and the registered address while etcd has no leader", () => {
+  const data = { kind: "valid", revision: 7, lastLog: { term: 3, index: 12 }, members, peerUrls: ["http://old:2380"] };
+  const ownData = (change: StateChange) =>
+    statusReport({
+      node: changed(nodeAt(0), { disk: { data } } as unknown as StateChange, change),
+      certificates: [],
+      certificateFailures: [],
+      nowWallMs: 0,
+      nowMs: 0,
+    }).ownData;
+  const { peerUrl } = nodeAt(0).self;
+  assertEquals(ownData({}), undefined);
+  const ends = { lastLog: { term: 3, index: 12 }, revision: 7 };
+  assertEquals(ownData({ membership: { endpoints: new Map() } }), {
+    ...ends,
+    registeredAt: ["http://old:2380"],
+    peerUrl,
+  });
+  const atHome = { membership: { endpoints: new Map() }, disk: { data: { ...data, peerUrls: [peerUrl] } } };
+  assertEquals(ownData(atHome as unknown as StateChange), { ...ends, peerUrl });
 });

@@ -1,6 +1,6 @@
-import { serveStatus } from "../../lib/manager/status_server.ts";
-import type { HandlerSources } from "../../lib/manager/status_handler.ts";
-import type { Security } from "../../lib/manager/security.ts";
+import { serveStatus } from "../../lib/manager/status/server.ts";
+import type { HandlerSources } from "../../lib/manager/status/handler.ts";
+import type { Security } from "../../lib/manager/security/security.ts";
 import { assertEquals } from "../support/assert.ts";
 import { MemoryFiles } from "../pki/support.ts";
 import { TestLog } from "../support/test_log.ts";
@@ -40,7 +40,7 @@ async function served(host: string) {
   return { files, write, events, log, server: server! };
 }
 
-Deno.test("serveStatus() shows a renewed certificate without a restart, and the former one while the new cannot be read", async () => {
+Deno.test("serveStatus() serves a renewed certificate without a restart, and the previous one while it cannot read the new one", async () => {
   const { files, write, events, log, server } = await served("10.0.0.1");
   await server.renew();
   assertEquals(events, ["open first.crt"]);
@@ -52,7 +52,7 @@ Deno.test("serveStatus() shows a renewed certificate without a restart, and the 
   assertEquals([events.length, log.lines.length], [3, 1]);
 });
 
-Deno.test("serveStatus() on the loopback is in the clear and has nothing to renew", async () => {
+Deno.test("serveStatus() on a loopback address uses plaintext HTTP and renews nothing", async () => {
   const { write, events, server } = await served("127.0.0.1");
   await write("second");
   await server.renew();

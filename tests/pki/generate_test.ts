@@ -20,7 +20,7 @@ async function certificateOf(text: string) {
 
 Deno.test("initAuthority() writes the key 0600 in a directory 0700, named and dated as the original does", async () => {
   const ports = testPorts();
-  assertEquals(await initAuthority(ports, { ...paths, kind }), { written: [paths.caCert, paths.caKey], keptAside: [] });
+  assertEquals(await initAuthority(ports, { ...paths, kind }), { written: [paths.caCert, paths.caKey], backups: [] });
   assertEquals(ports.files.files.get(paths.caKey)?.mode, 0o600);
   assertEquals(ports.files.files.get(paths.caCert)?.mode, 0o644);
   assertEquals(ports.files.directories.get("/pki"), 0o700);
@@ -39,13 +39,13 @@ Deno.test("initAuthority() never replaces a key unasked, and keeps the old one w
   await initAuthority(ports, { ...paths, kind });
   const old = ports.files.text(paths.caKey);
   const error = await assertE2dError("pki_file_exists", () => initAuthority(ports, { ...paths, kind }));
-  assertEquals(error.message, 'Cannot write "/pki/ca.key": the file is there already');
+  assertEquals(error.message, 'Cannot write "/pki/ca.key": the file already exists');
   assertEquals(ports.files.text(paths.caKey), old);
   for (const suffix of ["", "-2"]) {
     const before = ports.files.text(paths.caKey);
-    const { keptAside } = await initAuthority(ports, { ...paths, kind, force: true });
+    const { backups } = await initAuthority(ports, { ...paths, kind, force: true });
     const copy = `/pki/ca.key.old-20270101T000000Z${suffix}`;
-    assert(keptAside.includes(copy), String(keptAside));
+    assert(backups.includes(copy), String(backups));
     assertEquals(ports.files.text(copy), before);
     assertEquals(ports.files.files.get(copy)?.mode, 0o600);
     assert(ports.files.text(paths.caKey) !== before);

@@ -1,4 +1,6 @@
 import { generateCertificates, initAuthority } from "../../lib/pki/generate.ts";
+import { gossipKeyFingerprint } from "../../lib/pki/key_fingerprint.ts";
+import { secretKeyFromCaKey } from "../../lib/pki/secret_key.ts";
 import { inspectCertificates, inspectionTable } from "../../lib/pki/inspect.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { dayMs, goPki, newYearMs, type TestPorts, testPorts } from "./support.ts";
@@ -57,7 +59,7 @@ Deno.test("inspectCertificates() finds a broken chain, a wrong key, an open key 
   assert(problems[0]!.includes('Cannot read certificate "/p/none.crt"'));
   assert(problems[1]!.includes("not signed by the trusted authority"));
   assert(problems[2]!.includes("the key belongs to another certificate"));
-  assert(problems[3]!.includes("can be read by everybody"));
+  assert(problems[3]!.includes("can be read by every user"));
   assertEquals(certificates.length, 2);
 });
 
@@ -89,4 +91,15 @@ Deno.test("inspectionTable() is a table of one line each", async () => {
       "",
     ].join("\n"),
   );
+});
+
+Deno.test("inspectCertificates() names the gossip key by a fingerprint, where the CA key is here", async () => {
+  const ports = await filledPorts();
+  const options = { caCert: "/p/ca.crt", certificates: [], nowMs: ports.clock.nowMs, warnDays: 30 };
+  const { gossipKey } = await inspectCertificates(ports.files, { ...options, caKey: "/p/ca.key" });
+  const { bytes } = secretKeyFromCaKey(ports.files.text("/p/ca.key"), { role: "CA key", path: "ca.key" });
+  assertEquals(gossipKey, { path: "/p/ca.key", fingerprint: gossipKeyFingerprint(bytes) });
+  assert(/^[0-9a-f]{12}$/.test(gossipKey!.fingerprint) && !bytes.toHex().includes(gossipKey!.fingerprint));
+  const without = await inspectCertificates(ports.files, { ...options, caKey: "/elsewhere/ca.key" });
+  assertEquals([without.gossipKey, without.problems], [undefined, []]);
 });

@@ -1,6 +1,6 @@
 import { generateCertificates, initAuthority } from "../../lib/pki/generate.ts";
-import { type KeysInUse, readKeysInUse } from "../../lib/pki/keys_in_use.ts";
-import { dropOld, prepareRollover, reissueUnderNext, trustNext } from "../../lib/pki/rollover_files.ts";
+import { type KeysInUse, readKeysInUse } from "../../lib/pki/rollover/keys_in_use.ts";
+import { dropOld, prepareRollover, reissueUnderNext, trustNext } from "../../lib/pki/rollover/files.ts";
 import { assertE2dError, assertEquals } from "../support/assert.ts";
 import { testPorts } from "./support.ts";
 

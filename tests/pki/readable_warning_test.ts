@@ -10,7 +10,7 @@ Deno.test("readableWarning() goes by the mode of the key file, also behind the l
   await Deno.writeTextFile(key, "key");
   await Deno.symlink("..data/key", `${dir.path}/key`);
   for (
-    const [mode, who] of [[0o600, undefined], [0o400, undefined], [0o640, "its group"], [0o644, "everybody"]] as const
+    const [mode, who] of [[0o600, undefined], [0o400, undefined], [0o640, "its group"], [0o644, "every user"]] as const
   ) {
     await Deno.chmod(key, mode);
     for (const path of [key, `${dir.path}/key`]) {

@@ -30,7 +30,7 @@ Deno.test("renewRound() leaves young certificates alone and renews due ones, onc
   assertEquals(summary(await renewRound(ports, { ...ca, pairs })), quiet);
 });
 
-Deno.test("renewRound() only warns where the CA key is not at hand", async () => {
+Deno.test("renewRound() only warns without the CA key", async () => {
   const ports = await filledPorts();
   ports.clock.nowMs += 61 * dayMs;
   const { renewed, warned } = summary(await renewRound(ports, { ...ca, caKey: undefined, pairs }));

@@ -107,8 +107,8 @@ Deno.test("renewPair() with rekey makes a new key and keeps the old one aside", 
   const ports = await filledPorts();
   const old = ports.files.text(paths.key);
   const authority = await readAuthority(ports.files, ca);
-  const { keptKey } = await renewPair(ports, { authority, paths, role, rekey: true });
-  assertEquals(ports.files.text(keptKey!), old);
+  const { keyBackup } = await renewPair(ports, { authority, paths, role, rekey: true });
+  assertEquals(ports.files.text(keyBackup!), old);
   assert(ports.files.text(paths.key) !== old);
   assertEquals(ports.files.files.get(paths.key)!.mode, 0o600);
   await readPair(ports.files, paths, role);

@@ -8,8 +8,8 @@ import {
   reissueUnderNext,
   type RolloverState,
   trustNext,
-} from "../../lib/pki/rollover_files.ts";
-import { keyFilesInUse } from "../../lib/pki/rollover.ts";
+} from "../../lib/pki/rollover/files.ts";
+import { keyFilesInUse } from "../../lib/pki/rollover/rollover.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { goPki, type TestPorts, testPorts } from "./support.ts";
 

@@ -2,7 +2,7 @@ import type { TlsProbe } from "../../lib/ports.ts";
 import { createAuthority, loadAuthority } from "../../lib/pki/authority.ts";
 import { readCertificates } from "../../lib/pki/certificate.ts";
 import { isSignedBy } from "../../lib/pki/chain.ts";
-import { probeMembers } from "../../lib/pki/rollover_probe.ts";
+import { probeMembers } from "../../lib/pki/rollover/probe.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { testPorts } from "./support.ts";
 

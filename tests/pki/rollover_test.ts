@@ -9,8 +9,8 @@ import {
   type RolloverFiles,
   rolloverPaths,
   rolloverPhase,
-} from "../../lib/pki/rollover.ts";
-import { blockersOf, rolloverPlan } from "../../lib/pki/rollover_plan.ts";
+} from "../../lib/pki/rollover/rollover.ts";
+import { blockersOf, rolloverPlan } from "../../lib/pki/rollover/plan.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const [old, next, extra] = ["a".repeat(64), "b".repeat(64), "c".repeat(64)];

@@ -14,7 +14,7 @@ const source = { role: "CA key", path: "ca.key" };
 Deno.test("secretKeyFromCaKey() gives the secret of the Go original for a PKCS#1 key", () => {
   const secret = secretKeyFromCaKey(writePem("RSA PRIVATE KEY", pkcs1), source);
   assertEquals(secret.bytes.toHex(), vector.expect.secret_key_hex);
-  assertEquals(secret.goNodesCannot, undefined);
+  assertEquals(secret.legacyPeerProblem, undefined);
 });
 
 Deno.test("secretKeyFromCaKey() does not change when an RSA key is converted to PKCS#8, and warns of Go nodes", async () => {
@@ -22,13 +22,13 @@ Deno.test("secretKeyFromCaKey() does not change when an RSA key is converted to 
   const first = secretKeyFromCaKey(writePem("RSA PRIVATE KEY", key.pkcs1!), source);
   const second = secretKeyFromCaKey(writePem("PRIVATE KEY", key.pkcs8), source);
   assertEquals(second.bytes, first.bytes);
-  assert(second.goNodesCannot?.includes("openssl rsa -traditional"), second.goNodesCannot);
+  assert(second.legacyPeerProblem?.includes("openssl rsa -traditional"), second.legacyPeerProblem);
 });
 
 Deno.test("secretKeyFromCaKey() takes the same secret from both containers of an EC key", async () => {
   const key = await makePrivateKey("ecdsa-p256");
   const fromPkcs8 = secretKeyFromCaKey(writePem("PRIVATE KEY", key.pkcs8), source);
-  assert(fromPkcs8.goNodesCannot?.includes("no RSA key"), fromPkcs8.goNodesCannot);
+  assert(fromPkcs8.legacyPeerProblem?.includes("not an RSA key"), fromPkcs8.legacyPeerProblem);
 
   const sec1 = await new Deno.Command("openssl", {
     args: ["pkey", "-traditional"],

@@ -97,7 +97,7 @@ Deno.test("checkTlsFiles() warns of keys that others can read, once each", async
   const { problems, warnings } = await report(ports, { clientCert: "/p/peer.crt", clientKey: "/p/peer.key" });
   assertEquals(problems, []);
   assertEquals(warnings, [
-    'the key "/p/ca.key" can be read by everybody on this machine: chmod 600 /p/ca.key',
+    'the key "/p/ca.key" can be read by every user of this machine: chmod 600 /p/ca.key',
     'the key "/p/peer.key" can be read by its group: chmod 600 /p/peer.key',
   ]);
 });

@@ -12,10 +12,10 @@ if (Deno.args.includes("--update")) {
   }
 } else {
   for (const name of stories) {
-    Deno.test(`story ${name.replace(".txt", "")} goes as told`, () => {
+    Deno.test(`story ${name.replace(".txt", "")}: the nodes decide and report as in the golden file`, () => {
       const blocks = parseStory(Deno.readTextFileSync(new URL(name, folder)));
-      const spoken = playStory(blocks);
-      blocks.forEach((block, index) => assertEquals(spoken[index], block.expected, block.commands.join("; ")));
+      const outputs = playStory(blocks);
+      blocks.forEach((block, index) => assertEquals(outputs[index], block.expected, block.commands.join("; ")));
     });
   }
 }

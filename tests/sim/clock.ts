@@ -1,4 +1,4 @@
-/** Virtual time: what is due runs in the order of its time, and of its asking where times are equal. */
+/** Virtual time: due timers run in the order of their time, and at equal times in the order of their creation. */
 
 export interface Timer {
   readonly atMs: number;
@@ -25,7 +25,7 @@ export class VirtualClock {
     return this.#nowMs;
   }
 
-  /** Runs `run` at `atMs`, or as the next thing when that has passed. */
+  /** Runs `run` at `atMs`, or next if that time has passed. */
   at(atMs: number, run: () => void): Timer {
     if (Number.isNaN(atMs)) throw new Error("Cannot set a timer: its time is no number");
     const entry = new Entry(Math.max(atMs, this.#nowMs), this.#order++, run);
@@ -37,7 +37,7 @@ export class VirtualClock {
     return this.at(this.#nowMs + delayMs, run);
   }
 
-  /** Runs all that is due up to `untilMs`, and stands there afterwards. */
+  /** Runs all timers that are due up to `untilMs`, which is then the present time. */
   runUntil(untilMs: number): void {
     for (let next = this.#heap[0]; next !== undefined && next.atMs <= untilMs; next = this.#heap[0]) {
       this.#pop();

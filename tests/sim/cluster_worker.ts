@@ -1,4 +1,4 @@
-/** Runs the seeds it is told in a thread of its own. */
+/** Runs the seeds that it receives in a separate thread. */
 import { runSeed } from "./cluster.ts";
 import { serveSeeds } from "./seeds.ts";
 

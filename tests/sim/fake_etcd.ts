@@ -1,9 +1,12 @@
 /**
- * A model of etcd clusters that keeps raft's promises and breaks them when its user breaks the rules: logs with terms
+ * A model of etcd clusters that keeps raft's guarantees and violates them if its user violates the rules: logs with terms
  * on simulated disks, elections by up-to-date logs, commits by quorum, membership changes through the log with etcd's
- * own refusals (unhealthy cluster, one learner, a learner that lags, the last quorum). A member that starts again
- * from an empty disk under its old id has forgotten its log and its votes here just as it would in life.
+ * own refusals (unhealthy cluster, one learner, a learner that lags, the last quorum). A member that starts again from an
+ * empty disk under its old id has lost its log and its votes, as in real etcd.
  */
+import { hazards, isSafe } from "../../lib/core/evidence/etcd_hazards.ts";
+import { compareMinors, oldestMinorOf } from "../../lib/facts/etcd_version.ts";
+
 export interface ConfMember {
   id: string;
   name: string;
@@ -16,9 +19,11 @@ export type Entry =
   | { term: number; kind: "conf"; members: readonly ConfMember[] }
   | { term: number; kind: "put"; value: number }
   | { term: number; kind: "base"; values: readonly number[]; revision: number }
+  /** The version of the cluster, "3.6". */
+  | { term: number; kind: "version"; minor: string }
   | { term: number; kind: "noop" };
 
-/** What lies in one data-dir. */
+/** The content of one data-dir. */
 export interface EtcdData {
   clusterId: string;
   memberId: string;
@@ -42,20 +47,27 @@ export interface Member {
   electionAtMs: number;
   /** As leader: since when each other member has been connected. */
   activeSinceMs: Map<string, number>;
-  /** The term in which it replicated as leader last. */
+  /** The last term in which it replicated as leader. */
   termBegan: number;
   frozen: boolean;
   slow: boolean;
 }
 
 export interface EtcdWorld {
+  /** Of the etcd that this node runs, "3.6.14". */
+  versionOf(node: string): string;
+  /** The target minor version of a running downgrade of this cluster. */
+  downgradeOf(clusterId: string): string | undefined;
+  /** Every member runs the target version: etcd ends the downgrade. */
+  onDowngraded(clusterId: string): void;
   nowMs(): number;
   random(): number;
   /** Both directions. */
   connected(a: string, b: string): boolean;
   onLeader(member: Member): void;
   onRemoved(member: Member): void;
-  fail(what: string): never;
+  /** The leader's log contradicts what this member has committed: etcd panics. */
+  onDiverged(member: Member, leader: Member): void;
   trace(text: string): void;
 }
 
@@ -76,9 +88,22 @@ export function configOf(data: EtcdData): readonly ConfMember[] {
   return [];
 }
 
+const versions = new WeakMap<EtcdData, { commit: number; minor: string | undefined }>();
+
+/** The cluster's version that this data has applied, "3.6"; undefined while there is none. */
+export function clusterVersionOf(data: EtcdData): string | undefined {
+  let { commit, minor } = versions.get(data) ?? { commit: 0, minor: undefined };
+  for (; commit < data.commit; commit++) {
+    const entry = data.log[commit]!;
+    if (entry.kind === "version") minor = entry.minor;
+  }
+  versions.set(data, { commit, minor });
+  return minor;
+}
+
 export function valuesOf(log: readonly Entry[], length: number): Set<number> {
   const values = new Set<number>();
-  for (let i = 0; i < length; i++) {
+  for (let i = 0; i < Math.min(length, log.length); i++) {
     const entry = log[i]!;
     if (entry.kind === "put") values.add(entry.value);
     else if (entry.kind === "base") { for (const value of entry.values) values.add(value); }
@@ -108,15 +133,15 @@ export function hashText(text: string): string {
   return (h >>> 0).toString(16).padStart(8, "0") + (g >>> 0).toString(16).padStart(8, "0");
 }
 
-/** A data-dir as `--initial-cluster-state new` makes it: every founder computes the same ids. */
-export function foundedData(
-  founders: readonly { name: string; peerUrl: string; clientUrl: string }[],
+/** A data-dir as `--initial-cluster-state new` creates it: every initial member computes the same ids. */
+export function bootstrappedData(
+  initialMembers: readonly { name: string; peerUrl: string; clientUrl: string }[],
   token: string,
   self: string,
   known: Map<string, Entry[]>,
   base?: { values: readonly number[]; revision: number },
 ): EtcdData {
-  const members = founders.map(({ name, peerUrl, clientUrl }) => ({
+  const members = initialMembers.map(({ name, peerUrl, clientUrl }) => ({
     id: hashText(`${peerUrl} ${token}`),
     name,
     peerUrl,
@@ -124,7 +149,7 @@ export function foundedData(
     isLearner: false,
   })).sort((a, b) => a.id < b.id ? -1 : 1);
   const log: Entry[] = [{ term: 1, kind: "conf", members }];
-  // Entries made alike on each founder are one and the same: keyed by everything that went into them.
+  // Equal entries of all initial members are one object: keyed by all of their inputs.
   if (base !== undefined) log.unshift({ term: 1, kind: "base", ...base });
   const clusterId = hashText(members.map((member) => member.id).join(" ") + (base === undefined ? "" : base.revision));
   const first = known.get(clusterId) ?? log;
@@ -141,8 +166,13 @@ export function foundedData(
 
 export class FakeEtcds {
   readonly running = new Map<string, Member>();
-  /** First log of each cluster, so that all founders hold the very same entries. */
+  /** First log of each cluster, so that all initial members share the same entries. */
   readonly firstLogs = new Map<string, Entry[]>();
+  readonly #received = new Map<string, number>();
+  /** A follower learns the committed index by the next message of the leader, as in real etcd; else at once. */
+  commitsLate = false;
+  /** Interval at which the leader compares the members' versions and raises the cluster's version. */
+  monitorEveryMs = 4_000;
 
   constructor(readonly world: EtcdWorld) {}
 
@@ -171,12 +201,12 @@ export class FakeEtcds {
   #peer(from: Member, to: ConfMember): Member | undefined {
     for (const other of this.running.values()) {
       if (other.data.memberId !== to.id) continue;
-      // One side that knows the other's address is enough: its connections carry both directions.
+      // One side that knows the other's address is sufficient: its connections carry both directions.
       const knows = other === from || other.peerUrl === to.peerUrl ||
         configOf(other.data).some((each) => each.id === from.data.memberId && each.peerUrl === from.peerUrl);
-      if (!knows) return undefined;
-      if (other.data.clusterId !== from.data.clusterId || other.frozen || from.frozen) return undefined;
-      return other === from || this.world.connected(from.node, other.node) ? other : undefined;
+      // A copy of a member's disk may run as well: each side finds the one that it can reach.
+      if (!knows || other.data.clusterId !== from.data.clusterId || other.frozen || from.frozen) continue;
+      if (other === from || this.world.connected(from.node, other.node)) return other;
     }
     return undefined;
   }
@@ -185,8 +215,8 @@ export class FakeEtcds {
     if (member.leaderId === undefined) return undefined;
     for (const other of this.running.values()) {
       if (other.data.memberId === member.leaderId && other.data.clusterId === member.data.clusterId) {
-        if (other.leaderId !== other.data.memberId || other.frozen) return undefined;
-        return other === member || this.world.connected(member.node, other.node) ? other : undefined;
+        if (other.leaderId !== other.data.memberId || other.frozen) continue;
+        if (other === member || this.world.connected(member.node, other.node)) return other;
       }
     }
     return undefined;
@@ -201,14 +231,47 @@ export class FakeEtcds {
     return found;
   }
 
+  /** `etcd_network_peer_received_bytes_total` of this member: it grows while messages arrive. */
+  received(by: Member): { memberId: string; receivedBytes: number }[] {
+    return configOf(by.data).filter(({ id }) => id !== by.data.memberId).map((each) => {
+      const key = `${by.node} ${by.startedMs} ${each.id}`;
+      if (this.#peer(by, each) !== undefined) this.#received.set(key, this.world.nowMs());
+      return { memberId: each.id, receivedBytes: this.#received.get(key) ?? 0 };
+    });
+  }
+
   hasQuorum(leader: Member): boolean {
     const voters = votersOf(configOf(leader.data));
     const up = voters.filter((each) => this.#peer(leader, each) !== undefined).length;
     return up >= quorum(voters.length);
   }
 
+  /** The leader sets the cluster's version to that of the oldest member once it knows all versions. */
+  #monitor(leader: Member): void {
+    const config = configOf(leader.data);
+    const peers = config.map((each) => this.#peer(leader, each));
+    const clusterId = leader.data.clusterId;
+    const oldest = oldestMinorOf(peers.flatMap((peer) => peer === undefined ? [] : [this.world.versionOf(peer.node)]));
+    const now = clusterVersionOf(leader.data);
+    if (peers.includes(undefined) || oldest === undefined) return;
+    const target = this.world.downgradeOf(clusterId);
+    if (target === now && peers.every((peer) => this.world.versionOf(peer!.node).startsWith(`${target}.`))) {
+      return this.world.onDowngraded(clusterId);
+    }
+    const minor = target ?? oldest;
+    if (minor === now) return;
+    if (now !== undefined && compareMinors(minor, now) < 0 && target === undefined) return;
+    this.world.trace(`etcd ${leader.name} makes ${minor} the version of cluster ${clusterId.slice(0, 4)}`);
+    this.#append(leader, { term: leader.data.term, kind: "version", minor });
+    this.replicate(leader);
+  }
+
+  #monitoredMs = 0;
+
   tick(): void {
     const nowMs = this.world.nowMs();
+    const monitors = nowMs - this.#monitoredMs >= this.monitorEveryMs;
+    if (monitors) this.#monitoredMs = nowMs;
     for (const member of [...this.running.values()]) {
       if (member.frozen || this.running.get(member.node) !== member) continue;
       this.#noticeRemoval(member);
@@ -221,6 +284,7 @@ export class FakeEtcds {
         continue;
       }
       this.replicate(member);
+      if (monitors && this.running.get(member.node) === member) this.#monitor(member);
     }
     for (const member of [...this.running.values()]) {
       if (member.frozen || member.leaderId === member.data.memberId) continue;
@@ -237,7 +301,7 @@ export class FakeEtcds {
 
   #noticeRemoval(member: Member): void {
     if (member.data.commit === 0) {
-      // A learner that never got a log dials the members it was started with, and they know that it was removed.
+      // A learner that never got a log contacts its configured members, and they know that it was removed.
       for (const other of this.running.values()) {
         if (other.data.clusterId !== member.data.clusterId || other === member || other.frozen) continue;
         if (!this.world.connected(member.node, other.node) || this.leaderOf(other) === undefined) continue;
@@ -250,7 +314,7 @@ export class FakeEtcds {
       for (const each of configOf(member.data)) {
         const peer = this.#peer(member, each);
         if (peer === undefined || peer === member || peer.data.commit < member.data.commit) continue;
-        // A joiner that has not applied its own addition elsewhere is not removed: only a longer log knows better.
+        // A joiner that has not applied its own addition is not removed: only a longer log can show a removal.
         const theirs = configOf(peer.data);
         if (theirs.some((one) => one.id === member.data.memberId)) continue;
         if (peer.data.commit > member.data.commit && this.leaderOf(peer) !== undefined) {
@@ -281,7 +345,7 @@ export class FakeEtcds {
       const theirs = peer.data.log.at(-1);
       const upToDate = theirs === undefined || last.term > theirs.term ||
         last.term === theirs.term && member.data.log.length >= peer.data.log.length;
-      // Who hears a leader grants nothing (pre-vote and lease).
+      // A member that hears a leader grants no vote (pre-vote and lease).
       const led = peer !== member && peer.leaderId !== undefined && this.leaderOf(peer) !== undefined;
       if (upToDate && !led) granted.push(peer);
     }
@@ -306,7 +370,7 @@ export class FakeEtcds {
     return leader.data.log.length;
   }
 
-  /** Push the leader's log to all it reaches, commit what a quorum holds. */
+  /** Sends the leader's log to all reachable members, and commits the entries of a quorum. */
   replicate(leader: Member): void {
     const nowMs = this.world.nowMs();
     const log = leader.data.log;
@@ -319,7 +383,7 @@ export class FakeEtcds {
         leader.activeSinceMs.delete(each.id);
         continue;
       }
-      // Connections outlive leaders: a new one finds them as old as the younger of the two processes.
+      // Connections survive a change of leader: they are as old as the younger of the two processes.
       const first = leader.termBegan === leader.data.term ? nowMs : Math.max(peer.startedMs, leader.startedMs);
       if (!leader.activeSinceMs.has(each.id)) leader.activeSinceMs.set(each.id, first);
       if (peer !== leader) {
@@ -332,7 +396,10 @@ export class FakeEtcds {
         const theirs = peer.data.log;
         let same = Math.min(theirs.length, log.length);
         while (same > 0 && theirs[same - 1] !== log[same - 1]) same--;
-        if (same < peer.data.commit) this.world.fail(`${peer.name} would lose committed entries to ${leader.name}`);
+        if (same < peer.data.commit) {
+          this.world.onDiverged(peer, leader);
+          continue;
+        }
         theirs.length = same;
         for (let i = same; i < log.length; i++) theirs.push(log[i]!);
       }
@@ -340,17 +407,19 @@ export class FakeEtcds {
     }
     leader.termBegan = leader.data.term;
     const voters = votersOf(config);
+    const committedBefore = leader.data.commit;
     const sorted = voters.map((each) => matched.get(each.id) ?? 0).sort((a, b) => b - a);
     const held = sorted[quorum(voters.length) - 1] ?? 0;
     if (held > leader.data.commit && log[held - 1]!.term === leader.data.term) leader.data.commit = held;
     if (this.hasQuorum(leader)) leader.heardMs = nowMs;
+    const told = this.commitsLate ? committedBefore : leader.data.commit;
     for (const peer of peers) {
-      peer.data.commit = Math.max(peer.data.commit, Math.min(leader.data.commit, peer.data.log.length));
+      peer.data.commit = Math.max(peer.data.commit, Math.min(told, peer.data.log.length));
     }
     if (!configOf(leader.data).some((each) => each.id === leader.data.memberId)) this.#removed(leader);
   }
 
-  /** A client's write through this endpoint: true when acknowledged. */
+  /** A client's write through this endpoint; returns true if acknowledged. */
   put(endpoint: Member, value: number): boolean {
     const leader = this.leaderOf(endpoint);
     if (leader === undefined || endpoint.frozen || !this.hasQuorum(leader)) return false;
@@ -360,15 +429,16 @@ export class FakeEtcds {
     return leader.data.commit >= index;
   }
 
-  /** A read through the leader: false when there is no quorum. */
+  /** A read through the leader; returns false without a quorum. */
   linearizable(endpoint: Member): boolean {
     const leader = this.leaderOf(endpoint);
     if (leader === undefined || endpoint.frozen || !this.hasQuorum(leader)) return false;
     this.replicate(leader);
+    if (this.commitsLate) this.replicate(leader);
     return endpoint.data.commit >= leader.data.commit && this.running.get(endpoint.node) === endpoint;
   }
 
-  /** Change the member list through this endpoint, by etcd's rules. Throws Refusal. */
+  /** Changes the member list through this endpoint, by etcd's rules. Throws Refusal. */
   change(
     endpoint: Member,
     change:
@@ -393,7 +463,7 @@ export class FakeEtcds {
         if (voter && votersOf(config).filter((each) => each.name !== "").length < quorum(votersOf(config).length + 1)) {
           throw new Refusal("not_enough_started");
         }
-        if (!this.#connectedFully(leader, votersOf(config))) throw new Refusal("unhealthy");
+        if (!this.#mayAdd(leader, votersOf(config))) throw new Refusal("unhealthy");
         id = hashText(`${change.peerUrl} ${leader.data.token} ${change.salt}`);
         next = [...config, { id, name: "", peerUrl: change.peerUrl, clientUrl: "", isLearner: !voter }];
         break;
@@ -428,7 +498,14 @@ export class FakeEtcds {
       case "update":
         id = change.id;
         if (!config.some((each) => each.id === id)) throw new Refusal("not_found");
-        next = config.map((each) => each.id === id ? { ...each, peerUrl: change.peerUrl } : each);
+        if (config.some((each) => each.id !== id && each.peerUrl === change.peerUrl)) {
+          throw new Refusal("peer_url_exists");
+        }
+        next = config.map((each) =>
+          each.id !== id
+            ? each
+            : { ...each, peerUrl: change.peerUrl, isLearner: each.isLearner && this.#keepsLearners() }
+        );
         break;
     }
     this.#conf(leader, next);
@@ -442,7 +519,7 @@ export class FakeEtcds {
     this.replicate(leader);
   }
 
-  /** Hands the lead to a member that has the whole log. */
+  /** Transfers the leadership to a member with the whole log. */
   moveLeader(via: Member, id: string): void {
     const leader = this.leaderOf(via);
     const target = leader === undefined ? undefined : this.#reachable(leader).find((peer) => peer.data.memberId === id);
@@ -454,7 +531,7 @@ export class FakeEtcds {
     this.#campaign(target);
   }
 
-  /** A started member makes its name and client URL known. */
+  /** A started member publishes its name and client URL. */
   publish(member: Member): boolean {
     const leader = this.leaderOf(member);
     const config = leader === undefined ? [] : configOf(leader.data);
@@ -472,6 +549,22 @@ export class FakeEtcds {
       throw error;
     }
     return true;
+  }
+
+  /** An etcd of an unsafe release forgets in a member's update that it is a learner. */
+  #keepsLearners(): boolean {
+    return [...this.running.values()].every(({ node }) =>
+      isSafe(hazards.memberUpdateOfLearner, this.world.versionOf(node))
+    );
+  }
+
+  /** By the rule of the leader's release. */
+  #mayAdd(leader: Member, voters: readonly ConfMember[]): boolean {
+    if (!isSafe(hazards.addNeedsAllVoters, this.world.versionOf(leader.node))) {
+      return this.#connectedFully(leader, voters);
+    }
+    const connected = voters.filter((each) => this.#connectedFully(leader, [each])).length;
+    return voters.length === 1 || connected >= quorum(voters.length + 1);
   }
 
   #connectedFully(leader: Member, voters: readonly ConfMember[]): boolean {

@@ -1,11 +1,11 @@
 /**
- * A node of the Go original in the simulated world, as the wire document's section «What the Go manager decides» has
- * it: found when N say Pending, with everyone known; join as a voter through a Running member; remove a silent member
- * after the time-out, each for itself. Its mistakes are kept: it deletes its data-dir when it joins.
+ * A legacy peer (the Go original) in the simulated world: it bootstraps when N nodes report Pending, with all known
+ * nodes; joins as a voter through a Running member; removes a silent member after the time-out, independently of other
+ * nodes. Its mistakes are kept: it deletes its data-dir when it joins.
  */
-import { configOf, foundedData, Refusal } from "./fake_etcd.ts";
+import { bootstrappedData, configOf, Refusal } from "./fake_etcd.ts";
 import type { Machine, World } from "./world.ts";
-import type { GossipPeer } from "../../lib/core/view.ts";
+import type { GossipPeer } from "../../lib/core/facts/peer.ts";
 
 const healthCheckMs = 5_000;
 
@@ -47,12 +47,12 @@ export class GoNode {
     machine.status = "pending";
     if (others.filter((peer) => peer.status === "pending").length + 1 < size) return;
     const self = this.#world.identity(machine);
-    const founders = [...others.map(({ name, peerUrl, clientUrl }) => ({ name, peerUrl, clientUrl })), self]
+    const initialMembers = [...others.map(({ name, peerUrl, clientUrl }) => ({ name, peerUrl, clientUrl })), self]
       .sort((a, b) => a.name < b.name ? -1 : 1);
     if (machine.disk.data === undefined) {
-      machine.disk.data = foundedData(founders, "etcd-cluster", machine.name, this.#world.etcds.firstLogs);
+      machine.disk.data = bootstrappedData(initialMembers, "etcd-cluster", machine.name, this.#world.etcds.firstLogs);
     }
-    this.#world.trace(`${machine.name} (go) founds with ${founders.map((each) => each.name).join(" ")}`);
+    this.#world.trace(`${machine.name} (go) bootstraps with ${initialMembers.map((each) => each.name).join(" ")}`);
     this.#start();
   }
 
@@ -100,6 +100,7 @@ export class GoNode {
     const machine = this.#machine;
     const identity = this.#world.identity(machine);
     this.#started = true;
+    this.#world.referee.started(machine, machine.disk.data!);
     this.#world.etcds.start({
       node: machine.name,
       name: identity.name,
@@ -140,7 +141,7 @@ export class GoNode {
         if (!(error instanceof Refusal)) throw error;
       }
     }
-    // A newcomer at a listed member's address under another name: the old one goes at once.
+    // A new node at a listed member's address under another name: the old member is removed immediately.
     for (const peer of this.#present()) {
       const listed = configOf(member.data).find((each) => each.peerUrl === peer.peerUrl);
       if (listed === undefined || listed.name === "" || listed.name === peer.name) continue;

@@ -1,7 +1,7 @@
 /**
  * Clusters of 3 to 200 gossip cores under random faults: `deno task sim --seed N` replays one history, `--seeds COUNT`
- * runs many. What must hold at every step is the referee's; here is what happens to a cluster, and how soon all must be
- * of one mind after the last fault.
+ * runs many. This module owns the faults and the time within which all nodes must agree after the last fault; the
+ * invariants of every step are in the referee.
  */
 import { GossipFailure, longestSuspicionMs } from "./gossip_referee.ts";
 import { GossipWorld, metaOf } from "./gossip_world.ts";
@@ -13,17 +13,17 @@ export interface GossipOutcome extends SeedOutcome {
   readonly size: number;
   readonly steps: number;
   readonly simulatedMs: number;
-  /** From the last fault until all saw all as they were. */
+  /** Time from the last fault until all nodes saw the true state of all others. */
   readonly wholeAfterMs: number;
 }
 
-/** What a history is made of. */
+/** The kind of a history. */
 export type Kind =
-  /** Loss under 5 %, and nobody who lives and can be reached is ever declared dead. */
+  /** Loss under 5 %; no live reachable node may be declared dead. */
   | "strict"
-  /** Loss up to 35 %: deaths may be declared in error, as long as all is well in the end. */
+  /** Loss up to 35 %: live nodes may be declared dead, as long as the end state is correct. */
   | "wild"
-  /** A partition that lasts for hours, so that both sides have forgotten each other. */
+  /** A partition of hours, after which both sides have forgotten each other. */
   | "long";
 
 const kinds: readonly Kind[] = [
@@ -43,7 +43,7 @@ export function kindOf(seed: number): Kind {
   return kinds[seed % kinds.length]!;
 }
 
-/** Runs one seed. Everything about it follows from the number. */
+/** Runs one seed, which determines the whole history. */
 export function runSeed(seed: number, trace?: (line: string) => void): GossipOutcome {
   const kind = kindOf(seed);
   const world = new GossipWorld({ seed, ...trace && { trace } });
@@ -87,7 +87,7 @@ class Story {
     world.referee.strict = this.#kind === "strict";
     for (let number = 1; number <= size; number++) world.addMachine(`n${number}`);
     const machines = [...world.machines.values()];
-    // A few seeds that all know, or all; the first ones always among them, so that the cluster can be one.
+    // A few seeds that all nodes know, or all; the first ones are always included, so that one cluster forms.
     const seeds = random.chance(0.5) ? machines : machines.slice(0, random.pick([1, 2, 3]));
     world.seeds = seeds.map((machine) => world.hostPort(machine));
     const spreadMs = random.pick([0, 2_000, 20_000]);
@@ -123,7 +123,7 @@ class Story {
     ]);
     switch (kind) {
       case "kill":
-        // Somebody must be left to find it out.
+        // At least one node must be left to detect it.
         if (live.length > 2) world.kill(random.pick(live), { off: random.chance(0.5) });
         return;
       case "start":
@@ -192,7 +192,7 @@ class Story {
     }
   }
 
-  /** Two sides, cut off for hours; on either side processes may die and come back meanwhile, or be renewed elsewhere. */
+  /** A partition for hours; on both sides processes may die and return meanwhile, or start at another address. */
   #partForHours(): void {
     const world = this.#world, random = this.#random;
     const machines = [...world.machines.values()];
@@ -217,7 +217,7 @@ class Story {
     world.network.conditions = weather;
     for (const machine of world.machines.values()) {
       world.resume(machine);
-      // Some stay dead: that must be seen as well.
+      // Some stay dead, which must be detected as well.
       if (random.chance(0.8) || world.live().length < 2) world.start(machine);
     }
   }
@@ -231,7 +231,7 @@ class Story {
       const why = world.referee.divided();
       if (why === undefined) break;
       if (world.clock.nowMs - startMs > limitMs) {
-        world.referee.fail(`still not of one mind ${Math.round(limitMs / 1000)} s after the last fault: ${why}`);
+        world.referee.fail(`the nodes do not agree ${Math.round(limitMs / 1000)} s after the last fault: ${why}`);
       }
     }
     this.wholeAfterMs = world.clock.nowMs - startMs;
@@ -240,9 +240,9 @@ class Story {
 }
 
 /**
- * All must see all as they are within: the last start of a pending fault (60 s), a death found out and suspected for as
- * long as may be, its record kept for 30 s more (an old address gives way to a new one only then), and the slowest
- * rhythm of asking for lost members and of exchanging states, twice each.
+ * All nodes must see the true state within the sum of: the last start of a pending fault (60 s), the detection of a death
+ * with the longest suspicion, its record for 30 s more (only then a new address replaces an old one), and the longest
+ * intervals of contacting lost members and of exchanging states, twice each.
  */
 function wholeWithinMs(world: GossipWorld): number {
   const { config, machines } = world;
@@ -250,7 +250,7 @@ function wholeWithinMs(world: GossipWorld): number {
     config.gossipToTheDeadMs + 2 * 1.25 * config.rejoinIntervalMaxMs + 2 * config.pushPullIntervalMs;
 }
 
-/** The weather of a history: a loss that both ends of a link suffer, delays, doubled and late packets. */
+/** The link conditions of a history: loss at both ends of a link, delays, duplicated and late packets. */
 function conditionsOf(kind: Kind, random: Prng): LinkConditions {
   const wild = kind === "wild";
   return {

@@ -1,27 +1,27 @@
 /**
- * The real gossip in the cluster simulation, in place of the model of it: lib/gossip's core and e2d's list of members on
- * the world's time and its cuts. Facts go from each node to each other alone, over streams, by the rules of the
- * manager's channel: at once when they change or a peer appears, and again every few seconds.
+ * The real gossip in the cluster simulation, in place of its model: lib/gossip's core and e2d's list of members on the
+ * world's time and network. Facts go from each node to each other over streams, by the rules of the manager's channel:
+ * immediately when they change or a peer appears, and again every few seconds.
  */
 import type { HostPort } from "../../lib/ports.ts";
-import type { GossipPeer, PeerFacts } from "../../lib/core/view.ts";
-import { E2dMembers } from "../../lib/gossip/e2d_members.ts";
-import { encodeMemberMeta, ownGeneration } from "../../lib/gossip/member_meta.ts";
-import type { PushPull } from "../../lib/gossip/message.ts";
-import { decodeMessage } from "../../lib/gossip/message_codec.ts";
-import { decodeStatusMessage, encodeStatusMessage } from "../../lib/gossip/status_message.ts";
-import { Swim } from "../../lib/gossip/swim.ts";
-import { lanConfig } from "../../lib/gossip/swim_config.ts";
-import type { Endpoint, SwimEffect, SwimEvent } from "../../lib/gossip/swim_types.ts";
+import { E2dMembers } from "../../lib/gossip/e2d/members.ts";
+import { encodeMemberMeta, ownGeneration } from "../../lib/gossip/e2d/member_meta.ts";
+import type { PushPull } from "../../lib/gossip/wire/message.ts";
+import { decodeMessage } from "../../lib/gossip/wire/message_codec.ts";
+import { decodeStatusMessage, encodeStatusMessage } from "../../lib/gossip/e2d/status_message.ts";
+import { Swim } from "../../lib/gossip/swim/swim.ts";
+import { lanConfig } from "../../lib/gossip/swim/config.ts";
+import type { Endpoint, SwimEffect, SwimEvent } from "../../lib/gossip/swim/types.ts";
 import type { Timer } from "./clock.ts";
 import { VirtualNetwork } from "./network.ts";
 import { Prng } from "./prng.ts";
 import type { Machine, World } from "./world.ts";
+import type { GossipPeer, NameConflict, PeerFacts } from "../../lib/core/facts/peer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 const streamTimeoutMs = 10_000;
-/** As lib/gossip/e2d_gossip.ts and lib/manager/{facts_channel,gossip_side}.ts have them. */
+/** The values of lib/gossip/e2d/gossip.ts and lib/manager/adapters/{facts_channel,gossip_adapter}.ts. */
 const statusRepeatMs = 10_000;
 const factsRepeatMs = 3_000;
 const factsSilentMs = 4 * factsRepeatMs;
@@ -33,7 +33,7 @@ interface Note {
   readonly facts: PeerFacts;
 }
 
-/** The gossip of one e2d process. It may outlive it for a moment: while it says goodbye. */
+/** The gossip of one e2d process. It may outlive the process for a moment, during its leave. */
 interface Process {
   readonly machine: Machine;
   readonly life: number;
@@ -47,7 +47,7 @@ interface Process {
   status: Machine["status"];
   statusSaidMs: number;
   seeds: readonly string[];
-  said: string;
+  published: string;
   running: boolean;
 }
 
@@ -92,14 +92,14 @@ export class RealGossip {
   }
 
   boot(machine: Machine): void {
-    // One that was replaced while it was down is cut off from all.
+    // A machine that was replaced while it was down is cut off from all.
     if (this.#world.machines.get(machine.name) !== machine) return;
     this.#end(machine.name);
     const process: Process = {
       machine,
       life: machine.life,
       swim: new Swim({
-        name: machine.name,
+        name: machine.nodeName,
         advertise: this.#endpoint(machine.address),
         meta: this.#meta(machine),
         config: lanConfig,
@@ -115,14 +115,14 @@ export class RealGossip {
       status: machine.status,
       statusSaidMs: -Infinity,
       seeds: [],
-      said: "",
+      published: "",
       running: true,
     };
     this.#processes.set(machine.name, process);
     this.#look(process);
   }
 
-  /** A crash is found out by silence; a leave is told, for as long as an operator is made to wait for it. */
+  /** A crash is detected by silence; a leave is announced, for at most the time that a stop waits for it. */
   silence(machine: Machine, how: "crash" | "leave"): void {
     const process = this.#processes.get(machine.name);
     if (process === undefined) return;
@@ -133,6 +133,12 @@ export class RealGossip {
     this.#feed(process, { kind: "leave" });
   }
 
+  shun(machine: Machine, names: readonly string[]): void {
+    const process = this.#processes.get(machine.name);
+    // The core is in a step now.
+    if (process !== undefined) this.#world.at(0, () => this.#inside(process, { kind: "shun", names }));
+  }
+
   resume(machine: Machine): void {
     const process = this.#processes.get(machine.name);
     if (process === undefined) return;
@@ -140,14 +146,14 @@ export class RealGossip {
     for (const run of process.held.splice(0)) if (process.running) run();
   }
 
-  /** What a process does of itself, besides gossip's own timers. */
+  /** The periodic work of a process besides gossip's own timers. */
   tick(): void {
     for (const process of [...this.#processes.values()]) if (!process.machine.paused) this.#look(process);
   }
 
   #look(process: Process): void {
     const { machine } = process, { nowMs } = this.#world;
-    // While it says goodbye nothing new comes of it.
+    // During its leave it sends nothing new.
     if (process.life !== machine.life) return;
     if (machine.settings.seeds !== process.seeds) {
       process.seeds = machine.settings.seeds;
@@ -165,17 +171,18 @@ export class RealGossip {
 
   #announce(process: Process): void {
     process.statusSaidMs = this.#world.nowMs;
-    const { name } = process.machine;
-    const data = encodeStatusMessage({ name, status: process.status });
+    const data = encodeStatusMessage({ name: process.machine.nodeName, status: process.status });
     this.#feed(process, { kind: "broadcast", data, key: "status" });
   }
 
   #tellFacts(process: Process): void {
     const { machine, members, sent, sending } = process, { nowMs } = this.#world;
-    const facts = machine.node?.facts;
+    const facts = machine.node?.gossip.facts;
     if (facts === undefined || process.life !== machine.life) return;
     const peers = new Set(
-      members.list().filter(({ name, state }) => name !== machine.name && (state === "alive" || state === "suspect"))
+      members.list().filter(({ name, state }) =>
+        name !== machine.nodeName && (state === "alive" || state === "suspect")
+      )
         .map(({ name }) => name),
     );
     for (const name of sent.keys()) if (!peers.has(name)) sent.delete(name);
@@ -185,7 +192,7 @@ export class RealGossip {
       if (sending.has(to)) continue;
       sent.set(to, { sequence: facts.sequence, atMs: nowMs });
       sending.add(to);
-      const note: Note = { name: machine.name, life: process.life, facts };
+      const note: Note = { name: machine.nodeName, life: process.life, facts };
       const at = process.swim.members().find(({ name }) => name === to);
       const place = at && this.#placeOf(at);
       if (place === undefined) {
@@ -206,7 +213,7 @@ export class RealGossip {
   }
 
   #hear(process: Process, note: Note): void {
-    if (note.name === process.machine.name) return;
+    if (note.name === process.machine.nodeName) return;
     const { nowMs } = this.#world;
     const known = process.heard.get(note.name);
     if (known !== undefined) {
@@ -223,13 +230,13 @@ export class RealGossip {
     this.#tellNode(process);
   }
 
-  /** One event with all that is known, when that has changed. */
+  /** One event with all members, if they have changed. */
   #tellNode(process: Process): void {
     const { machine } = process;
     if (process.life !== machine.life) return;
     const peers: GossipPeer[] = [];
     for (const member of process.members.list()) {
-      if (member.name === machine.name) continue;
+      if (member.name === machine.nodeName) continue;
       const facts = process.heard.get(member.name)?.note.facts;
       peers.push({ ...member, ...(facts === undefined ? {} : { facts }) });
     }
@@ -238,9 +245,21 @@ export class RealGossip {
       const note = process.heard.get(name)?.note;
       text += `${name} ${gossipAddr} ${state} ${sinceMs} ${status} ${note?.life} ${note?.facts.sequence};`;
     }
-    if (text === process.said) return;
-    process.said = text;
-    this.#world.deliver(machine, { kind: "gossip", joined: peers.length > 0, peers });
+    const conflicts = this.#conflicts(process);
+    for (const { name, addresses } of conflicts) text += `${name} ${addresses};`;
+    if (text === process.published) return;
+    process.published = text;
+    this.#world.deliver(machine, {
+      kind: "gossip",
+      joined: peers.length > 0,
+      peers,
+      ...(conflicts.length === 0 ? {} : { conflicts }),
+    });
+  }
+
+  #conflicts({ swim }: Process): NameConflict[] {
+    const at = ({ address }: Endpoint) => `${this.#addresses[address[2]! << 8 | address[3]!]}:7980`;
+    return swim.conflicts().map(({ name, holder, claimer }) => ({ name, addresses: [at(holder), at(claimer)] }));
   }
 
   #end(name: string): void {
@@ -288,7 +307,7 @@ export class RealGossip {
           from: name,
           to,
           timeoutMs: effect.timeoutMs,
-          serve: (answer) => this.#reach(to, () => effect.ping.node === to && answer()),
+          serve: (answer) => this.#reach(to, (server) => effect.ping.node === server.machine.nodeName && answer()),
           done: (outcome) => {
             if (outcome !== "answered") return;
             this.#inside(process, { kind: "streamPingAnswered", sequence: effect.ping.sequence });
@@ -302,11 +321,11 @@ export class RealGossip {
         const news = { ...member, sinceMs: member.sinceMs };
         const changed = change === "forgotten"
           ? process.members.forget(member.name)
-          : process.members.update(news, nowMs);
-        // Both ask the core again, which is at work just now.
+          : process.members.applyRecord(news, nowMs);
+        // Both would call the core again, which is in a step now.
         this.#world.at(0, () =>
           this.#running(process, () => {
-            if (change === "joined" && member.name !== name) this.#announce(process);
+            if (change === "joined" && member.name !== process.machine.nodeName) this.#announce(process);
             if (changed) this.#tellFacts(process);
             this.#tellNode(process);
           }));
@@ -314,13 +333,18 @@ export class RealGossip {
       }
       case "user": {
         const message = decodeStatusMessage(effect.data);
-        if (message.name === name || !process.members.tell(message, this.#world.nowMs)) return;
+        if (message.name === process.machine.nodeName || !process.members.applyStatus(message, this.#world.nowMs)) {
+          return;
+        }
         this.#world.at(0, () => this.#running(process, () => this.#tellNode(process)));
         return;
       }
-      case "note":
+      case "conflicts":
+        this.#world.at(0, () => this.#running(process, () => this.#tellNode(process)));
+        return;
+      case "log":
         return this.#world.trace(`${name}'s gossip: ${effect.text} (${effect.about})`);
-      case "leaveTold":
+      case "leaveBroadcast":
         if (this.#processes.get(name) === process) this.#end(name);
         return;
       default:
@@ -366,7 +390,7 @@ export class RealGossip {
     );
   }
 
-  /** Runs `act` in the process at a place, or keeps it for when that runs again. */
+  /** Runs `act` in the process at a place, or when that process resumes. */
   #reach(place: string, act: (it: Process) => void): void {
     const process = this.#processes.get(place);
     if (process !== undefined) this.#running(process, () => act(process));
@@ -401,7 +425,7 @@ export class RealGossip {
     return this.#placeOfHost(this.#addresses[address[2]! << 8 | address[3]!]);
   }
 
-  /** The machine that has this address now. */
+  /** The machine with this address now. */
   #placeOfHost(host: string | undefined): string | undefined {
     const bytes = host === undefined ? undefined : /^10\.0\.(\d+)\.(\d+)$/.exec(host);
     const address = bytes ? this.#addresses[Number(bytes[1]) << 8 | Number(bytes[2])] : host;

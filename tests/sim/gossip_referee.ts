@@ -1,6 +1,6 @@
-/** Watches a simulated cluster and knows, as no node can, what is true: what must never happen, and what must have. */
-import type { Member, MemberChange } from "../../lib/gossip/swim_types.ts";
-import { sameBytes } from "../../lib/gossip/membership.ts";
+/** Checks a simulated cluster against the true state: what must never happen, and what must hold at the end. */
+import type { Member, MemberChange } from "../../lib/gossip/swim/types.ts";
+import { sameBytes } from "../../lib/bytes.ts";
 import type { GossipWorld, Process } from "./gossip_world.ts";
 
 export class GossipFailure extends Error {}
@@ -8,14 +8,14 @@ export class GossipFailure extends Error {}
 type Trouble = "started" | "paused" | "cut" | "stopped";
 
 interface Standing {
-  /** Undefined: it runs, reads and is reachable from everywhere. */
+  /** Undefined: it runs, reads and is reachable for all. */
   trouble: Trouble | undefined;
   untroubledSinceMs: number;
   cut: boolean;
 }
 
 export class GossipReferee {
-  /** While true, no live member that has been reachable for long enough may be declared dead. */
+  /** While true, no live member that was reachable for long enough may be declared dead. */
   strict = false;
   /** Deaths that were declared of running, unpaused, connected members. */
   falseDeaths = 0;
@@ -25,7 +25,7 @@ export class GossipReferee {
   /** "observer subject": the highest incarnation that the observer has shown. */
   readonly #incarnations = new Map<string, number>();
   readonly #leaving = new Set<string>();
-  /** With which incarnation a name has left, in this life or an earlier one, of which news may still go round. */
+  /** The incarnation with which a name has left, in this life or an earlier one, whose news may still spread. */
   readonly #leftWith = new Map<string, number>();
 
   constructor(world: GossipWorld) {
@@ -39,7 +39,7 @@ export class GossipReferee {
   touched(name: string, trouble: Trouble | undefined): void {
     const standing = this.#of(name);
     if (trouble === "started") {
-      // A new process knows nothing of what the one before has seen.
+      // A new process does not know the state of the previous one.
       for (const key of this.#incarnations.keys()) if (key.startsWith(`${name} `)) this.#incarnations.delete(key);
       this.#leaving.delete(name);
     }
@@ -61,7 +61,7 @@ export class GossipReferee {
     this.#leftWith.set(name, Math.max(incarnation, this.#leftWith.get(name) ?? 0));
   }
 
-  /** The own incarnation after a step. */
+  /** Checks the own incarnation after a step. */
   own({ name, swim }: Process, before: number): void {
     if (swim.self.incarnation < before) this.fail(`"${name}" takes its own incarnation back`);
   }
@@ -85,19 +85,19 @@ export class GossipReferee {
 
   #declaredDead(observer: Process, { name, address }: Member): void {
     this.deaths++;
-    // At its old address a machine that has moved is dead indeed.
+    // At its old address a machine that has moved is truly dead.
     if (!sameBytes(address, this.#world.machines.get(name)!.endpoint.address)) return;
     const { trouble, untroubledSinceMs, cut } = this.#of(name);
     if (trouble !== undefined || cut || this.#leaving.has(name)) return;
     this.falseDeaths++;
-    // An accusation from the time of its trouble may still run; it must have been refuted by the end of that.
+    // A suspicion from the time of its trouble may still run; it must be refuted before it ends.
     const excusedMs = longestSuspicionMs(this.#world);
     if (this.strict && this.#world.clock.nowMs - untroubledSinceMs > excusedMs) {
       this.fail(`"${observer.name}" declares "${name}" dead, which lives and can be reached`);
     }
   }
 
-  /** What keeps all live nodes from seeing each other alive, as they are, and everybody else as gone. */
+  /** The first difference from the true state: all live nodes see each other alive and all others as gone. */
   divided(): string | undefined {
     const live = this.#world.live();
     const names = new Set(live.map(({ name }) => name));
@@ -126,7 +126,7 @@ export class GossipReferee {
   }
 }
 
-/** A suspicion that nobody confirms, in a cluster of this size, and the time that its end takes to get around. */
+/** The duration of an unconfirmed suspicion in a cluster of this size, and of the spread of its end. */
 export function longestSuspicionMs({ config, machines }: GossipWorld): number {
   const scale = Math.max(1, Math.log10(Math.max(1, machines.size)));
   return config.suspicionMult * scale * config.probeIntervalMs * config.suspicionMaxTimeoutMult + 5000;

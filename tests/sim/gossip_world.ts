@@ -1,14 +1,14 @@
 /**
- * Whole clusters of real gossip cores on virtual time and a virtual network. Packets pass as the bytes that the codec
- * makes of them; streams pass as values. A process may be paused, killed, started anew or have its clock put forward.
+ * Clusters of real gossip cores on virtual time and a virtual network. Packets are encoded as bytes; streams transfer
+ * values. A process may be paused, killed, restarted or have its clock set forward.
  */
 import type { HostPort } from "../../lib/ports.ts";
-import { compoundHeaderBytes, compoundPartOverheadBytes, compoundPartsMax } from "../../lib/gossip/compound.ts";
-import type { Message, PushPull } from "../../lib/gossip/message.ts";
-import { decodeMessage } from "../../lib/gossip/message_codec.ts";
-import { Swim } from "../../lib/gossip/swim.ts";
-import { lanConfig, type SwimConfig } from "../../lib/gossip/swim_config.ts";
-import type { Endpoint, SwimEffect, SwimEvent } from "../../lib/gossip/swim_types.ts";
+import { compoundHeaderBytes, compoundPartOverheadBytes, compoundPartsMax } from "../../lib/gossip/wire/compound.ts";
+import type { Message, PushPull } from "../../lib/gossip/wire/message.ts";
+import { decodeMessage } from "../../lib/gossip/wire/message_codec.ts";
+import { Swim } from "../../lib/gossip/swim/swim.ts";
+import { lanConfig, type SwimConfig } from "../../lib/gossip/swim/config.ts";
+import type { Endpoint, SwimEffect, SwimEvent } from "../../lib/gossip/swim/types.ts";
 import { type Timer, VirtualClock } from "./clock.ts";
 import { GossipReferee } from "./gossip_referee.ts";
 import { type LinkConditions, VirtualNetwork } from "./network.ts";
@@ -18,7 +18,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** TCPTimeout of memberlist: the time of one exchange of states. */
 const streamTimeoutMs = 10_000;
-/** What a socket's buffer holds for a process that does not read. */
+/** Packets that a socket buffers for a process that does not read. */
 const heldMax = 2000;
 
 /** One run of e2d on a machine. */
@@ -28,7 +28,7 @@ export interface Process {
   /** Local monotonic time is the world's plus this. */
   offsetMs: number;
   paused: boolean;
-  /** What the kernel keeps for a process that does not run. */
+  /** Packets that the kernel buffers for a process that does not run. */
   readonly held: (() => void)[];
   timer: Timer | undefined;
   running: boolean;
@@ -57,8 +57,9 @@ export class GossipWorld {
   readonly machines = new Map<string, Machine>();
   readonly referee: GossipReferee;
   readonly config: SwimConfig;
-  /** Asked for by every node that starts. */
+  /** The seeds of every node without an entry in `seedsOf`. */
   seeds: HostPort[] = [];
+  readonly seedsOf = new Map<string, readonly HostPort[]>();
   /** Steps of cores. */
   steps = 0;
   readonly received = new Map<string, number>();
@@ -104,7 +105,7 @@ export class GossipWorld {
     return machine;
   }
 
-  /** Another address for a machine whose process does not run; what is known as a seed follows, as names in DNS do. */
+  /** Moves a machine whose process does not run to another address; seeds follow it, like names in DNS. */
   move(machine: Machine): void {
     const old = this.hostPort(machine);
     this.#byEndpoint.delete(keyOf(machine.endpoint));
@@ -147,10 +148,10 @@ export class GossipWorld {
     machine.process = process;
     this.referee.touched(machine.name, "started");
     this.trace(`${machine.name} starts`);
-    this.#feed(process, { kind: "setSeeds", seeds: this.seeds });
+    this.#feed(process, { kind: "setSeeds", seeds: this.seedsOf.get(machine.name) ?? this.seeds });
   }
 
-  /** SIGKILL, or with `off` the plug: the latter does not even refuse connections. */
+  /** SIGKILL, or with `off` a power failure, after which the machine does not even refuse connections. */
   kill(machine: Machine, how: { off: boolean } = { off: false }): void {
     const { process } = machine;
     if (process === undefined) return;
@@ -159,7 +160,7 @@ export class GossipWorld {
     machine.off = how.off;
   }
 
-  /** Tells the others and ends as soon as that is done. */
+  /** Announces its leave and ends as soon as that is done. */
   leave(machine: Machine): void {
     if (machine.process === undefined || machine.process.paused) return;
     this.trace(`${machine.name} leaves`);
@@ -174,7 +175,7 @@ export class GossipWorld {
     process.paused = true;
   }
 
-  /** Goes on: overdue timers fire first, then what waits in the sockets is read, as in a real event loop. */
+  /** Resumes: overdue timers fire first, then the waiting packets are read, as in a real event loop. */
   resume({ process }: Machine): void {
     if (process === undefined || !process.paused) return;
     this.trace(`${process.name} goes on`);
@@ -186,7 +187,7 @@ export class GossipWorld {
     }
   }
 
-  /** The local clock jumps forward, as after the sleep of a whole machine. */
+  /** The local clock jumps forward, as after a suspend of the machine. */
   stepClock({ process }: Machine, byMs: number): void {
     if (process === undefined) return;
     this.trace(`the clock of ${process.name} jumps by ${byMs} ms`);
@@ -199,11 +200,16 @@ export class GossipWorld {
     if (machine.process !== undefined) this.#inside(machine.process, { kind: "setMeta", meta });
   }
 
+  /** The result of e2d's core: these members belong to another cluster. */
+  shun({ process }: Machine, names: readonly string[]): void {
+    if (process !== undefined) this.#inside(process, { kind: "shun", names });
+  }
+
   broadcast({ process }: Machine, data: Bytes, key: string): void {
     if (process !== undefined) this.#inside(process, { kind: "broadcast", data, key });
   }
 
-  /** Nothing passes between the two sides, or with `oneWay` nothing from the first to the second. */
+  /** Drops all packets between the two sides, or with `oneWay` those from the first to the second. */
   partition(first: readonly Machine[], second: readonly Machine[], { oneWay = false } = {}): void {
     for (const a of first) {
       for (const b of second) {
@@ -259,7 +265,7 @@ export class GossipWorld {
     if (process.running) this.#arm(process);
   }
 
-  /** Runs `act` in the process, or keeps it for when it runs again. */
+  /** Runs `act` in the process, or when it resumes. */
   #reach(name: string, act: (it: Process) => void): void {
     const process = this.machines.get(name)?.process;
     if (process === undefined) return;
@@ -313,9 +319,11 @@ export class GossipWorld {
       case "user":
         this.received.set(name, (this.received.get(name) ?? 0) + 1);
         return;
-      case "note":
+      case "conflicts":
+        return this.trace(`${name}: ${process.swim.conflicts().length} names are claimed twice`);
+      case "log":
         return this.trace(`${name}: ${effect.text} (${effect.about})`);
-      case "leaveTold": {
+      case "leaveBroadcast": {
         const machine = this.machines.get(name)!;
         if (machine.process === process) this.#end(machine, process);
         return;
@@ -353,7 +361,7 @@ export class GossipWorld {
     });
   }
 
-  /** Something for this very process, which may be paused or have ended by now. */
+  /** Runs `act` for this process, which may be paused or have ended by now. */
   #inside(process: Process, event: SwimEvent): void {
     if (!process.running) return;
     if (process.paused) process.held.push(() => this.#feed(process, event));
@@ -370,7 +378,7 @@ export class GossipWorld {
   }
 }
 
-/** A broadcast goes to many as the same bytes: they need be taken apart once only. */
+/** A broadcast goes to many nodes as the same bytes, which are decoded only once. */
 const decodedOnce = new WeakMap<Bytes, Message>();
 
 function decoded(bytes: Bytes): Message {

@@ -1,6 +1,6 @@
 /**
- * A network between named places on virtual time. Packets get lost, late, doubled and out of order; what goes over a
- * stream arrives once and in order, but pays for every lost segment with the waits of TCP. Directions fail one by one.
+ * A network between named places on virtual time. Packets are lost, delayed, duplicated and reordered; streams deliver
+ * once and in order, with TCP's retransmission delay for every lost segment. Each direction fails separately.
  */
 import type { Timer } from "./clock.ts";
 import type { Prng } from "./prng.ts";
@@ -25,7 +25,7 @@ export const calmConditions: LinkConditions = {
   reorderMs: 0,
 };
 
-/** As Linux has it: the first wait for an answer to SYN, the shortest wait for an acknowledged segment. */
+/** The values of Linux: the first time-out of a SYN, the shortest retransmission time-out of a segment. */
 const connectRetryMs = 1000;
 const segmentRetryMs = 200;
 
@@ -33,13 +33,13 @@ export interface Exchange {
   from: string;
   to: string;
   timeoutMs: number;
-  /** The request has arrived; calling `answer` sends the answer on its way. Never calling it is a silent server. */
+  /** The request has arrived; `answer` sends the answer. A server that never calls it is silent. */
   serve: (answer: () => void) => void;
   /** Called once, at the dialler. */
   done: (outcome: "answered" | "failed") => void;
 }
 
-/** What happens at a place when somebody dials it: nobody there, a closed port, or a kernel that takes the connection. */
+/** The result of a connection attempt: no machine, a closed port, or an accepted connection. */
 export type Door = "gone" | "refuses" | "open";
 
 /** The part of a clock that a network needs. */
@@ -65,7 +65,7 @@ export class VirtualNetwork<Packet> {
     conditions?: LinkConditions;
     deliver: (to: string, packet: Packet, from: string) => void;
     door: (place: string) => Door;
-    /** Cuts that somebody else keeps, beside those of `block`. */
+    /** Additional cuts, besides those of `block`. */
     passes?: (from: string, to: string) => boolean;
   }) {
     this.#clock = options.clock;
@@ -76,7 +76,7 @@ export class VirtualNetwork<Packet> {
     this.#elsewhere = options.passes ?? (() => true);
   }
 
-  /** Nothing more gets from `from` to `to`; the other direction is as it was. */
+  /** Drops everything from `from` to `to`; the other direction is not changed. */
   block(from: string, to: string): void {
     this.#blocked.add(`${from}>${to}`);
   }
@@ -99,14 +99,14 @@ export class VirtualNetwork<Packet> {
     for (let copy = 0; copy < copies; copy++) {
       if (!this.#arrives(from, to)) continue;
       const late = this.#random.chance(this.conditions.reorderRate) ? this.conditions.reorderMs : 0;
-      // What was cut off while it was under way is lost too.
+      // Packets in flight at the time of the cut are lost too.
       this.#clock.after(this.#delayMs() + late, () => {
         if (this.passes(from, to)) this.#deliver(to, packet, from);
       });
     }
   }
 
-  /** One request and one answer over a connection of its own. */
+  /** One request and one answer over a separate connection. */
   exchange({ from, to, timeoutMs, serve, done }: Exchange): void {
     let over = false;
     const finish = (outcome: "answered" | "failed") => {
@@ -119,7 +119,7 @@ export class VirtualNetwork<Packet> {
     const untilOver = () => over;
     this.#connect(from, to, connectRetryMs, untilOver, (accepted) => {
       if (!accepted) return finish("failed");
-      // A dialler that has given up no longer sends; a request that is out is served all the same.
+      // A client that has given up sends nothing more; a request that was sent is still served.
       this.#segment(
         from,
         to,

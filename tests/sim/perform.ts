@@ -1,18 +1,26 @@
-/** The manager's part against the fakes: each effect takes a while, may fail, and is answered. */
-import type { AnsweredEffect, Effect } from "../../lib/core/effect.ts";
-import type { DoneValue } from "../../lib/core/event.ts";
-import type { Catalogue, DataDir, EtcdProbe, Founding } from "../../lib/core/view.ts";
+/** Performs effects on the fakes in place of the manager: each effect takes a while, may fail, and has a result. */
+import type { AnsweredEffect, Effect } from "../../lib/core/facts/effect.ts";
+import type { DoneValue } from "../../lib/core/facts/event.ts";
+import { advisedPatch } from "../../lib/core/evidence/etcd_hazards.ts";
 import {
+  bootstrappedData,
+  clusterVersionOf,
   configOf,
   type EtcdData,
-  foundedData,
   hashText,
   type Member,
   Refusal,
   revisionOf,
   valuesOf,
 } from "./fake_etcd.ts";
-import type { Machine, World } from "./world.ts";
+import { branchFor, livesOf } from "./stored_lives.ts";
+import type { Machine, Store, StoredSnapshot, World } from "./world.ts";
+import { type EtcdRange, isWithin } from "../../lib/core/facts/etcd_range.ts";
+import type { SnapshotLookup, StoredLife } from "../../lib/core/facts/snapshot_lookup.ts";
+import type { DataDir } from "../../lib/core/facts/data_dir.ts";
+import type { EtcdProbe, RaftProbe } from "../../lib/core/facts/cluster.ts";
+import type { BootstrapPlan } from "../../lib/core/facts/node_record.ts";
+import { compareMinors } from "../../lib/facts/etcd_version.ts";
 
 class Failed extends Error {
   constructor(readonly code: string) {
@@ -32,7 +40,7 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
         }));
     case "probe":
       for (const endpoint of effect.endpoints) {
-        // A refused connection answers at once, a cut one after the time-out.
+        // A refused connection fails immediately, a cut one after the time-out.
         const target = endpointOf(world, endpoint);
         const cut = target === undefined || !world.connected(machine.name, target.node) || target.frozen;
         world.later(
@@ -42,11 +50,17 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
         );
       }
       return;
+    case "probeRaft":
+      return world.later(
+        machine,
+        jitter(),
+        () => world.deliver(machine, { kind: "raftProbed", probe: raftPeers(world, machine, effect.endpoint) }),
+      );
     case "readCatalogue":
       return world.later(
         machine,
-        20 + world.below(100),
-        () => world.deliver(machine, { kind: "catalogue", catalogue: catalogue(world) }),
+        20 + world.below(100) + world.storeOf(machine.owner).delayMs,
+        () => world.deliver(machine, { kind: "catalogue", catalogue: catalogue(world, machine) }),
       );
     case "readPlan":
       return world.later(machine, jitter(), () => {
@@ -55,11 +69,18 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
         const plan = world.plans.get(member.data.clusterId);
         world.deliver(machine, { kind: "plan", ...(plan === undefined ? {} : { plan }) });
       });
+    case "keepPause":
+      machine.disk.pauseMark = effect.mark;
+      return;
     case "setStatus":
       machine.status = effect.status;
       return;
+    case "shunPeers":
+      return world.gossip.shun(machine, effect.names);
     case "publishFacts":
+    case "abortSnapshot":
     case "journal":
+    case "reply":
       return;
     case "armTimer":
       return world.later(
@@ -76,7 +97,7 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
   }
 }
 
-/** Runs the deed after its time and answers it, whatever happens. */
+/** Runs the effect after its duration and always delivers its result. */
 function answer(world: World, machine: Machine, effect: AnsweredEffect): void {
   const { id } = effect;
   world.trace(`${machine.name} does ${effect.kind}${describe(effect)}`);
@@ -84,7 +105,11 @@ function answer(world: World, machine: Machine, effect: AnsweredEffect): void {
   world.later(machine, durationMs(world, machine, effect), () => {
     let value: DoneValue;
     try {
-      value = deed(world, machine, effect);
+      value = resultOf(world, machine, effect);
+      if (machine.crashAfter === effect.kind) {
+        machine.crashAfter = undefined;
+        return world.kill(machine);
+      }
     } catch (error) {
       if (!(error instanceof Refusal) && !(error instanceof Failed)) throw error;
       world.trace(`${machine.name} ${effect.kind} fails: ${error.code}`);
@@ -99,7 +124,7 @@ function answer(world: World, machine: Machine, effect: AnsweredEffect): void {
   });
 }
 
-/** The member serves no read from the first moment on; its file is smaller at the end, unless it was killed meanwhile. */
+/** The member serves no read meanwhile; its file is smaller at the end, unless it was killed before. */
 function defragment(world: World, machine: Machine, effect: Extract<AnsweredEffect, { kind: "defragment" }>): void {
   const member = endpointOf(world, effect.endpoint);
   const fail = (afterMs: number) =>
@@ -168,7 +193,7 @@ function durationMs(
 
 const nothing: DoneValue = { kind: "nothing" };
 
-function deed(
+function resultOf(
   world: World,
   machine: Machine,
   effect: Exclude<AnsweredEffect, { kind: "defragment" }>,
@@ -176,28 +201,36 @@ function deed(
   const { disk } = machine;
   switch (effect.kind) {
     case "writeRecord":
+      if (
+        effect.record.pledges.at(-1)?.token !== disk.record?.pledges.at(-1)?.token && effect.record.pledges.length > 0
+      ) {
+        world.referee.evidence.pledged(machine, effect.record.pledges.at(-1)!);
+      }
       disk.record = effect.record;
       return nothing;
     case "moveDataAside":
-      if (world.memberOf(machine.name) !== undefined) world.fail(`${machine.name} moved the data of a running etcd`);
-      if (disk.data !== undefined || disk.record !== undefined) {
+      if (world.memberOf(machine.name) !== undefined) {
+        world.fail(`${machine.name} quarantined the data of a running etcd`);
+      }
+      if (disk.data !== undefined || disk.record !== undefined && !effect.keepRecord) {
         disk.aside.push({ label: effect.label, data: disk.data });
         world.referee.movedAside(machine, effect.label);
       }
       disk.data = undefined;
-      disk.record = undefined;
+      if (!effect.keepRecord) disk.record = undefined;
       disk.damaged = false;
       return nothing;
     case "startEtcd":
       startEtcd(world, machine, effect);
       return nothing;
     case "provideEtcd":
-      return nothing;
+      machine.programs = fitting(machine.programs, effect.range);
+      return { kind: "etcdProvided", version: machine.programs };
     case "stopEtcd":
       world.etcds.stop(machine.name);
       return nothing;
     case "prepareSource":
-      return { kind: "sourceVerified", hash: prepare(world, machine, effect.founding) };
+      return { kind: "sourceVerified", hash: prepare(world, machine, effect.plan) };
     case "exportSurvivor": {
       const { data } = disk;
       if (data === undefined) throw new Failed("no_data");
@@ -208,11 +241,15 @@ function deed(
       return { kind: "exported", hash, revision, url: `http://${machine.address}:7981/export` };
     }
     case "restoreData": {
+      const { digest } = effect.plan;
+      if (disk.data !== undefined && machine.restored === digest) return nothing;
       if (disk.data !== undefined) world.fail(`${machine.name} restored over a data-dir`);
-      const prepared = [...machine.prepared.values()].at(-1);
+      const prepared = machine.prepared.get(digest);
       if (prepared === undefined) throw new Failed("not_prepared");
-      disk.data = foundersData(world, effect.founding, machine.name, prepared);
-      world.referee.dataMade(machine, disk.data, effect.founding.lineage, "restored");
+      disk.data = initialMembersData(world, effect.plan, machine, prepared);
+      world.referee.dataMade(machine, disk.data, effect.plan.lineage, "restored");
+      machine.restored = digest;
+      machine.prepared.clear();
       return nothing;
     }
     case "memberAdd":
@@ -221,12 +258,16 @@ function deed(
     case "memberUpdate":
       return changeMembers(world, machine, effect);
     case "moveLeader":
-      world.etcds.moveLeader(own(world, machine), effect.to);
+      world.etcds.moveLeader(
+        effect.via === undefined ? own(world, machine) : leaderAt(world, machine, effect.via),
+        effect.to,
+      );
       return nothing;
     case "upgradeEtcd": {
       const member = own(world, machine);
       world.etcds.stop(machine.name);
-      machine.version = `${effect.to}.1`;
+      machine.programs = advisedPatch(effect.to);
+      runVersion(world, machine, member.data);
       world.etcds.start({ ...member, frozen: false });
       return nothing;
     }
@@ -245,8 +286,11 @@ function deed(
     }
     case "writePlan": {
       const member = own(world, machine);
-      if (effect.plan === undefined) world.plans.delete(member.data.clusterId);
-      else world.plans.set(member.data.clusterId, effect.plan);
+      if (effect.plan === undefined) {
+        const done = world.plans.get(member.data.clusterId);
+        if (done !== undefined) world.referee.planDone(member, done);
+        world.plans.delete(member.data.clusterId);
+      } else world.plans.set(member.data.clusterId, effect.plan);
       return nothing;
     }
     case "clearVolatile": {
@@ -261,34 +305,48 @@ function deed(
       world.downgraded.set(own(world, machine).data.clusterId, effect.to);
       return nothing;
     case "makeRoom":
-      return world.fail(`${machine.name} makes room where there is enough`);
+      return world.fail(`${machine.name} reclaims space of a database that is not full`);
     case "hashMembers":
     case "disarmCorrupt":
-      return world.fail(`${machine.name} cares for an alarm that nobody raised`);
+      return world.fail(`${machine.name} handles an alarm that was not raised`);
+    case "writePause":
+      world.setPaused(machine, effect.paused);
+      return nothing;
+    case "writeHold": {
+      const { hold: _, ...settings } = machine.settings;
+      machine.settings = effect.hold === undefined ? settings : { ...settings, hold: effect.hold };
+      world.deliver(machine, { kind: "settings", settings: machine.settings });
+      return nothing;
+    }
+    case "writeLineage": {
+      const { clusterId } = own(world, machine).data;
+      if (clusterId === effect.clusterId && !world.lineages.has(clusterId)) {
+        world.lineages.set(clusterId, effect.lineage);
+      }
+      return nothing;
+    }
     case "compareHashes":
       return { kind: "hashesCompared", equal: true, detail: "" };
     case "takeSnapshot": {
       const member = own(world, machine);
       const revision = revisionOf(member.data);
       if (revision <= effect.lastRevision) return { kind: "snapshotTaken", revision, saved: false };
-      if (world.store.kind === "unreadable") throw new Failed("store_unreadable");
-      if (world.store.kind === "newest") {
-        const { lineage } = world.store.snapshot;
-        if (lineage.id !== effect.lineage.id || lineage.epoch > effect.lineage.epoch) throw new Failed("other_lineage");
-      }
+      const store = world.storeOf(machine.owner);
+      if (store.current.kind === "unreadable") throw new Failed("store_unreadable");
+      // The lineage with the first snapshot keeps the store; a life of the same lineage saves beside the others.
+      const owner = store.history[0] ?? (store.current.kind === "newest" ? store.current.snapshot : undefined);
+      if (owner !== undefined && owner.lineage.id !== effect.lineage.id) throw new Failed("other_lineage");
       const values = [...valuesOf(member.data.log, member.data.commit)];
       const { lineage } = effect;
-      world.store = {
-        kind: "newest",
-        snapshot: {
-          hash: hashText(`${lineage.token} ${revision} ${values.length}`),
-          values,
-          revision,
-          lineage,
-          takenAtWallMs: world.now().wallMs,
-        },
-      };
-      world.epochMax = Math.max(world.epochMax, lineage.epoch);
+      const branch = branchFor(store.history, lineage.token, revision);
+      store.save({
+        hash: hashText(`${lineage.token} ${revision} ${values.length}`),
+        values,
+        revision,
+        lineage,
+        takenAtWallMs: world.now(machine).wallMs,
+        ...(branch === undefined ? {} : { branch }),
+      });
       return { kind: "snapshotTaken", revision, saved: true };
     }
     default:
@@ -296,10 +354,31 @@ function deed(
   }
 }
 
+function leaderAt(world: World, machine: Machine, clientUrl: string): Member {
+  const member = endpointOf(world, clientUrl);
+  if (member === undefined || member.frozen || !world.connected(machine.name, member.node)) {
+    throw new Failed("unreachable");
+  }
+  if (member.leaderId !== member.data.memberId) throw new Failed("not_leader");
+  return member;
+}
+
 function own(world: World, machine: Machine): Member {
   const member = world.memberOf(machine.name);
   if (member === undefined || !world.etcds.linearizable(member)) throw new Failed("no_quorum");
   return member;
+}
+
+/** The choice of the manager: its own version if it fits, else the oldest minor version that fits. */
+function fitting(version: string, range: EtcdRange): string {
+  return isWithin(version, range) ? version : advisedPatch(range.atLeast ?? range.atMost!);
+}
+
+/** Sets the version of the etcd that starts now; one that is too old for its data ends, and e2d uses the next. */
+function runVersion(world: World, machine: Machine, data: EtcdData): void {
+  machine.programs = fitting(machine.programs, { atLeast: clusterVersionOf(data) });
+  machine.version = machine.programs;
+  world.referee.started(machine, data);
 }
 
 function startEtcd(world: World, machine: Machine, effect: Extract<AnsweredEffect, { kind: "startEtcd" }>): void {
@@ -312,11 +391,11 @@ function startEtcd(world: World, machine: Machine, effect: Extract<AnsweredEffec
       case "restart":
         throw new Failed("no_data");
       case "new": {
-        const founders = start.initialCluster.map((each) => ({
+        const initialMembers = start.initialCluster.map((each) => ({
           ...each,
           clientUrl: each.peerUrl.replace(":2380", ":2379"),
         }));
-        disk.data = foundedData(founders, start.token, machine.name, world.etcds.firstLogs);
+        disk.data = bootstrappedData(initialMembers, start.token, machine.nodeName, world.etcds.firstLogs);
         break;
       }
       case "existing":
@@ -327,6 +406,9 @@ function startEtcd(world: World, machine: Machine, effect: Extract<AnsweredEffec
     }
     world.referee.dataMade(machine, disk.data!, disk.record?.started?.lineage, start.state);
   }
+  machine.programs = fitting(machine.programs, start.range ?? {});
+  runVersion(world, machine, disk.data!);
+  world.referee.evidence.starts(machine, disk.data!);
   const identity = world.identity(machine);
   world.etcds.start({
     node: machine.name,
@@ -334,7 +416,7 @@ function startEtcd(world: World, machine: Machine, effect: Extract<AnsweredEffec
     peerUrl: identity.peerUrl,
     clientUrl: identity.clientUrl,
     data: disk.data!,
-    frozen: false,
+    frozen: disk.hangs,
     slow: machine.slow,
   });
 }
@@ -359,21 +441,23 @@ function joinedData(world: World, machine: Machine, peers: readonly { peerUrl: s
   throw new Failed("not_a_member");
 }
 
-function prepare(world: World, machine: Machine, founding: Founding): string {
-  const { source } = founding;
+function prepare(world: World, machine: Machine, plan: BootstrapPlan): string {
+  const { source } = plan;
   switch (source.kind) {
     case "empty":
       throw new Failed("no_source");
     case "snapshot": {
-      if (world.store.kind !== "newest" || world.store.snapshot.hash !== source.hash) throw new Failed("gone");
-      const { hash, values, revision } = world.store.snapshot;
-      machine.prepared.set(hash, { values, revision });
+      const store = world.storeOf(machine.owner);
+      const snapshot = [shown(store), ...store.history].find((each) => each?.hash === source.hash);
+      if (snapshot === undefined || store.current.kind === "unreadable") throw new Failed("gone");
+      const { hash, values, revision } = snapshot;
+      machine.prepared.set(plan.digest, { values, revision });
       return hash;
     }
     case "survivor": {
-      const from = world.machines.get(source.name);
+      const from = initialMemberOf(world, plan, source.name);
       if (from?.exported === undefined || !world.connected(machine.name, from.name)) throw new Failed("unreachable");
-      machine.prepared.set(from.exported.hash, from.exported);
+      machine.prepared.set(plan.digest, from.exported);
       return from.exported.hash;
     }
     default:
@@ -381,18 +465,27 @@ function prepare(world: World, machine: Machine, founding: Founding): string {
   }
 }
 
-function foundersData(
+/** The machine that a bootstrap names. */
+export function initialMemberOf(world: World, plan: BootstrapPlan, name: string): Machine | undefined {
+  const peerUrl = plan.initialMembers.find((each) => each.name === name)?.peerUrl;
+  for (const machine of world.machines.values()) {
+    if (machine.nodeName === name && world.identity(machine).peerUrl === peerUrl) return machine;
+  }
+  return undefined;
+}
+
+function initialMembersData(
   world: World,
-  founding: Founding,
-  self: string,
+  plan: BootstrapPlan,
+  { nodeName }: Machine,
   source: { values: readonly number[]; revision: number },
 ): EtcdData {
-  const founders = founding.founders.map(({ name, peerUrl }) => ({
+  const initialMembers = plan.initialMembers.map(({ name, peerUrl }) => ({
     name,
     peerUrl,
     clientUrl: peerUrl.replace(":2380", ":2379"),
   }));
-  return foundedData(founders, founding.lineage.token, self, world.etcds.firstLogs, {
+  return bootstrappedData(initialMembers, plan.lineage.token, nodeName, world.etcds.firstLogs, {
     values: source.values,
     revision: source.revision + 1_000_000,
   });
@@ -406,14 +499,19 @@ function changeMembers(
   for (const endpoint of effect.via) {
     const member = endpointOf(world, endpoint);
     if (member === undefined || member.frozen || !world.connected(machine.name, member.node)) continue;
+    world.referee.evidence.changes(machine, member, effect.kind);
     switch (effect.kind) {
       case "memberAdd": {
+        const listed = configOf(member.data).filter((each) => each.name !== "" || each.peerUrl !== effect.peerUrl);
+        if (listed.map(({ id }) => id).sort().join() !== [...effect.beside].sort().join()) {
+          throw new Failed("members_changed");
+        }
         const memberId = world.etcds.change(member, {
           kind: "add",
           peerUrl: effect.peerUrl,
           salt: `${world.nowMs} ${machine.name}`,
         });
-        // The answer of a change that was made may still be lost on its way.
+        // The answer of a successful change may still be lost.
         if (world.random() < 0.05) throw new Failed("timeout");
         return { kind: "memberAdded", memberId };
       }
@@ -448,11 +546,11 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
   const leader = world.etcds.leaderOf(member);
   const config = configOf(member.data);
   const isLearner = config.find((each) => each.id === member.data.memberId)?.isLearner ?? true;
-  // A learner refuses reads that need a quorum, and lists no members.
+  // A learner refuses linearizable reads, and lists no members.
   const linearizable = leader !== undefined && !isLearner && !defragments(world, member) &&
     world.etcds.linearizable(member);
   const record = world.record.get(member.data.clusterId);
-  const downgraded = world.downgraded.get(member.data.clusterId);
+  const clusterVersion = clusterVersionOf(member.data);
   return {
     kind: "answer",
     clusterId: member.data.clusterId,
@@ -460,14 +558,16 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
     ...(leader === undefined ? {} : { leaderId: leader.data.memberId }),
     isLearner,
     raftTerm: member.data.term,
-    raftIndex: member.data.log.length,
+    // The committed index, as etcd reports it.
+    raftIndex: member.data.commit,
     raftAppliedIndex: member.data.commit,
     revision: revisionOf(member.data),
     version: world.machines.get(member.node)!.version,
-    ...(downgraded === undefined ? {} : { storageVersion: `${downgraded}.0` }),
+    ...(clusterVersion === undefined ? {} : { clusterVersion: `${clusterVersion}.0`, ...storageOf(clusterVersion) }),
     dbSizeBytes: 20_480 + world.machines.get(member.node)!.freeBytes,
     dbInUseBytes: 20_480,
     alarms: [],
+    statusErrors: [],
     linearizable,
     members: isLearner ? [] : config.map((each) => ({
       id: each.id,
@@ -478,23 +578,43 @@ function probe(world: World, machine: Machine, endpoint: string): EtcdProbe {
     })),
     formerSizes: linearizable ? record?.formerSizes ?? [] : [],
     ...(linearizable && record !== undefined ? { recordedSize: record.size } : {}),
+    ...(linearizable
+      ? {
+        lineage: world.lineages.get(member.data.clusterId) ?? "absent" as const,
+        pause: world.pauses.get(member.data.clusterId) ?? { paused: false, version: 0 },
+      }
+      : {}),
   };
 }
 
-function catalogue(world: World): Exclude<Catalogue, { kind: "unknown" }> {
-  const { store } = world;
-  switch (store.kind) {
-    case "absent":
-      return { kind: "absent" };
-    case "unreadable":
-      return { kind: "unreadable", code: "forbidden", why: store.why };
-    case "newest": {
-      const { hash, revision, lineage, takenAtWallMs } = store.snapshot;
-      return { kind: "newest", hash, revision, lineage, takenAtWallMs, verified: true, epochMax: world.epochMax };
-    }
-    default:
-      return store satisfies never;
+const storageOf = (minor: string) => compareMinors(minor, "3.6") < 0 ? {} : { storageVersion: `${minor}.0` };
+
+/** The metrics of the etcd at this URL: bytes that its raft has received from each member. */
+function raftPeers(world: World, machine: Machine, endpoint: string): RaftProbe {
+  const member = endpointOf(world, endpoint);
+  if (member === undefined) return { kind: "unreachable", code: "refused" };
+  if (member.frozen || !world.connected(machine.name, member.node)) return { kind: "unreachable", code: "timeout" };
+  return { kind: "answer", memberId: member.data.memberId, peers: world.etcds.received(member) };
+}
+
+function catalogue(world: World, machine: Machine): Exclude<SnapshotLookup, { kind: "unknown" }> {
+  const store = world.storeOf(machine.owner);
+  if (store.current.kind === "unreadable") {
+    return { kind: "unreadable", code: "forbidden", why: store.current.why };
   }
+  const snapshot = shown(store);
+  if (snapshot === undefined) return { kind: "absent" };
+  const upTo = store.history.indexOf(snapshot);
+  const { lives, fork } = livesOf(upTo < 0 ? [snapshot] : store.history.slice(0, upTo + 1));
+  const [{ lineage, newest }] = lives as [StoredLife];
+  const epochs = lives.filter((life) => life.lineage.id === lineage.id).map((life) => life.lineage.epoch);
+  const epochMax = Math.max(...epochs);
+  return { kind: "newest", ...newest, lineage, verified: true, epochMax, lives, fork };
+}
+
+/** The snapshot that the store returns as the newest. */
+function shown(store: Store): StoredSnapshot | undefined {
+  return store.stale ?? (store.current.kind === "newest" ? store.current.snapshot : undefined);
 }
 
 function inspect(machine: Machine): DataDir {
@@ -506,7 +626,7 @@ function inspect(machine: Machine): DataDir {
   const config = configOf(data);
   return {
     kind: "valid",
-    name: machine.name,
+    name: config.find((each) => each.id === data.memberId)?.name ?? machine.nodeName,
     memberId: data.memberId,
     clusterId: data.clusterId,
     peerUrls: config.filter((each) => each.id === data.memberId).map((each) => each.peerUrl),
@@ -517,8 +637,10 @@ function inspect(machine: Machine): DataDir {
       clientUrls: each.clientUrl === "" ? [] : [each.clientUrl],
       isLearner: each.isLearner,
     })),
+    ...(clusterVersionOf(data) === undefined ? {} : { etcdAtLeast: clusterVersionOf(data)! }),
     revision: revisionOf(data),
     raftTerm: data.term,
     raftIndex: data.log.length,
+    lastLog: { term: data.log.at(-1)?.term ?? 0, index: data.log.length },
   };
 }

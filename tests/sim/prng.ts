@@ -1,4 +1,4 @@
-/** Seeded chance for simulations: the same seed gives the same numbers on every machine. No use for keys. */
+/** Seeded random numbers for simulations: the same seed gives the same numbers on every machine. Not for keys. */
 import type { Random } from "../../lib/ports.ts";
 
 export class Prng implements Random {
@@ -40,7 +40,7 @@ export class Prng implements Random {
     return from[this.below(from.length)]!;
   }
 
-  /** A generator of its own, so that who draws more often here does not change what happens elsewhere. */
+  /** A separate generator, so that additional draws here do not change results elsewhere. */
   fork(): Prng {
     return new Prng(this.below(0x7fffffff));
   }

@@ -1,40 +1,73 @@
 /**
- * Watches every step of a simulated world for what must never happen: two living clusters, a member that starts again
- * from nothing, a quorum lost through a deed of ours, an acknowledged write that a leader does not have.
+ * Checks every step of a simulated world for violations: two living clusters, a member that starts again without its
+ * data, a quorum lost through an effect of e2d, an acknowledged write that a leader does not have.
  */
-import type { Lineage } from "../../lib/core/view.ts";
-import { configOf, type ConfMember, type EtcdData, type Member, valuesOf } from "./fake_etcd.ts";
+import { EvidenceReferee } from "./evidence_referee.ts";
+import { clusterVersionOf, configOf, type ConfMember, type EtcdData, type Member, valuesOf } from "./fake_etcd.ts";
 import type { Machine, World } from "./world.ts";
+import type { Plan } from "../../lib/core/facts/plan.ts";
+import type { Lineage } from "../../lib/core/facts/node_record.ts";
+import { parseReportedVersion } from "../../lib/facts/etcd_version.ts";
 
-interface Cluster {
+export interface Cluster {
+  /** The owner of the machines that bootstrapped it. */
+  owner: string | undefined;
   lineage: Lineage | undefined;
   /** Acknowledged writes. */
   acked: number[];
+  ackedSet: Set<number>;
   led: boolean;
-  /** Once enough of its disks are gone it can never have a quorum again. */
+  /** True once so many of its disks are gone that it can never have a quorum again. */
   dead: boolean;
+  /** A member's disk was rolled back together with its record: the guarantees of raft no longer hold. */
+  untrusted: boolean;
 }
 
 export class Referee {
   readonly #world: World;
   readonly clusters = new Map<string, Cluster>();
-  /** Member ids whose data-dir was made once. */
+  readonly evidence: EvidenceReferee;
+  /** Member ids whose data-dir was created. */
   readonly #made = new Set<string>();
   #value = 0;
   #ticks = 0;
   writesAcked = 0;
+  /** No client writes. */
+  idle = false;
   defragmentations = 0;
 
   constructor(world: World) {
     this.#world = world;
+    this.evidence = new EvidenceReferee(world, this.clusters);
   }
 
   #cluster(id: string): Cluster {
     let cluster = this.clusters.get(id);
     if (cluster === undefined) {
-      this.clusters.set(id, cluster = { lineage: undefined, acked: [], led: false, dead: false });
+      cluster = {
+        owner: undefined,
+        lineage: undefined,
+        acked: [],
+        ackedSet: new Set(),
+        led: false,
+        dead: false,
+        untrusted: false,
+      };
+      this.clusters.set(id, cluster);
     }
     return cluster;
+  }
+
+  /** Data was rolled back. With an equally old record no node can know it; otherwise the data must not count. */
+  wentBack(data: EtcdData, recordToo: boolean): void {
+    this.evidence.spoiled.add(data);
+    if (recordToo) this.#cluster(data.clusterId).untrusted = true;
+  }
+
+  /** Data is where no node reads it any more. */
+  dataHidden(data: EtcdData): void {
+    this.evidence.spoiled.add(data);
+    this.#afterLoss(data.clusterId, undefined);
   }
 
   dataMade(machine: Machine, data: EtcdData, lineage: Lineage | undefined, how: string): void {
@@ -44,7 +77,38 @@ export class Referee {
     }
     this.#made.add(key);
     const cluster = this.#cluster(data.clusterId);
-    if (how !== "existing") cluster.lineage ??= lineage;
+    if (how !== "existing") {
+      cluster.lineage ??= lineage;
+      cluster.owner ??= machine.owner;
+    } else if (cluster.owner !== undefined && cluster.owner !== machine.owner) {
+      this.#world.fail(`${machine.name} of ${machine.owner} joins a cluster of ${cluster.owner}`);
+    }
+  }
+
+  /** An etcd more than one minor version newer than another member may send entries that the other cannot apply. */
+  started(machine: Machine, data: EtcdData): void {
+    const minor = (version: string) => parseReportedVersion(version)!.minor;
+    for (const other of this.#world.etcds.running.values()) {
+      if (other.data.clusterId !== data.clusterId || other.node === machine.name) continue;
+      const theirs = this.#world.machines.get(other.node)!.version;
+      if (Math.abs(minor(theirs) - minor(machine.version)) <= 1) continue;
+      this.#world.fail(`${machine.name} runs etcd ${machine.version} beside ${other.node}'s ${theirs}`);
+    }
+  }
+
+  /** A plan was removed as done. */
+  planDone(member: Member, plan: Plan): void {
+    const to = plan.operations.flatMap((each) => each.kind === "clusterVersion" ? [each.to] : [])[0];
+    if (to === undefined) return;
+    const listed = new Set(configOf(member.data).map(({ id }) => id));
+    for (const each of this.#world.etcds.running.values()) {
+      if (each.data.clusterId !== member.data.clusterId || !listed.has(each.data.memberId)) continue;
+      const { version } = this.#world.machines.get(each.node)!;
+      if (version.startsWith(`${to}.`)) continue;
+      this.#world.fail(`the upgrade to ${to} is called done while ${each.node} runs ${version}`);
+    }
+    const clusterVersion = clusterVersionOf(member.data);
+    if (clusterVersion !== to) this.#world.fail(`the upgrade to ${to} is called done at version ${clusterVersion}`);
   }
 
   diskLost(machine: Machine): void {
@@ -55,9 +119,10 @@ export class Referee {
   movedAside(machine: Machine, label: string): void {
     const data = machine.disk.data;
     if (data === undefined) return;
+    this.evidence.yields(machine, data, label);
     this.#afterLoss(data.clusterId, machine);
     if (label !== "removed") return;
-    // Only what the cluster really does not need may be called removed.
+    // Only data that the cluster does not need may be labelled removed.
     if (!configOf(data).some((member) => member.id === data.memberId)) return;
     for (const other of this.#world.machines.values()) {
       const theirs = other.disk.data;
@@ -66,19 +131,20 @@ export class Referee {
       if (theirs.commit > data.commit && !newest.some((member) => member.id === data.memberId)) return;
     }
     if (!this.#cluster(data.clusterId).dead) {
-      this.#world.fail(`${machine.name} moved data aside as removed, and no member's log says so`);
+      this.#world.fail(`${machine.name} quarantined data as removed, and no member's log lists a removal`);
     }
   }
 
-  #afterLoss(clusterId: string, gone: Machine): void {
+  #afterLoss(clusterId: string, gone: Machine | undefined): void {
     const cluster = this.#cluster(clusterId);
     let newest: EtcdData | undefined;
     const holders = new Set<string>();
     for (const machine of this.#world.machines.values()) {
-      const data = machine === gone ? undefined : machine.disk.data;
-      if (data === undefined || data.clusterId !== clusterId) continue;
-      holders.add(data.memberId);
-      if (newest === undefined || data.commit > newest.commit) newest = data;
+      for (const data of [machine === gone ? undefined : machine.disk.data, machine.unmounted?.data]) {
+        if (data === undefined || data.clusterId !== clusterId || this.evidence.spoiled.has(data)) continue;
+        holders.add(data.memberId);
+        if (newest === undefined || data.commit > newest.commit) newest = data;
+      }
     }
     if (newest === undefined) {
       cluster.dead = true;
@@ -97,17 +163,18 @@ export class Referee {
     if (!cluster.led) {
       cluster.led = true;
       for (const [otherId, other] of this.clusters) {
-        if (otherId === id || !other.led || other.dead) continue;
+        if (otherId === id || !other.led || other.dead || other.owner !== cluster.owner) continue;
+        if (this.evidence.givenUp.has(otherId)) continue;
         const newer = other.lineage !== undefined && cluster.lineage !== undefined &&
           other.lineage.id === cluster.lineage.id && other.lineage.epoch !== cluster.lineage.epoch;
-        // A newer epoch is what a recovery is for; two foundings, or one epoch twice, are what must never be.
+        // A newer epoch is the result of a recovery; two bootstraps, or one epoch twice, are violations.
         if (!newer || !this.recoveriesAllowed) {
           world.fail(`a second cluster ${id} has a quorum beside ${otherId}`);
         }
       }
     }
     const has = valuesOf(member.data.log, member.data.log.length);
-    const lost = cluster.acked.find((value) => !has.has(value));
+    const lost = cluster.untrusted ? undefined : cluster.acked.find((value) => !has.has(value));
     if (lost !== undefined) world.fail(`leader ${member.name} does not have the acknowledged write ${lost}`);
   }
 
@@ -118,12 +185,13 @@ export class Referee {
     return leader === undefined ? [] : configOf(leader.data).filter((member) => !member.isLearner);
   }
 
-  /** After a removal by one of ours: the rest must be able to go on without the one that left. */
+  /** After a removal by e2d: the remaining members must have a healthy quorum. */
   removed(via: Member, id: string, by: Machine, before: readonly ConfMember[]): void {
     this.#world.trace(`${by.name} removed ${id.slice(0, 4)}`);
     const leader = this.#world.etcds.leaderOf(via);
     const target = before.find((member) => member.id === id);
     if (target === undefined) return;
+    this.evidence.removed(leader, target, by);
     const rest = before.filter((member) => member.id !== id);
     const healthy = leader === undefined ? 0 : rest.filter((member) => this.#healthy(leader, member.id)).length;
     if (healthy < Math.floor(rest.length / 2) + 1) {
@@ -145,9 +213,11 @@ export class Referee {
     return false;
   }
 
-  /** Writes, as clients would, through any member; and holds what was acknowledged against the disks. */
+  /** Writes as a client through any member, and checks the acknowledged writes on the disks. */
   tick(): void {
     const world = this.#world;
+    this.evidence.tick();
+    if (this.idle) return;
     if (world.options.calm === true ? this.#ticks++ % 3 !== 0 : world.random() < 0.7) return;
     const members = [...world.etcds.running.values()];
     if (members.length === 0) return;
@@ -157,6 +227,7 @@ export class Referee {
     this.writesAcked++;
     const id = member.data.clusterId;
     this.#cluster(id).acked.push(value);
+    this.#cluster(id).ackedSet.add(value);
     const leader = world.etcds.leaderOf(member);
     if (leader === undefined) return;
     const voters = configOf(leader.data).filter((each) => !each.isLearner);

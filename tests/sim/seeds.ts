@@ -2,7 +2,7 @@
 
 export interface SeedOutcome {
   readonly seed: number;
-  /** Undefined: all went as it must. */
+  /** Undefined: no violation. */
   readonly failure: string | undefined;
 }
 
@@ -12,7 +12,7 @@ export interface SeedRun<Outcome extends SeedOutcome> {
   /** A module that calls {@link serveSeeds}. */
   worker: URL;
   run: (seed: number, trace: (line: string) => void) => Outcome;
-  /** What a whole run amounts to, in a few words. */
+  /** Summarises a run in a few words. */
   summary: (outcomes: readonly Outcome[]) => string;
 }
 
@@ -24,7 +24,7 @@ interface Scope {
 /** Seeds that a worker is given at a time. */
 const share = 25;
 
-/** The body of a worker: runs the seeds it is told. */
+/** The body of a worker: runs the seeds that it receives. */
 export function serveSeeds(run: (seed: number) => SeedOutcome): void {
   const scope = self as unknown as Scope;
   scope.onmessage = ({ data: { first, last } }) => {
@@ -32,7 +32,7 @@ export function serveSeeds(run: (seed: number) => SeedOutcome): void {
   };
 }
 
-/** Runs seeds side by side in `workers` threads and gives what came of them, by seed. */
+/** Runs seeds in parallel in `workers` threads and returns the outcomes by seed. */
 export async function runSeeds<Outcome extends SeedOutcome>(
   worker: URL,
   { from, count, workers }: { from: number; count: number; workers: number },
@@ -66,8 +66,8 @@ export function replayOf(task: string, seed: number): string {
 }
 
 /**
- * `--seed N` prints the trace of one; `--seeds COUNT [--from N] [--workers N]` prints of many only what failed, with the
- * command that replays it. Gives the exit code.
+ * `--seed N` prints the trace of one; `--seeds COUNT [--from N] [--workers N]` runs many and prints only the failures,
+ * each with the command that replays it. Returns the exit code.
  */
 export async function main<Outcome extends SeedOutcome>(
   args: readonly string[],

@@ -1,54 +1,80 @@
 /**
- * A whole cluster in one process: machines with disks, a network that can be cut, the real core of every node, and
- * fakes of what is around it. One seed gives one history, event for event.
+ * A whole cluster in one process: machines with disks, a network with cuts, the real core of every node, and fakes of
+ * its environment. One seed determines the history, event for event.
  */
-import type { Effect } from "../../lib/core/effect.ts";
-import type { Event } from "../../lib/core/event.ts";
-import { createNode, type Node, step, viewOf } from "../../lib/core/node.ts";
-import { planScale } from "../../lib/core/plan_scale.ts";
-import { planUpgrade } from "../../lib/core/plan_upgrade.ts";
-import type { Settings } from "../../lib/core/view.ts";
+import { brokenInvariant } from "../../lib/core/state/invariants.ts";
+import type { AnsweredEffect, Effect } from "../../lib/core/facts/effect.ts";
+import type { Event } from "../../lib/core/facts/event.ts";
+import { step, viewOf } from "../../lib/core/step.ts";
+import { planScale } from "../../lib/core/plans/scale.ts";
+import { planUpgrade } from "../../lib/core/plans/upgrade.ts";
 import { type EtcdData, FakeEtcds, hashText, type Member } from "./fake_etcd.ts";
 import { GoNode } from "./go_node.ts";
 import { GossipModel } from "./gossip_model.ts";
 import { RealGossip } from "./gossip_real.ts";
 import { perform } from "./perform.ts";
 import { Referee } from "./referee.ts";
-import type { NodeRecord } from "../../lib/core/view.ts";
-import type { Plan } from "../../lib/core/plan.ts";
+import { createNode, type NodeState } from "../../lib/core/state/state.ts";
+import type { Settings } from "../../lib/core/facts/settings.ts";
+import type { Lineage, NodeRecord, PauseMark } from "../../lib/core/facts/node_record.ts";
+import type { Plan } from "../../lib/core/facts/plan.ts";
 
 export interface Disk {
   data: EtcdData | undefined;
   record: NodeRecord | undefined;
+  pauseMark: PauseMark | undefined;
   damaged: boolean;
+  /** Every etcd that is started on it hangs. */
+  hangs: boolean;
   unreadable: boolean;
   aside: { label: string; data: EtcdData | undefined }[];
 }
 
 export interface Machine {
+  /** Name of the machine in the world. */
   readonly name: string;
+  /** Name of the node (`--name`). Two machines may have the same. */
+  readonly nodeName: string;
+  /** Owner of the machine: unrelated clusters have different owners and stores. */
+  readonly owner: string;
   address: string;
   disk: Disk;
+  /** Data on a volume that is not mounted now. */
+  unmounted: Disk | undefined;
+  /** Offset of its wall clock. */
+  wallSkewMs: number;
+  /** Since when an operator holds recoveries here. */
+  heldSinceMs: number | undefined;
+  /** Level of its node's present wait. */
+  waitLevel: string;
   settings: Settings;
   /** Undefined while the e2d process does not run. */
-  node: Node | undefined;
-  /** Grows with each start, so that nothing meant for an earlier process reaches a later one. */
+  node: NodeState | undefined;
+  /** Grows with each start, so that no event of an earlier process reaches a later one. */
   life: number;
   paused: boolean;
-  /** Events that came while paused. */
+  /** Events that arrived during a pause. */
   held: Event[];
   exitCode: number | undefined;
   status: "unknown" | "pending" | "running";
   slow: boolean;
-  /** What was downloaded and verified: hash → content. */
+  /** Verified downloads on disk: digest of the bootstrap → content. */
   prepared: Map<string, { values: readonly number[]; revision: number }>;
+  /** Digest of the bootstrap for which data was last restored on this disk. */
+  restored: string | undefined;
+  /** Set by a story: its process is killed when this effect has been performed. */
+  crashAfter: AnsweredEffect["kind"] | undefined;
   exported: { hash: string; values: readonly number[]; revision: number } | undefined;
   bootedMs: number;
-  /** Of the etcd that it runs. */
+  /** Version of the etcd that it runs, or ran last. */
   version: string;
-  /** Of its database; goes with a defragmentation. */
+  /** `--etcd-version`: the version of each new process. */
+  configuredVersion: string;
+  /** The version at the next start of etcd, unless data or cluster require another. */
+  programs: string;
+  /** Reclaimable space of its database, until a defragmentation. */
   freeBytes: number;
-  /** The defragmentation that the etcd started then is at, during which it serves no read. */
+  /** Start time of the etcd that is being defragmented; it serves no read meanwhile. */
   defrag: { readonly startedMs: number; readonly untilMs: number } | undefined;
   /** A node of the Go original instead of ours. */
   readonly go: boolean;
@@ -61,16 +87,69 @@ export interface StoredSnapshot {
   revision: number;
   lineage: { id: string; epoch: number; token: string };
   takenAtWallMs: number;
+  /** As StoredLife of lib/core. */
+  branch?: string;
+}
+
+/** The content of a snapshot URL. */
+export class Store {
+  current: { kind: "absent" } | { kind: "unreadable"; why: string } | { kind: "newest"; snapshot: StoredSnapshot } = {
+    kind: "absent",
+  };
+  epochMax = 0;
+  /** All saved snapshots, oldest first. */
+  readonly history: StoredSnapshot[] = [];
+  /** Duration of each read while the store is slow. */
+  delayMs = 0;
+  /** Set while the store returns an older snapshot as the newest. */
+  stale: StoredSnapshot | undefined;
+
+  /** Removes the snapshots of lives with these tokens; false: there were none. */
+  remove(tokens: ReadonlySet<string>): boolean {
+    const kept = this.history.filter(({ lineage }) => !tokens.has(lineage.token));
+    if (kept.length === this.history.length) return false;
+    this.history.splice(0, this.history.length, ...kept);
+    const snapshot = kept.at(-1);
+    this.current = snapshot === undefined ? { kind: "absent" } : { kind: "newest", snapshot };
+    this.epochMax = Math.max(0, ...kept.map(({ lineage }) => lineage.epoch));
+    return true;
+  }
+
+  /** Another, empty URL. */
+  replace(): void {
+    this.history.splice(0);
+    this.current = { kind: "absent" };
+    this.epochMax = 0;
+  }
+
+  save(snapshot: StoredSnapshot): void {
+    this.current = { kind: "newest", snapshot };
+    this.history.push(snapshot);
+    this.epochMax = Math.max(this.epochMax, snapshot.lineage.epoch);
+  }
+}
+
+/** The default owner of machines. */
+export const production = "production";
+/** The owner of machines that are unrelated to production's. */
+export const neighbours = "neighbours";
+
+export interface MachineOptions {
+  address?: string;
+  nodeName?: string;
+  owner?: string;
+  settings?: Partial<Settings>;
+  go?: boolean;
 }
 
 export interface WorldOptions {
   seed: number;
-  /** Nothing is left to chance: every wait has its middle length. */
+  /** Without randomness: every wait has its middle length. */
   calm?: boolean;
   size: number;
   trace?: (line: string) => void;
   settings?: Partial<Settings>;
-  /** The real protocol with its packets in place of the faster model of it. Nodes of the Go original need the model. */
+  /** The real protocol with its packets in place of its faster model. Legacy peers need the model. */
   realGossip?: boolean;
 }
 
@@ -90,21 +169,26 @@ export class World {
   readonly referee: Referee;
   /** "a b": packets from a to b are lost. */
   readonly cut = new Set<string>();
-  store: { kind: "absent" } | { kind: "unreadable"; why: string } | { kind: "newest"; snapshot: StoredSnapshot } = {
-    kind: "absent",
-  };
-  epochMax = 0;
+  /** Machines with blocked gossip and client ports; raft works. */
+  readonly raftOnly = new Set<string>();
+  /** Older states of disks, by machine. */
+  readonly images = new Map<string, Disk>();
+  readonly #stores = new Map<string, Store>();
   record: Map<string, { size: number; formerSizes: number[] }> = new Map();
   plans = new Map<string, Plan>();
+  /** The lineage that each cluster stores, by cluster id. */
+  lineages = new Map<string, Lineage>();
+  /** The pause of each cluster that ever had one, by cluster id. */
+  pauses = new Map<string, { paused: boolean; version: number }>();
   cleared = new Set<string>();
-  /** Clusters whose data was made an older version's, and which: "3.6". */
+  /** Clusters that downgrade, and their target version: "3.6". */
   downgraded = new Map<string, string>();
-  /** What the nodes decided, waited for and noticed. */
-  readonly said: { ms: number; node: string; wait?: boolean; over?: boolean; text: string }[] = [];
+  /** Decisions, waits and notices of the nodes. */
+  readonly output: { ms: number; node: string; wait?: boolean; over?: boolean; text: string }[] = [];
   #queue: Timed[] = [];
   #order = 0;
   #state: number;
-  /** Voters that the whole cluster is to have. */
+  /** Number of voters that the whole cluster must have. */
   size: number;
   readonly options: WorldOptions;
   steps = 0;
@@ -117,10 +201,19 @@ export class World {
     this.etcds = new FakeEtcds({
       nowMs: () => this.nowMs,
       random: () => this.random(),
-      connected: (a, b) => this.connected(a, b),
+      connected: (a, b) => this.raftConnected(a, b),
+      versionOf: (node) => this.machines.get(node)!.version,
+      downgradeOf: (clusterId) => this.downgraded.get(clusterId),
+      onDowngraded: (clusterId) => this.downgraded.delete(clusterId),
       onLeader: (member) => this.referee.leaderElected(member),
       onRemoved: (member) => this.#etcdExit(member.node, 1, "member_removed"),
-      fail: (what) => this.fail(what),
+      onDiverged: (member, leader) => {
+        if (this.referee.clusters.get(member.data.clusterId)?.untrusted !== true) {
+          this.fail(`${member.name} would lose committed entries to ${leader.name}`);
+        }
+        this.etcds.stop(member.node);
+        this.#etcdExit(member.node, 2, "panic");
+      },
       trace: (text) => this.trace(text),
     });
     this.gossip = options.realGossip === true ? new RealGossip(this) : new GossipModel(this);
@@ -130,6 +223,25 @@ export class World {
     });
     this.every(200, () => this.gossip.tick());
     this.every(250, () => this.#readiness());
+  }
+
+  storeOf(owner: string): Store {
+    let store = this.#stores.get(owner);
+    if (store === undefined) this.#stores.set(owner, store = new Store());
+    return store;
+  }
+
+  /** Production's. */
+  get store(): Store["current"] {
+    return this.storeOf(production).current;
+  }
+
+  set store(current: Store["current"]) {
+    this.storeOf(production).current = current;
+  }
+
+  set epochMax(epoch: number) {
+    this.storeOf(production).epochMax = epoch;
   }
 
   random(): number {
@@ -159,7 +271,7 @@ export class World {
 
   at(delayMs: number, run: () => void): void {
     const item = { atMs: this.nowMs + delayMs, order: this.#order++, run };
-    // A binary heap by time, then by order of asking.
+    // A binary heap by time, then by order of creation.
     const queue = this.#queue;
     queue.push(item);
     let i = queue.length - 1;
@@ -208,20 +320,34 @@ export class World {
     this.nowMs = Math.max(this.nowMs, untilMs);
   }
 
-  /** Packets go both ways between two machines. */
+  /** Packets pass in both directions between two machines. */
   connected(a: string, b: string): boolean {
+    return a === b || !this.raftOnly.has(a) && !this.raftOnly.has(b) && this.raftConnected(a, b);
+  }
+
+  /** On the peer port. */
+  raftConnected(a: string, b: string): boolean {
     return a === b || !this.cut.has(`${a} ${b}`) && !this.cut.has(`${b} ${a}`);
   }
 
-  now() {
-    return { monotonicMs: this.nowMs, wallMs: 1_700_000_000_000 + this.nowMs };
+  now(machine?: Machine) {
+    return { monotonicMs: this.nowMs, wallMs: 1_700_000_000_000 + this.nowMs + (machine?.wallSkewMs ?? 0) };
   }
 
-  addMachine(name: string, address = name, settings: Partial<Settings> = {}, go = false): Machine {
+  addMachine(
+    name: string,
+    { address = name, nodeName = name, owner = production, settings = {}, go = false }: MachineOptions = {},
+  ): Machine {
     const machine: Machine = {
       name,
+      nodeName,
+      owner,
       address,
       disk: emptyDisk(),
+      unmounted: undefined,
+      wallSkewMs: 0,
+      heldSinceMs: undefined,
+      waitLevel: "info",
       settings: {
         requiredSize: this.size,
         gossip: true,
@@ -245,9 +371,13 @@ export class World {
       status: "unknown",
       slow: false,
       prepared: new Map(),
+      restored: undefined,
+      crashAfter: undefined,
       exported: undefined,
       bootedMs: 0,
-      version: "3.6.14",
+      version: go ? "3.4.23" : "3.6.14",
+      configuredVersion: "3.6.14",
+      programs: "3.6.14",
       freeBytes: this.options.settings?.defrag === undefined ? 0 : 200 * 1_048_576,
       defrag: undefined,
       go,
@@ -259,7 +389,7 @@ export class World {
 
   identity(machine: Machine) {
     return {
-      name: machine.name,
+      name: machine.nodeName,
       peerUrl: `http://${machine.address}:2380`,
       clientUrl: `http://${machine.address}:2379`,
       gossipAddr: `${machine.address}:7980`,
@@ -273,8 +403,12 @@ export class World {
     machine.held = [];
     machine.exitCode = undefined;
     machine.status = "unknown";
-    machine.prepared.clear();
+    // A starting process removes downloads that no pledge on disk names.
+    for (const digest of machine.prepared.keys()) {
+      if (!machine.disk.record?.pledges.some((pledge) => pledge.digest === digest)) machine.prepared.delete(digest);
+    }
     machine.bootedMs = this.nowMs;
+    machine.programs = machine.configuredVersion;
     this.trace(`${machine.name} boots at ${machine.address}`);
     if (machine.go) {
       machine.goNode = new GoNode(this, machine);
@@ -285,24 +419,62 @@ export class World {
       this.identity(machine),
       machine.settings,
       `${machine.name} ${machine.life} ${this.options.seed}`,
-      this.now(),
+      this.now(machine),
+      machine.disk.pauseMark,
     );
     this.gossip.boot(machine);
     this.deliver(machine, { kind: "boot" });
   }
 
-  /** `e2d scale` or `e2d upgrade` at this machine: the refusal, or undefined when the plan was handed in. */
+  /** `e2d scale` or `e2d upgrade` at this machine: the refusal, or undefined if the plan was accepted. */
   request(machine: Machine, what: { scale: number } | { upgrade: string }): string | undefined {
     const { node } = machine;
-    const own = node?.endpoints.get(this.identity(machine).clientUrl)?.last;
+    const own = node?.membership.endpoints.get(this.identity(machine).clientUrl)?.last;
     if (node === undefined || own?.kind !== "answer") return "the node has no etcd";
-    if (this.plans.has(own.clusterId) || node.requested !== undefined) return "another plan is not done";
+    if (this.plans.has(own.clusterId) || node.maintenance.requested !== undefined) return "another plan is not done";
     const view = viewOf(node, this.now());
-    // The command asks every member itself; here the leader's node has done that.
+    // The command itself queries every member; here the leader's node has done that.
     const id = hashText(`plan ${this.nowMs}`);
     const outcome = "scale" in what ? planScale(view, own, what.scale, id) : planUpgrade(view, own, what.upgrade, id);
     if (outcome.kind === "refused") return outcome.why;
     this.deliver(machine, { kind: "request", plan: outcome.plan });
+    return undefined;
+  }
+
+  /** Its etcd runs and answers nothing; `forGood`: each one that is started after it, too; `logs`: it still logs. */
+  hang(machine: Machine, { forGood = false, logs = false } = {}): void {
+    const member = this.memberOf(machine.name);
+    machine.disk.hangs = forGood;
+    if (member === undefined) return;
+    member.frozen = true;
+    const log = () => {
+      if (this.memberOf(machine.name) !== member || !member.frozen) return;
+      this.deliver(machine, { kind: "etcdLogged", busy: false });
+      this.at(1_000, log);
+    };
+    if (logs) log();
+  }
+
+  /** An operator approves this plan at a machine; false: it was approved there before. */
+  approve(machine: Machine, plan: string): boolean {
+    if (machine.settings.approved.includes(plan)) return false;
+    this.trace(`an operator approves ${plan} at ${machine.name}`);
+    machine.settings = { ...machine.settings, approved: [...machine.settings.approved, plan] };
+    this.deliver(machine, { kind: "settings", settings: machine.settings });
+    return true;
+  }
+
+  /** `e2d pause` or `e2d resume` at this machine: the refusal, or undefined if it was accepted. */
+  setPaused(machine: Machine, paused: boolean): string | undefined {
+    const member = this.memberOf(machine.name);
+    if (member === undefined || !this.etcds.linearizable(member)) {
+      if (paused) return "the cluster has no quorum";
+      this.deliver(machine, { kind: "resumeHere" });
+      return undefined;
+    }
+    const { clusterId } = member.data;
+    this.referee.evidence.paused(clusterId, paused);
+    this.pauses.set(clusterId, { paused, version: (this.pauses.get(clusterId)?.version ?? 0) + 1 });
     return undefined;
   }
 
@@ -318,7 +490,7 @@ export class World {
     return machine.node !== undefined || machine.goNode !== undefined;
   }
 
-  /** kill -9 of e2d and, with it, of its etcd. */
+  /** kill -9 of e2d and of its etcd. */
   kill(machine: Machine): void {
     if (!this.isUp(machine)) return;
     this.trace(`${machine.name} is killed`);
@@ -334,6 +506,8 @@ export class World {
   loseDisk(machine: Machine): void {
     this.trace(`${machine.name} loses its disk`);
     this.referee.diskLost(machine);
+    machine.prepared.clear();
+    machine.restored = undefined;
     machine.disk = emptyDisk();
   }
 
@@ -357,7 +531,7 @@ export class World {
     this.gossip.resume(machine);
   }
 
-  /** After `delayMs`, unless the process it is meant for has gone by then. */
+  /** Delivers after `delayMs`, unless the process has ended by then. */
   later(machine: Machine, delayMs: number, run: () => void): void {
     const life = machine.life;
     this.at(delayMs, () => {
@@ -373,17 +547,21 @@ export class World {
     }
     const before = machine.node;
     this.steps++;
-    const { node, effects } = step(before, event, this.now());
+    const { node, effects } = step(before, event, this.now(machine));
     machine.node = node;
+    const broken = brokenInvariant(node);
+    if (broken !== undefined) this.fail(`${machine.name} after "${event.kind}": not so: ${broken}`);
     for (const effect of effects) this.#effect(machine, effect);
   }
 
   #effect(machine: Machine, effect: Effect): void {
     if (effect.kind === "journal") {
       const { entry } = effect;
+      if (entry.what === "waits") machine.waitLevel = entry.level;
+      else if (entry.what === "decided") machine.waitLevel = "info";
       const verb = entry.what === "waits" ? "waits" : entry.outcome;
       const text = `${entry.reason.text}${entry.reason.hint === undefined ? "" : ` (hint: ${entry.reason.hint})`}`;
-      this.said.push({
+      this.output.push({
         ms: this.nowMs,
         node: machine.name,
         wait: entry.what === "waits",
@@ -406,7 +584,7 @@ export class World {
     this.later(machine, 5, () => this.deliver(machine, { kind: "etcdExited", code, cause }));
   }
 
-  /** Stops the e2d process in order: it asked for it. */
+  /** Stops the e2d process in order, as it requested. */
   exited(machine: Machine, code: number): void {
     machine.exitCode = code;
     machine.node = undefined;
@@ -415,7 +593,7 @@ export class World {
     this.gossip.silence(machine, "leave");
   }
 
-  /** The manager's health question to each local etcd. */
+  /** The health check of each local etcd by its manager. */
   #readiness(): void {
     for (const member of this.etcds.running.values()) {
       const machine = this.machines.get(member.node)!;
@@ -423,7 +601,7 @@ export class World {
       if (this.etcds.leaderOf(member) === undefined) continue;
       if (!this.etcds.publish(member)) continue;
       machine.goNode?.ready();
-      if (machine.node?.etcd.kind === "starting") this.deliver(machine, { kind: "etcd", state: "ready" });
+      if (machine.node?.ownEtcd.etcd.kind === "starting") this.deliver(machine, { kind: "etcd", state: "ready" });
     }
   }
 
@@ -435,5 +613,18 @@ export class World {
 const before = (a: Timed, b: Timed) => a.atMs < b.atMs || a.atMs === b.atMs && a.order < b.order;
 
 export function emptyDisk(): Disk {
-  return { data: undefined, record: undefined, damaged: false, unreadable: false, aside: [] };
+  return {
+    data: undefined,
+    record: undefined,
+    pauseMark: undefined,
+    hangs: false,
+    damaged: false,
+    unreadable: false,
+    aside: [],
+  };
+}
+
+export function copyOf(disk: Disk): Disk {
+  const { data } = disk;
+  return { ...disk, data: data === undefined ? undefined : { ...data, log: [...data.log] }, aside: [] };
 }

@@ -1,11 +1,11 @@
 /** Snapshot formats: what goes in comes out, and nothing that was touched, cut or mixed comes out at all. */
 import fc from "fast-check";
 import { isE2dError } from "../../lib/errors.ts";
-import { compress } from "../../lib/snapshot/compress.ts";
-import { checkEtcdSum } from "../../lib/snapshot/etcd_sum.ts";
-import { sealGoV1 } from "../../lib/snapshot/go_v1.ts";
-import { openSnapshot, type SnapshotKeys } from "../../lib/snapshot/open.ts";
-import { type Compression, sealV2, type SnapshotFacts } from "../../lib/snapshot/v2.ts";
+import { compress } from "../../lib/snapshot/format/compress.ts";
+import { checkEtcdSum } from "../../lib/snapshot/format/etcd_sum.ts";
+import { sealGoV1 } from "../../lib/snapshot/format/go_v1.ts";
+import { openSnapshot, type SnapshotKeys } from "../../lib/snapshot/format/unseal.ts";
+import { type Compression, sealV2, type SnapshotFacts } from "../../lib/snapshot/format/v2.ts";
 import { secretKeyFromCaKey } from "../../lib/pki/secret_key.ts";
 import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 
@@ -22,7 +22,7 @@ const facts: SnapshotFacts = {
 const recipient: Bytes = new Uint8Array(32).fill(7);
 const other: Bytes = new Uint8Array(32).fill(8);
 
-/** Chance that is the same each time. */
+/** Deterministic random bytes. */
 function counter(): (length: number) => Bytes {
   let next = 0;
   return (length) => Uint8Array.from({ length }, () => next++ % 251);
@@ -80,7 +80,7 @@ async function openTouched(file: Bytes, keys?: SnapshotKeys): Promise<{ code: st
   return { code: "opened", given };
 }
 
-Deno.test("v2 gives back every length around the edges of its chunks", async () => {
+Deno.test("v2 round-trips every length around the edges of its chunks", async () => {
   for (const length of [0, 1, 15, 16, 63, 64, 65, 127, 128, 129, 640, 1_000]) {
     const plain = bytesOf(length);
     assertEquals(await open(await v2({ plain })), plain, `${length} bytes`);
@@ -89,7 +89,7 @@ Deno.test("v2 gives back every length around the edges of its chunks", async () 
   }
 });
 
-Deno.test("v2 and go v1 give back lengths around the edges of the pieces that real files have", async () => {
+Deno.test("v2 and go-v1 round-trip lengths around the piece edges of real files", async () => {
   const mib = 1_048_576;
   for (const length of [mib - 1, mib, mib + 1, 2 * mib, 2 * mib + 17]) {
     const plain = bytesOf(length);
@@ -112,7 +112,7 @@ Deno.test("v2 and go v1 give back lengths around the edges of the pieces that re
   }
 });
 
-Deno.test("v2 that is compressed, or not sealed, does not open with a bit turned or when it is cut", async () => {
+Deno.test("compressed or unsealed v2 does not open with a flipped bit or truncated", async () => {
   for (const seal of [{ compression: "gzip" }, { compression: "zstd" }, { recipients: [] }] as const) {
     const file = await v2({ plain: bytesOf(600), ...seal });
     const keys = "recipients" in seal ? { recipients: [] } : undefined;
@@ -127,7 +127,7 @@ Deno.test("v2 that is compressed, or not sealed, does not open with a bit turned
   }
 });
 
-Deno.test("v2 with gzip and zstd gives back what went in", async () => {
+Deno.test("v2 with gzip and zstd round-trips", async () => {
   for (const compression of ["gzip", "zstd"] as const) {
     const plain = bytesOf(300_000);
     const file = await v2({ plain, compression, chunkBytes: 4_096 });
@@ -136,7 +136,7 @@ Deno.test("v2 with gzip and zstd gives back what went in", async () => {
   }
 });
 
-Deno.test("v2 opens for each of its recipients and for nobody else", async () => {
+Deno.test("v2 opens for each of its recipients and no other key", async () => {
   const plain = bytesOf(200);
   const file = await v2({ plain, recipients: [other, recipient] });
   assertEquals(await open(file, { recipients: [recipient] }), plain);
@@ -146,7 +146,7 @@ Deno.test("v2 opens for each of its recipients and for nobody else", async () =>
   }
 });
 
-Deno.test("v2 does not open with any single bit turned, wherever it is", async () => {
+Deno.test("v2 does not open with any single bit flipped", async () => {
   const plain = bytesOf(200);
   const file = await v2({ plain });
   for (let at = 0; at < file.length; at++) {
@@ -162,7 +162,7 @@ Deno.test("v2 does not open with any single bit turned, wherever it is", async (
   }
 });
 
-Deno.test("v2 does not open when it is cut, wherever it is", async () => {
+Deno.test("v2 does not open truncated at any position", async () => {
   const file = await v2({ plain: bytesOf(200) });
   for (let length = 12; length < file.length; length++) {
     const { code } = await openTouched(file.slice(0, length));
@@ -170,7 +170,7 @@ Deno.test("v2 does not open when it is cut, wherever it is", async () => {
   }
 });
 
-Deno.test("v2 refuses chunks at other places, of other files, and bytes after its end", async () => {
+Deno.test("v2 refuses moved chunks, chunks of other files, and bytes after its end", async () => {
   const chunk = 4 + 64 + 32;
   const plain = bytesOf(256);
   const [one, two] = [await v2({ plain }), await v2({ plain, recipients: [recipient, other] })];
@@ -187,7 +187,7 @@ Deno.test("v2 refuses chunks at other places, of other files, and bytes after it
   assertEquals(await openTouched(dropped), { code: "snapshot_corrupt", given: 64 });
 });
 
-Deno.test("v2 writes the bytes that DESIGN.md says: the kept vector opens, and is made again byte for byte", async () => {
+Deno.test("v2 writes the bytes of DESIGN.md: the stored vector opens and is reproduced byte by byte", async () => {
   const path = new URL("../vectors/vector-v2.snapshot", import.meta.url);
   const made = await v2({ plain: bytesOf(300), recipients: [recipient, other] });
   if (Deno.args.includes("--update")) await Deno.writeFile(path, made);
@@ -201,7 +201,7 @@ async function goV1(plain: Bytes, key = recipient): Promise<Bytes> {
 }
 const goKeys: SnapshotKeys = { recipients: [], secret: recipient };
 
-Deno.test("go v1 gives back every length, with gzip around it, too", async () => {
+Deno.test("go-v1 round-trips every length, also inside gzip", async () => {
   for (const length of [0, 1, 63, 64, 127, 128, 8_191, 8_192, 100_000]) {
     const plain = bytesOf(length);
     const file = await goV1(plain);
@@ -210,7 +210,7 @@ Deno.test("go v1 gives back every length, with gzip around it, too", async () =>
   }
 });
 
-Deno.test("go v1 is opened with the former key that fits, when there are several", async () => {
+Deno.test("go-v1 opens with the matching one of several former keys", async () => {
   const plain = bytesOf(10_000);
   // As every page 0 of bbolt begins: a header of 16 bytes, then the magic number.
   new DataView(plain.buffer).setUint32(16, 0xed0cdaed, true);
@@ -223,7 +223,7 @@ Deno.test("go v1 is opened with the former key that fits, when there are several
   );
 });
 
-Deno.test("go v1 refuses what the original took: a missing tag, a touched byte, bytes after the end, no key", async () => {
+Deno.test("go-v1 refuses what the original accepts: a missing tag, a changed byte, bytes after the end, no key", async () => {
   const file = await goV1(bytesOf(500));
   assertEquals((await openTouched(file.slice(0, -32), goKeys)).code, "snapshot_truncated");
   assertEquals((await openTouched(new Uint8Array([...file, 1]), goKeys)).code, "snapshot_trailing");
@@ -241,7 +241,37 @@ Deno.test("go v1 refuses what the original took: a missing tag, a touched byte, 
   );
 });
 
-Deno.test("openSnapshot() gives a value or an E2dError for any bytes", async () => {
+Deno.test("openSnapshot() emits at most maxBytes, in every format", async () => {
+  const plain = bytesOf(900);
+  const sealed = await goV1(plain);
+  const gzip = (bytes: Bytes) => collect(compress(streamOf(bytes), "gzip"));
+  const code = async (file: Bytes, maxBytes?: number) => {
+    const keys = { recipients: [recipient], secret: recipient };
+    const options = maxBytes === undefined ? {} : { maxBytes };
+    const error = await openSnapshot(streamOf(file), keys, options).then(({ stream }) => collect(stream)).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    return isE2dError(error) ? error.code : String(error);
+  };
+  for (const file of [plain, sealed, await gzip(plain), await gzip(sealed), await v2({ plain, compression: "gzip" })]) {
+    assertEquals([await code(file, 900), await code(file, 899)], ["undefined", "snapshot_size"]);
+  }
+  // What is compressed is not read on behind the bound, whatever the format within makes of it.
+  const padded = await gzip(new Uint8Array([...sealed, ...new Uint8Array(1_048_576)]));
+  assertEquals([await code(padded), await code(padded, 900)], ["snapshot_trailing", "snapshot_size"]);
+  // The header of a sealed file has the size of the database.
+  const longer = sealV2(compress(streamOf(plain), "gzip"), {
+    facts: { ...facts, plainBytes: 899 },
+    compression: "gzip",
+    recipients: [recipient],
+    randomBytes: counter(),
+    chunkBytes: 64,
+  });
+  assertEquals(await code(await collect(longer)), "snapshot_size");
+});
+
+Deno.test("openSnapshot() returns a value or throws an E2dError for any bytes", async () => {
   const starts = [
     new TextEncoder().encode("E2DSNAP2"),
     new TextEncoder().encode("ENCRYPTED:"),
@@ -257,7 +287,7 @@ Deno.test("openSnapshot() gives a value or an E2dError for any bytes", async () 
   );
 });
 
-Deno.test("checkEtcdSum() proves etcd's own sum, knows files without one, and finds damage", async () => {
+Deno.test("checkEtcdSum() verifies etcd's checksum, accepts files without one, and detects damage", async () => {
   const pages = bytesOf(1_024);
   const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", pages));
   const whole = new Uint8Array([...pages, ...sum]);
@@ -297,7 +327,7 @@ Deno.test("the Go original's own files open to the same database, sealed ones by
   }
 });
 
-Deno.test("ours of go v1 is opened by openssl alone", async () => {
+Deno.test("openssl opens our go-v1 files", async () => {
   const plain = bytesOf(5_000);
   const file = await goV1(plain);
   // "ENCRYPTED:", two bytes of varint for 5,000, then the IV.

@@ -31,11 +31,11 @@ function codeOf(data: Uint8Array): string {
   }
 }
 
-Deno.test("decodeManifest() gives back what encodeManifest() made", () => {
+Deno.test("decodeManifest() reads what encodeManifest() writes", () => {
   assertEquals(decodeManifest("m", bytes(encodeManifest(sample))), sample);
 });
 
-Deno.test("decodeManifest() refuses a field that is missing or makes no sense, another version, and what is too long", () => {
+Deno.test("decodeManifest() refuses missing or invalid fields, another version and too much data", () => {
   for (const field of Object.keys(sample)) {
     const { [field as keyof Manifest]: _, ...rest } = sample;
     assertEquals([field, codeOf(bytes(rest))], [field, "manifest_unreadable"]);
@@ -59,7 +59,7 @@ Deno.test("decodeManifest() refuses a field that is missing or makes no sense, a
   assertEquals(codeOf(bytes({ ...sample, note: "x".repeat(70_000) })), "manifest_unreadable");
 });
 
-Deno.test("decodeManifest() takes any bytes and throws nothing but manifest_unreadable", () => {
+Deno.test("decodeManifest() throws only manifest_unreadable for any bytes", () => {
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.json().map(bytes)), (data) => {
       assert(["taken", "manifest_unreadable"].includes(codeOf(data)), "another error");

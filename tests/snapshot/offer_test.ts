@@ -2,7 +2,7 @@ import { servedMs, untilServed } from "../../lib/snapshot/offer.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { TestClock } from "../support/test_clock.ts";
 
-Deno.test("untilServed() waits for a minute in which the own etcd serves each read, and for no less", async () => {
+Deno.test("untilServed() waits for a minute in which the own etcd serves each read", async () => {
   const clock = new TestClock();
   let serving = false;
   let over = false;
@@ -21,7 +21,7 @@ Deno.test("untilServed() waits for a minute in which the own etcd serves each re
   assert(over, "it has served for a minute");
 });
 
-Deno.test("untilServed() ends with the reason of whoever ends it", async () => {
+Deno.test("untilServed() rejects with the reason of the signal", async () => {
   const clock = new TestClock();
   const over = new AbortController();
   const served = untilServed(() => Promise.resolve(false), clock, over.signal).catch((error) => error);

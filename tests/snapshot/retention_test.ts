@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { graceMs, planRetention } from "../../lib/snapshot/retention.ts";
+import { graceMs, planHistory, planRetention } from "../../lib/snapshot/retention.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const minuteMs = 60_000;
@@ -7,14 +7,14 @@ const hourMs = 60 * minuteMs;
 const dayMs = 24 * hourMs;
 const policy = { hourly: 24, daily: 7 };
 
-Deno.test("planRetention() keeps the newest, the newest of each hour and day that is asked for, and all within the grace", () => {
+Deno.test("planRetention() keeps the newest, the newest of each configured hour and day, and all within the grace", () => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 0, max: 40 * dayMs }), { maxLength: 120 }),
       fc.record({ hourly: fc.integer({ min: 0, max: 30 }), daily: fc.integer({ min: 0, max: 10 }) }),
       (times, policy) => {
         const nowMs = 40 * dayMs;
-        const entries = times.sort((a, b) => b - a).map((takenAtMs, at) => ({ key: `${at}`, takenAtMs, epoch: 1 }));
+        const entries = times.sort((a, b) => b - a).map((takenAtMs, at) => ({ key: `${at}`, takenAtMs }));
         const removed = new Set(planRetention(entries, policy, nowMs));
         const kept = entries.filter((entry) => !removed.has(entry));
         assertEquals(kept[0], entries[0]);
@@ -39,7 +39,7 @@ Deno.test("planRetention() of a snapshot each minute for ten days leaves 24 hour
   const nowMs = 10 * dayMs;
   const entries = Array.from(
     { length: 14_400 },
-    (_, at) => ({ key: `${at}`, takenAtMs: nowMs - at * minuteMs, epoch: 1 }),
+    (_, at) => ({ key: `${at}`, takenAtMs: nowMs - at * minuteMs }),
   );
   const removed = planRetention(entries, policy, nowMs);
   // The youngest eleven minutes, the last of 22 more hours, and of five more days.
@@ -47,65 +47,68 @@ Deno.test("planRetention() of a snapshot each minute for ten days leaves 24 hour
   assertEquals(planRetention([], policy, nowMs), []);
 });
 
-/** "1@9d23:30": of epoch 1, taken on day 9 at 23:30. */
-function parse(text: string): { key: string; takenAtMs: number; epoch: number } {
-  const [, epoch, day, hour, minute] = /^(\d+)@(\d+)d(\d+):(\d+)$/.exec(text)!.map(Number);
-  return { key: text, takenAtMs: day! * dayMs + hour! * hourMs + minute! * minuteMs, epoch: epoch! };
+/** "1@9d23:30": of life 1, taken on day 9 at 23:30. */
+function parse(text: string): { key: string; takenAtMs: number; life: number } {
+  const [, life, day, hour, minute] = /^(\d+)@(\d+)d(\d+):(\d+)$/.exec(text)!.map(Number);
+  return { key: text, takenAtMs: day! * dayMs + hour! * hourMs + minute! * minuteMs, life: life! };
 }
 
-const eachDay = (epoch: number, from: number, to: number) =>
-  Array.from({ length: to - from + 1 }, (_, at) => `${epoch}@${to - at}d12:00`);
+type Parsed = ReturnType<typeof parse>;
+
+/** Each life separately; a life is succeeded by those with higher numbers. */
+function plan(history: readonly Parsed[], policy: { hourly: number; daily: number }, nowMs: number): Parsed[] {
+  return [...new Set(history.map(({ life }) => life))].flatMap((life) =>
+    planHistory(
+      history.filter((entry) => entry.life === life),
+      history.filter((entry) => entry.life > life),
+      policy,
+      nowMs,
+    )
+  );
+}
+
+const eachDay = (life: number, from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, at) => `${life}@${to - at}d12:00`);
 
 const table: { what: string; policy?: typeof policy; history: string[]; goes: string[] }[] = [
   {
-    what: "the newest before a restore in the same hour stays, and no more of that hour",
+    what: "of two lives in one hour each keeps its newest of that hour",
     history: ["2@9d10:40", "2@9d10:30", "1@9d10:20", "1@9d10:10"],
     goes: ["2@9d10:30", "1@9d10:10"],
   },
   {
-    what: "that of each life stays when one restore follows another",
+    what: "the newest of each life stays when one restore follows another",
+    policy: { hourly: 0, daily: 0 },
     history: ["4@9d10:50", "3@9d10:40", "2@9d10:30", "1@9d10:20"],
     goes: [],
   },
   {
-    what: "it stays for the days asked for from the restore on, however old it was by then",
-    history: [...eachDay(2, 94, 100), "1@10d12:00"],
+    what: "a life that was succeeded keeps its days for the days asked for from the restore on",
+    history: [...eachDay(2, 94, 100), ...eachDay(1, 8, 10)],
     goes: [],
   },
   {
-    what: "when the lives after it have more days than that it goes, as a daily one of the restore's day does",
+    what: "and its newest alone, and for ever, once the lives after it have snapshots of more days",
     policy: { hourly: 0, daily: 7 },
-    history: [...eachDay(2, 93, 100), "1@93d11:00"],
-    goes: ["2@93d12:00", "1@93d11:00"],
+    history: [...eachDay(2, 93, 100), "1@93d11:00", "1@92d11:00", "1@91d11:00"],
+    goes: ["2@93d12:00", "1@92d11:00", "1@91d11:00"],
   },
   {
     what: "days of all lives after it count",
     policy: { hourly: 0, daily: 7 },
-    history: [...eachDay(3, 98, 100), ...eachDay(2, 93, 97), "1@93d11:00"],
-    goes: ["2@93d12:00", "1@93d11:00"],
+    history: [...eachDay(3, 98, 100), ...eachDay(2, 93, 97), "1@93d11:00", "1@92d11:00"],
+    goes: ["1@92d11:00"],
   },
   {
     what: "days without a snapshot do not count",
-    history: ["2@100d12:00", "2@50d12:00", "1@50d11:00"],
+    history: ["2@100d12:00", "2@50d12:00", "1@50d11:00", "1@49d11:00"],
     goes: [],
   },
   {
-    what: "where nothing is asked for it stays until the day after",
-    policy: { hourly: 0, daily: 0 },
-    history: ["2@9d23:00", "2@9d22:00", "1@9d10:00"],
-    goes: ["2@9d22:00"],
-  },
-  {
-    what: "and no longer",
-    policy: { hourly: 0, daily: 0 },
-    history: ["2@10d00:10", "2@9d23:00", "1@9d10:00"],
-    goes: ["2@9d23:00", "1@9d10:00"],
-  },
-  {
-    what: "a clock that was ahead before the restore takes nothing from the life after it",
-    policy: { hourly: 0, daily: 2 },
-    history: ["2@9d12:00", "2@8d12:00", "2@7d12:00", "1@30d12:00", "1@29d12:00"],
-    goes: ["2@7d12:00", "1@30d12:00", "1@29d12:00"],
+    what: "a life that saves often takes nothing from another one",
+    policy: { hourly: 2, daily: 0 },
+    history: ["2@9d12:00", "2@9d11:00", "2@9d10:00", "1@9d09:00", "1@9d08:00", "1@9d07:00"],
+    goes: ["2@9d10:00", "1@9d07:00"],
   },
   {
     what: "a leader whose clock is behind takes nothing from what is newest by revision",
@@ -116,47 +119,44 @@ const table: { what: string; policy?: typeof policy; history: string[]; goes: st
 ];
 
 for (const { what, history, goes, ...given } of table) {
-  Deno.test(`planRetention(): ${what}`, () => {
-    const removed = planRetention(history.map(parse), given.policy ?? policy, 200 * dayMs);
+  Deno.test(`planHistory(): ${what}`, () => {
+    const removed = plan(history.map(parse), given.policy ?? policy, 200 * dayMs);
     assertEquals(removed.map(({ key }) => key), goes);
   });
 }
 
-Deno.test("planRetention() after each save never takes the newest of a life before its days are over, and takes it then", () => {
+Deno.test("planHistory() after each save never removes the newest of a life, and keeps only that of ended lives", () => {
   const step = fc.record({ gapMs: fc.integer({ min: minuteMs, max: 20 * hourMs }), restored: fc.boolean() });
   fc.assert(
     fc.property(
       fc.array(step, { maxLength: 150 }),
       fc.record({ hourly: fc.integer({ min: 0, max: 30 }), daily: fc.integer({ min: 0, max: 8 }) }),
       (steps, policy) => {
-        const ended = new Map<number, { newest: string; dayOfEnd: number }>();
-        let history: ReturnType<typeof parse>[] = [];
-        let [nowMs, epoch] = [0, 1];
+        const newest = new Map<number, string>();
+        let history: Parsed[] = [];
+        let [nowMs, life] = [0, 1];
+        const save = (key: string) => {
+          history.unshift({ key, takenAtMs: nowMs, life });
+          newest.set(life, key);
+          const removed = new Set(plan(history, policy, nowMs));
+          history = history.filter((entry) => !removed.has(entry));
+          for (const [life, key] of newest) {
+            assert(history.some((entry) => entry.key === key), `the newest of life ${life} is gone`);
+          }
+        };
         for (const [at, { gapMs, restored }] of steps.entries()) {
           nowMs += gapMs;
-          const today = Math.floor(nowMs / dayMs);
-          if (restored && history.length > 0) {
-            ended.set(epoch, { newest: history[0]!.key, dayOfEnd: today });
-            epoch++;
-          }
-          history.unshift({ key: `${at}`, takenAtMs: nowMs, epoch });
-          const removed = new Set(planRetention(history, policy, nowMs));
-          history = history.filter((entry) => !removed.has(entry));
-          assertEquals(history[0]!.key, `${at}`);
-          for (const [epoch, { newest, dayOfEnd }] of ended) {
-            if (today - dayOfEnd >= Math.max(1, policy.daily)) continue;
-            assert(history.some(({ key }) => key === newest), `the newest of epoch ${epoch} is gone on day ${today}`);
-          }
+          if (restored && history.length > 0) life++;
+          save(`${at}`);
         }
-        // Nothing piles up: of lives that ended long ago no more stays than of any other day.
+        // Nothing piles up: of each life that ended long ago one stays.
         for (let day = 1; day <= 40; day++) {
           nowMs += dayMs;
-          history.unshift({ key: `later ${day}`, takenAtMs: nowMs, epoch });
-          const removed = new Set(planRetention(history, policy, nowMs));
-          history = history.filter((entry) => !removed.has(entry));
+          save(`later ${day}`);
         }
-        assert(history.length <= policy.hourly + policy.daily + 1, `${history.length} are kept`);
-        assert(history.every((entry) => entry.epoch === epoch), "one of an earlier life is kept for ever");
+        const last = history.filter((entry) => entry.life === life);
+        assert(last.length <= policy.hourly + policy.daily + 1, `${last.length} are kept`);
+        assertEquals(history.length - last.length, newest.size - 1);
       },
     ),
     { seed: 6, numRuns: 300 },

@@ -24,12 +24,31 @@ export async function contentOf(store: Store, key: string): Promise<Bytes | unde
   return bytes;
 }
 
+/** Of which one pair each is the same when blanks are trimmed, or when one decoding too many or too few is done. */
+const oddKeys = [
+  "it's",
+  "it&#39;s",
+  'a"b',
+  "a&quot;b",
+  " edge ",
+  "edge",
+  "a b",
+  "a+b",
+  "a%20b",
+  "a%2Bb",
+  "100%",
+  "<a>&b",
+  "été",
+  "日本語",
+  "a=b,c;d~e!*()",
+];
+
 /** `withStore` hands over a store that is empty under the prefix. */
 export function testStore(
   name: string,
   withStore: (use: (store: Store, prefix: string) => Promise<void>) => Promise<void>,
 ) {
-  Deno.test(`${name}: what is written is read, listed with its size, and replaced whole`, () =>
+  Deno.test(`${name}: a written object is read, listed with its size, and replaced completely`, () =>
     withStore(async (store, prefix) => {
       const key = `${prefix}etcd.snapshot`;
       assertEquals(await store.read(key), undefined);
@@ -43,6 +62,9 @@ export function testStore(
       await store.write(`${key}.history/1`, streamOf(bytesOf(5)));
       await store.write(`${key}.history/2`, streamOf(bytesOf(6)));
       const history = await store.list(`${key}.history/`);
+      // A prefix is a prefix: it names what lies in the folder of the history, too.
+      const both = [key, ...history.map((info) => info.key)].sort();
+      assertEquals((await store.list(key)).map((info) => info.key).sort(), both);
       assertEquals(history.map(({ key, size }) => [key, size]), [[`${key}.history/1`, 5], [`${key}.history/2`, 6]]);
       assert(history.every(({ modifiedMs }) => modifiedMs > Date.UTC(2020, 0)));
       await store.remove(`${key}.history/1`);
@@ -50,7 +72,30 @@ export function testStore(
       assertEquals((await store.list(`${key}.history/`)).length, 1);
     }));
 
-  Deno.test(`${name}: a stream of many parts arrives as it went`, () =>
+  Deno.test(`${name}: special keys are found by read, by info and in a listing`, () =>
+    withStore(async (store, prefix) => {
+      const keys = oddKeys.map((key) => `${prefix}${key}`);
+      for (const [at, key] of keys.entries()) {
+        await store.write(key, streamOf(bytesOf(at + 1)));
+        await store.write(`${key}.history/${key.split("/").at(-1)}`, streamOf(bytesOf(at + 1)));
+      }
+      for (const [at, key] of keys.entries()) {
+        assertEquals(await contentOf(store, key), bytesOf(at + 1), key);
+        assertEquals((await store.info(key))?.size, at + 1, key);
+        assert(
+          (await store.list(key)).some((info) => info.key === key && info.size === at + 1),
+          `${key} is not listed`,
+        );
+        const inside = (await store.list(`${key}.history/`)).map(({ key }) => key);
+        assertEquals(inside, [`${key}.history/${key.split("/").at(-1)}`]);
+      }
+      for (const key of keys) {
+        await store.remove(key);
+        assertEquals(await store.info(key), undefined, key);
+      }
+    }));
+
+  Deno.test(`${name}: a stream of many parts arrives unchanged`, () =>
     withStore(async (store, prefix) => {
       const bytes = bytesOf(21_000_001);
       let told = 0;
@@ -60,7 +105,7 @@ export function testStore(
       assert(back !== undefined && back.length === bytes.length && back.every((byte, at) => byte === bytes[at]));
     }));
 
-  Deno.test(`${name}: a stream that breaks leaves what was there, and nothing half-written`, () =>
+  Deno.test(`${name}: a stream that breaks leaves the previous object, and nothing partial`, () =>
     withStore(async (store, prefix) => {
       const key = `${prefix}kept`;
       await store.write(key, streamOf(bytesOf(10)));

@@ -17,7 +17,7 @@ function storeOver(http: Http): S3Store {
   }, { http, clock: new TestClock(), random: { float: () => 0, bytes: (count) => new Uint8Array(count) } });
 }
 
-Deno.test("S3Store asks for exactly the key it is given, or for nothing, whatever the key is made of", async () => {
+Deno.test("S3Store requests exactly the given key, or nothing", async () => {
   const asked: URL[] = [];
   const store = storeOver((url) => {
     asked.push(new URL(url));
@@ -62,7 +62,7 @@ Deno.test("S3Store asks for exactly the key it is given, or for nothing, whateve
   assert(refused > 100 && refused < 900, `${refused} of 1000 keys were refused`);
 });
 
-Deno.test("S3Store leaves out of a listing what nobody could ask for", async () => {
+Deno.test("S3Store omits keys from a listing that it cannot request", async () => {
   const store = storeOver(() =>
     Promise.resolve(
       new Response(
@@ -78,7 +78,7 @@ Deno.test("S3Store leaves out of a listing what nobody could ask for", async () 
   assertEquals((await store.list("h/")).map(({ key }) => key).slice(-1), ["h/4"]);
 });
 
-Deno.test("S3Store keeps its secret to itself when a request fails", async () => {
+Deno.test("S3Store does not reveal its secret if a request fails", async () => {
   const store = storeOver((_, init) =>
     Promise.resolve(
       new Response(

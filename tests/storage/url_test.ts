@@ -4,7 +4,7 @@ import { assert, assertEquals } from "../support/assert.ts";
 
 const absolute = (path: string) => path.startsWith("/") ? path : `/cwd/${path}`;
 
-Deno.test("parseStoreUrl() reads every form of the original, and refuses the rest", () => {
+Deno.test("parseStoreUrl() reads every form of the original, and refuses others", () => {
   const cases: [string, unknown][] = [
     ["file:///backups/db", { kind: "file", folder: "/backups", key: "db" }],
     ["file:///backups/", { kind: "file", folder: "/backups", key: "etcd.snapshot" }],
@@ -52,7 +52,7 @@ Deno.test("parseStoreUrl() reads every form of the original, and refuses the res
   }
 });
 
-Deno.test("parseS3Endpoint() and parseStoreUrl() refuse credentials in an address, and do not show them", () => {
+Deno.test("parseS3Endpoint() and parseStoreUrl() refuse credentials in an endpoint, and do not show them", () => {
   for (const parse of [parseS3Endpoint, (text: string) => parseStoreUrl(text, absolute)]) {
     for (const text of ["https://key:canary@host/x", "https://canary@host", "//a/canary@b", "s3://k:canary/x@b/c"]) {
       try {
@@ -66,7 +66,7 @@ Deno.test("parseS3Endpoint() and parseStoreUrl() refuse credentials in an addres
   }
 });
 
-Deno.test("parseS3Endpoint() takes addresses with a port and a path, and refuses what is none", () => {
+Deno.test("parseS3Endpoint() accepts endpoints with a port and a path, and refuses invalid ones", () => {
   assertEquals(parseS3Endpoint("http://127.0.0.1:9000/"), "http://127.0.0.1:9000");
   assertEquals(parseS3Endpoint("https://minio.example/s3/"), "https://minio.example/s3");
   for (const text of ["", "minio:9000", "file:///etc", "https://", "https://a?b", "https://a#b", "https://a\r\n b/"]) {

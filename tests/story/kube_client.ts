@@ -1,6 +1,6 @@
 /**
- * Clients of a Kubernetes API that never stop: writers that remember what was acknowledged, and an informer as
- * controllers have it, which lists, watches, and lists again when it is told that its version is too old.
+ * Clients of a Kubernetes API that never stop: writers that record acknowledged writes, and an informer like those of
+ * controllers, which lists, watches, and lists again when its version is too old.
  */
 import { type KubeApiserver, KubeError } from "../support/kube_apiserver.ts";
 import { lost } from "../support/second_look.ts";
@@ -19,7 +19,7 @@ interface ConfigMapList {
   items: ConfigMap[];
 }
 
-/** `revision` is etcd's: that is what a resourceVersion of Kubernetes is. */
+/** `revision` is the revision of etcd, which is the resourceVersion of Kubernetes. */
 export interface Stored {
   readonly revision: number;
   readonly count: number;
@@ -41,14 +41,14 @@ export async function create(api: KubeApiserver, name: string): Promise<Stored> 
   return storedOf(await api.ask<ConfigMap>("POST", configMaps, configMap(name, 1)));
 }
 
-/** With `fromCache` as informers begin: whatever the server has in memory will do. */
+/** With `fromCache` the server answers from memory, as for a new informer. */
 export async function list(
   api: KubeApiserver,
   { fromCache = false } = {},
 ): Promise<{ revision: number; items: Map<string, Stored> }> {
   const query = fromCache ? "?resourceVersion=0" : "";
   const { metadata, items } = await api.ask<ConfigMapList>("GET", `${configMaps}${query}`);
-  // The namespace has one of Kubernetes' own, too.
+  // The namespace also has one of Kubernetes itself.
   const counted = items.filter(({ data }) => data?.count !== undefined);
   return {
     revision: Number(metadata.resourceVersion),
@@ -57,19 +57,19 @@ export async function list(
 }
 
 export class KubeWriters implements AsyncDisposable {
-  /** The newest that was acknowledged of each name. */
+  /** The newest acknowledged write of each name. */
   readonly #newest = new Map<string, Stored>();
-  /** Reads that gave less than had been acknowledged before. */
+  /** Reads that returned less than was acknowledged before. */
   readonly #backward: { name: string; acknowledged: Stored; read: Stored | undefined }[] = [];
   readonly #api: KubeApiserver;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>[];
   #acknowledged = 0;
   #byKubectl = 0;
-  /** Requests may fail, as some do when a leader goes. */
+  /** Requests may fail, for example at a change of leader. */
   #lastFailure: unknown;
 
-  /** `round` begins their objects' names. */
+  /** `round` is the prefix of the names of their objects. */
   constructor(api: KubeApiserver, readonly round: string, count = 3) {
     this.#api = api;
     this.#running = [
@@ -87,13 +87,13 @@ export class KubeWriters implements AsyncDisposable {
     });
   }
 
-  /** Resolves when nothing more is under way. */
+  /** Resolves when no request is in flight any more. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await Promise.all(this.#running);
   }
 
-  /** Holds all that was acknowledged against what the server has now, and every read against the write before it. */
+  /** Asserts that the server has every acknowledged write, and that no read was older than the write before it. */
   async check(): Promise<void> {
     const { items } = await list(this.#api);
     const missing = [...this.#newest].filter(([name, { count }]) => (items.get(name)?.count ?? 0) < count);
@@ -105,7 +105,7 @@ export class KubeWriters implements AsyncDisposable {
     await this.stop();
   }
 
-  /** Creates, changes twice, and reads after each; what fails may have happened, and its name is written no more. */
+  /** Creates, changes twice, and reads after each; the outcome of a failure is unknown, and its name is not used again. */
   async #run(id: number): Promise<void> {
     for (let number = 0; !this.#stop.signal.aborted; number++) {
       const name = `${this.round}-${id}-${number}`;
@@ -167,19 +167,19 @@ type WatchEvent =
   | { type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; object: ConfigMap }
   | { type: "ERROR"; object: { code: number; message: string } };
 
-/** How long the server holds one watch. */
+/** Time for which the server keeps one watch. */
 const watchS = 30;
 
-/** As client-go's: first from the server's cache, and after «too old» with a read that is the newest there is. */
+/** Like that of client-go: it lists first from the server's cache, and after "too old" with a consistent read. */
 export class Informer implements AsyncDisposable {
-  /** What it believes there is. */
+  /** The objects in its cache. */
   readonly items = new Map<string, Stored>();
-  /** The newest revision it has heard of. */
+  /** The newest revision that it received. */
   revision = 0;
-  /** Revisions at which it listed; more than one each time it was told that its own was too old. */
+  /** Revisions at which it listed; one more each time its own was too old. */
   readonly listed: number[] = [];
   readonly expired: { revision: number; message: string }[] = [];
-  /** What an informer must never see: numbers that shrink, and answers that are neither its version's age nor a server's trouble. */
+  /** Violations: revisions that decrease, and unexpected errors other than "too old" and server failures. */
   readonly disorder: string[] = [];
   readonly #api: KubeApiserver;
   readonly #stop = new AbortController();
@@ -190,7 +190,7 @@ export class Informer implements AsyncDisposable {
     this.#running = this.#run();
   }
 
-  /** Resolves when it believes what the server has. */
+  /** Resolves when its cache equals the objects of the server. */
   async agrees(): Promise<void> {
     const { items } = await list(this.#api);
     const now = () => [...this.items].sort(([a], [b]) => a < b ? -1 : 1);
@@ -218,7 +218,7 @@ export class Informer implements AsyncDisposable {
           this.disorder.push(error.message);
         }
       }
-      // It ended, as watches may, or the server does not answer now.
+      // The watch ended normally, or the server does not answer now.
       await pause(200);
     }
   }

@@ -1,4 +1,4 @@
-/** node:assert under the names the tests use; strict, with a diff in its message. */
+/** node:assert/strict under the names that the tests use. */
 import strict from "node:assert/strict";
 import { type E2dError, isE2dError } from "../../lib/errors.ts";
 

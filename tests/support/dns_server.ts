@@ -1,4 +1,4 @@
-/** A name server on loopback, UDP and TCP on one port, that answers as it is told. */
+/** A name server on loopback, UDP and TCP on one port, with answers that the test chooses. */
 import { systemConnections } from "../../lib/sys/tcp.ts";
 import { bindDatagrams } from "../../lib/sys/udp.ts";
 
@@ -6,11 +6,11 @@ export interface FakeAnswer {
   code?: number;
   addresses?: string[];
   services?: { host: string; port: number; priority?: number; weight?: number }[];
-  /** Over UDP only that it did not fit. */
+  /** Over UDP the answer only reports that it did not fit. */
   truncated?: boolean;
-  /** Sent before the right answer. */
+  /** A forged answer is sent before the right one. */
   forged?: boolean;
-  /** Bytes that are missing at the end. */
+  /** Number of bytes that are missing at the end. */
   cut?: number;
 }
 

@@ -1,4 +1,4 @@
-/** A temporary directory that is gone at the end of the scope: `await using dir = await temporaryDirectory();` */
+/** A temporary directory that is removed at the end of the scope: `await using dir = await temporaryDirectory();` */
 export async function temporaryDirectory(): Promise<{ path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir({ prefix: "e2d-test-" });
   return {
@@ -18,14 +18,14 @@ export function freePorts(count: number, hostname = "127.0.0.1"): number[] {
 }
 
 /**
- * How long a test on real processes waits for a state that must come. It says nothing of how soon it comes: it is longer
- * than any period of a protocol (gossip makes good a lost packet after 30 s) and any stall of a machine full of other work.
+ * How long a test on real processes waits for an expected state. It is not a measure of speed: it is longer than any
+ * period of a protocol (gossip repairs a lost packet after 30 s) and any stall of a loaded machine.
  */
 export const patienceMs = 120_000;
 
 /**
- * Asks `probe` again until it gives something other than undefined or false; for end-to-end tests alone.
- * Throws after `timeoutMs` with what it waited for and the last failure.
+ * Calls `probe` until it returns something other than undefined or false; only for tests on real processes.
+ * Throws after `timeoutMs` with `what` and the last failure.
  */
 export async function eventually<T>(
   what: string,

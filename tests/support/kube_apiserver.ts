@@ -1,6 +1,6 @@
-/** A real kube-apiserver on an etcd of the test, its administrator's requests, and kubectl for it. */
+/** A real kube-apiserver on an etcd of the test, with requests of its administrator and kubectl. */
 import { generateKeyPairSync } from "node:crypto";
-import { trustingHttp } from "../../lib/sys/http.ts";
+import { trustingHttp } from "../../lib/sys/http/http.ts";
 import { eventually, freePorts } from "./fixtures.ts";
 import { part } from "./parts.ts";
 
@@ -8,14 +8,14 @@ const adminToken = "admin-token-of-a-test";
 const logLines = 60;
 
 export interface KubeApiserverOptions {
-  /** Its flags that have to do with etcd. */
+  /** Its flags for etcd. */
   etcdArgs: readonly string[];
   authorization: "AlwaysAllow" | "RBAC";
-  /** Default: one that is free. */
+  /** Default: a free port. */
   port?: number;
 }
 
-/** An answer that is no success. */
+/** An answer with an error status. */
 export class KubeError extends Error {
   constructor(readonly status: number, message: string) {
     super(message);
@@ -29,7 +29,7 @@ export class KubeApiserver implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #drained: Promise<void>;
   readonly #log: string[] = [];
-  /** PEM of what its certificate is signed by. */
+  /** PEM of the CA of its certificate. */
   authority = "";
   #http: ReturnType<typeof trustingHttp> | undefined;
 
@@ -41,7 +41,7 @@ export class KubeApiserver implements AsyncDisposable {
     this.#drained = this.#drain();
   }
 
-  /** Resolves when it is ready. `directory` keeps its keys: a second one there is the first, started again. */
+  /** Resolves when it is ready. `directory` contains its keys: a second start there continues the first one. */
   static async start(directory: string, options: KubeApiserverOptions): Promise<KubeApiserver> {
     const { etcdArgs, authorization, port = freePorts(1)[0]! } = options;
     await Deno.mkdir(directory, { recursive: true });
@@ -68,7 +68,7 @@ export class KubeApiserver implements AsyncDisposable {
     }).spawn();
     const api = new KubeApiserver(directory, port, child);
     try {
-      // The server signs for itself at its first start.
+      // The server creates its own certificate at its first start.
       const authority = await eventually(
         "the certificate of kube-apiserver",
         async () => (await Deno.readTextFile(`${directory}/apiserver.crt`).catch(() => "")) || undefined,
@@ -93,7 +93,7 @@ export class KubeApiserver implements AsyncDisposable {
     return this.#log.join("\n");
   }
 
-  /** Throws KubeError for every answer that is no success. */
+  /** Throws KubeError for every answer with an error status. */
   async open(
     method: string,
     path: string,
@@ -114,7 +114,7 @@ export class KubeApiserver implements AsyncDisposable {
     return await (await this.open(method, path, { body })).json();
   }
 
-  /** What kubectl prints; throws what it complains of. */
+  /** Returns the output of kubectl; throws its error output. */
   async kubectl(...args: readonly string[]): Promise<string> {
     const { success, stdout, stderr } = await new Deno.Command(part("kubectl-1.37.2", "kubectl"), {
       args: [
@@ -125,7 +125,7 @@ export class KubeApiserver implements AsyncDisposable {
         "--request-timeout=30s",
         ...args,
       ],
-      // No configuration of the machine's owner.
+      // Without the configuration of the machine's user.
       env: { HOME: this.#directory, KUBECONFIG: "" },
       stdin: "null",
       signal: AbortSignal.timeout(120_000),
@@ -137,7 +137,7 @@ export class KubeApiserver implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       this.#child.kill("SIGKILL");
-    } catch { /* It has ended by itself. */ }
+    } catch { /* It has already ended. */ }
     await this.#child.status;
     await this.#drained;
     this.#http?.close();
@@ -154,7 +154,7 @@ export class KubeApiserver implements AsyncDisposable {
   }
 }
 
-/** What it signs the tokens of service accounts with, kept from its first start on, and the administrator's own token. */
+/** Writes the key for tokens of service accounts, kept from the first start on, and the administrator's token. */
 async function writeKeys(directory: string): Promise<void> {
   const { privateKey } = generateKeyPairSync("rsa", {
     modulusLength: 2048,

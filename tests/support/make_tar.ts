@@ -1,11 +1,11 @@
-/** Makes tar archives byte by byte, the hostile ones too that a tar program refuses to write. */
+/** Creates tar archives byte by byte, including malicious ones that a tar program refuses to write. */
 export interface TarMember {
   name: string;
   /** "0" file, "5" folder, "2" symbolic link, "1" hard link, "x" pax record, "L" long name. Default "0". */
   type?: string;
   data?: Uint8Array | string;
   link?: string;
-  /** What the header claims; default the length of `data`. */
+  /** The size in the header; default: the length of `data`. */
   size?: number;
 }
 

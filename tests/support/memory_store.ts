@@ -1,6 +1,6 @@
-/** A store in memory that breaks when it is told to: before any operation, or within a write, of which nothing is left. */
+/** A store in memory that fails after `left` operations: before an operation, or within a write, which leaves no object. */
 import { E2dError } from "../../lib/errors.ts";
-import type { Store, StoredInfo, StoredObject } from "../../lib/storage/store.ts";
+import type { Store, StoredInfo, StoredObject, WriteOptions } from "../../lib/storage/store.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -36,10 +36,15 @@ export class MemoryStore implements Store {
     );
   }
 
-  async write(key: string, content: ReadableStream<Bytes>): Promise<{ size: number }> {
+  async write(
+    key: string,
+    content: ReadableStream<Bytes>,
+    { onProgress }: WriteOptions = {},
+  ): Promise<{ size: number }> {
     this.#step();
     const bytes = new Uint8Array(await new Response(content).arrayBuffer());
-    // The connection breaks at the end: nothing is there, as the contract of stores has it.
+    onProgress?.(bytes.length);
+    // The connection breaks at the end: no object exists, as the contract of stores requires.
     this.#step();
     this.objects.set(key, { bytes, modifiedMs: this.nowMs });
     return { size: bytes.length };

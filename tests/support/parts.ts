@@ -1,6 +1,6 @@
 /**
- * Where the real parts of the tests are. A part that is missing fails the test with the command that installs it:
- * nothing is skipped.
+ * Paths of the real programs of the tests. A missing part fails the test with the command that installs it; no test is
+ * skipped.
  */
 const cacheHome = Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`;
 export const partsDir = Deno.env.get("E2D_PARTS_DIR") ?? `${cacheHome}/e2d-parts`;
@@ -16,7 +16,7 @@ export function part(name: string, executable: string): string {
   return path;
 }
 
-/** Every etcd the suite knows, oldest first. */
+/** Every etcd version of the suite, oldest first. */
 export const etcdVersions = ["3.4.23", "3.5.33", "3.6.14", "3.7.3"] as const;
 export type EtcdVersion = typeof etcdVersions[number];
 

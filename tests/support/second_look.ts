@@ -1,14 +1,14 @@
 /**
- * `second_look.ts REPORT`: the files of a JUnit report whose failures deserve to be looked at once more, alone on the
- * machine, one per line.
+ * `second_look.ts REPORT` prints the files of a JUnit report whose failures are repeated, alone on the machine, one per
+ * line.
  *
- * Tests on real processes live in real time, and a machine that is full of other work can make any of them fail. What no
- * machine can do is to lose a write that was acknowledged, or to read wrong data: a report in which one failure says so
- * (`lost`, below) gets no second look, and neither does one with more failing files than chance would have.
+ * Tests on real processes depend on real time, and a loaded machine can make any of them fail. Load can neither lose an
+ * acknowledged write nor return wrong data: a report with such a failure (`lost`, below) is not repeated; neither is one
+ * with more failing files than chance explains.
  */
 import { XMLParser } from "fast-xml-parser";
 
-/** How an assertion begins that nothing but a fault of the product can break. */
+/** Prefix of the message of an assertion that only a fault of the product can violate. */
 export const lost = "LOST: ";
 const mostFiles = 4;
 

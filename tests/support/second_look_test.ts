@@ -10,7 +10,7 @@ const report = (...files: string[]) =>
   }</testsuites>`;
 const failed = (text: string) => `<failure message="Uncaught Error: ${text}">Error: ${text}\n  at x</failure>`;
 
-Deno.test("filesForSecondLook() names the files with failures, and those alone", () => {
+Deno.test("filesForSecondLook() returns exactly the files with failures", () => {
   assertEquals(filesForSecondLook(report(failed("waited in vain"), "")), ["./tests/e2e/0_test.ts"]);
   assertEquals(filesForSecondLook(report("", failed("a"), failed("b"))), [
     "./tests/e2e/1_test.ts",
@@ -19,7 +19,7 @@ Deno.test("filesForSecondLook() names the files with failures, and those alone",
   assertEquals(filesForSecondLook(report("", "")), []);
 });
 
-Deno.test("filesForSecondLook() has no excuse for lost data, nor for many failures", () => {
+Deno.test("filesForSecondLook() returns nothing if data was lost or many files failed", () => {
   assertEquals(filesForSecondLook(report(failed("waited in vain"), failed(`${lost}3 writes`))), []);
   assertEquals(filesForSecondLook(report(...Array.from("12345", () => failed("waited in vain")))), []);
 });

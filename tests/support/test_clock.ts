@@ -2,10 +2,10 @@ import { setImmediate } from "node:timers";
 import type { Clock } from "../../lib/ports.ts";
 import { VirtualClock } from "../sim/clock.ts";
 
-/** Virtual time as a Clock: it stands still but for `advance` and `settle`. */
+/** Virtual time as a Clock: it moves only in `advance` and `settle`. */
 export class TestClock implements Clock {
   readonly #virtual = new VirtualClock();
-  /** Added to the wall time: a clock that is set wrong. */
+  /** Added to the wall time, to simulate a wrong clock. */
   skewMs = 0;
 
   wallMs = () => Date.UTC(2026, 0, 1) + this.#virtual.nowMs + this.skewMs;
@@ -26,7 +26,7 @@ export class TestClock implements Clock {
     });
   }
 
-  /** Lets `ms` pass, and after each step of it all that can go on without more time. */
+  /** Advances by `ms`, and after each step runs everything that needs no more time. */
   async advance(ms: number, stepMs = 250): Promise<void> {
     await flush();
     for (let left = ms; left > 0; left -= stepMs) {
@@ -35,7 +35,7 @@ export class TestClock implements Clock {
     }
   }
 
-  /** Lets time pass until the promise is settled; gives its outcome and how long it took. */
+  /** Advances until the promise is settled; returns its outcome and the elapsed time. */
   async settle<T>(promise: Promise<T>, maxMs = 600_000): Promise<PromiseSettledResult<T> & { tookMs: number }> {
     const startMs = this.#virtual.nowMs;
     let settled = false;
@@ -49,7 +49,7 @@ export class TestClock implements Clock {
   }
 }
 
-/** All that waits for no time has its turn; streams need several. */
+/** Runs everything that waits for no time; streams need several turns. */
 export async function flush(): Promise<void> {
   for (let turn = 0; turn < 8; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -6,7 +6,7 @@ export interface LogLine {
   fields: LogFields;
 }
 
-/** Keeps its lines. */
+/** A logger that stores its lines. */
 export class TestLog implements Logger {
   readonly lines: LogLine[];
   readonly #fields: LogFields;

@@ -6,7 +6,7 @@ import { assertE2dError, assertEquals } from "../support/assert.ts";
 
 const hex = (bytes: Uint8Array) => bytes.toHex();
 
-Deno.test("encodeQuestion() is a recursive question with room for 1232 bytes of answer", () => {
+Deno.test("encodeQuestion() encodes a recursive query that allows answers of 1232 bytes", () => {
   assertEquals(
     hex(encodeQuestion(0x1234, "a.bc.", "SRV")),
     "1234" + "0100" + "0001000000000001" + "0161" + "026263" + "00" + "0021" + "0001" + "00" + "0029" + "04d0" +
@@ -14,7 +14,7 @@ Deno.test("encodeQuestion() is a recursive question with room for 1232 bytes of 
   );
 });
 
-Deno.test("encodeQuestion() refuses what is no name", async () => {
+Deno.test("encodeQuestion() refuses invalid names", async () => {
   for (const name of ["", "a..b", `${"x".repeat(64)}.test`, "abcdefgh.".repeat(30)]) {
     await assertE2dError("dns_name", () => encodeQuestion(1, name, "A"));
   }
@@ -23,7 +23,7 @@ Deno.test("encodeQuestion() refuses what is no name", async () => {
 const question = encodeQuestion(7, "x.test", "SRV");
 const answer = encode(question, { services: [{ host: "n1.x.test", port: 7980, priority: 1, weight: 2 }] }, false);
 
-Deno.test("decodeAnswer() refuses an answer cut at any byte", async () => {
+Deno.test("decodeAnswer() refuses an answer that is truncated at any byte", async () => {
   assertEquals(decodeAnswer(answer).records.length, 1);
   for (let length = 0; length < answer.length; length++) {
     await assertE2dError("dns_answer", () => decodeAnswer(answer.subarray(0, length)));
@@ -35,7 +35,7 @@ Deno.test("decodeAnswer() refuses names that point at themselves or forward", as
   await assertE2dError("dns_answer", () => decodeAnswer(looping));
 });
 
-Deno.test("decodeAnswer() throws nothing but dns_answer on any bytes, and ends", () => {
+Deno.test("decodeAnswer() terminates and throws only dns_answer for random bytes", () => {
   const changed = fc.tuple(fc.nat(answer.length - 1), fc.nat(255)).map(([at, value]) => {
     const bytes = answer.slice();
     bytes[at] = value;

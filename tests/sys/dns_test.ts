@@ -16,7 +16,7 @@ async function withServer(zone: FakeZone, run: (server: Awaited<ReturnType<typeo
 const resolver = (server: { host: string; port: number }, search: string[] = [], dotsMin = 1) =>
   systemResolver({ servers: [server], search, dotsMin });
 
-Deno.test("systemResolver() gives ports and targets of SRV, A and AAAA together", async () => {
+Deno.test("systemResolver() returns SRV records, and A and AAAA records together", async () => {
   const zone: FakeZone = (name) =>
     name === "_e2d._tcp.etcd.test"
       ? { services: [{ host: "n1.etcd.test", port: 7980, priority: 1, weight: 2 }] }
@@ -29,7 +29,7 @@ Deno.test("systemResolver() gives ports and targets of SRV, A and AAAA together"
   });
 });
 
-Deno.test("systemResolver() tells no such name and no such record from a server that fails or refuses", async () => {
+Deno.test("systemResolver() distinguishes an absent name or record from a failing or refusing server", async () => {
   for (const [code, text] of [[2, "SERVFAIL"], [5, "REFUSED"], [4, "NOTIMP"], [9, "code 9"]] as const) {
     await withServer(() => ({ code }), async (server) => {
       const error = await assertE2dError("dns_failed", () => resolver(server).services("x.test", never));
@@ -44,7 +44,7 @@ Deno.test("systemResolver() tells no such name and no such record from a server 
   });
 });
 
-Deno.test("systemResolver() asks the next server when one fails", async () => {
+Deno.test("systemResolver() queries the next server when one fails", async () => {
   await withServer(() => ({ code: 2 }), async (bad) => {
     await withServer(() => ({ addresses: ["10.0.0.2"] }), async (good) => {
       const both = systemResolver({ servers: [bad, good], search: [], dotsMin: 1 });
@@ -53,7 +53,7 @@ Deno.test("systemResolver() asks the next server when one fails", async () => {
   });
 });
 
-Deno.test("systemResolver() asks again over TCP when the answer did not fit", async () => {
+Deno.test("systemResolver() repeats a query over TCP when the answer was truncated", async () => {
   const services = Array.from({ length: 900 }, (_, at) => ({ host: `n${at}.etcd.test`, port: 7000 + at }));
   await withServer(() => ({ services, truncated: true }), async (server) => {
     const found = await resolver(server).services("etcd.test", never);
@@ -62,17 +62,17 @@ Deno.test("systemResolver() asks again over TCP when the answer did not fit", as
   });
 });
 
-Deno.test("systemResolver() passes over an answer with another id, and refuses one that is cut", async () => {
+Deno.test("systemResolver() ignores an answer with another id, and refuses a truncated one", async () => {
   await withServer(() => ({ addresses: ["10.0.0.3"], forged: true }), async (server) => {
     assertEquals(await resolver(server).addresses("x.test", never), ["10.0.0.3"]);
   });
   await withServer(() => ({ addresses: ["10.0.0.3"], cut: 2 }), async (server) => {
     const error = await assertE2dError("dns_failed", () => resolver(server).addresses("x.test", never));
-    assert(error.message.includes("it ends early"), error.message);
+    assert(error.message.includes("it is truncated"), error.message);
   });
 });
 
-Deno.test("systemResolver() stops when it is told to, though no server answers", async () => {
+Deno.test("systemResolver() stops when it is aborted", async () => {
   await withServer(() => "silence", async (server) => {
     const stop = new AbortController();
     const asking = resolver(server).services("x.test", stop.signal);
@@ -81,7 +81,7 @@ Deno.test("systemResolver() stops when it is told to, though no server answers",
   });
 });
 
-Deno.test("systemResolver() looks for short names in the search domains, for absolute ones nowhere else", async () => {
+Deno.test("systemResolver() looks up short names in the search domains, and absolute names only as they are", async () => {
   const zone: FakeZone = (name) => name === "etcd.ns.svc.test" ? { addresses: ["10.0.0.4"] } : { code: 3 };
   await withServer(zone, async (server) => {
     assertEquals(await resolver(server, ["ns.svc.test"], 5).addresses("etcd", never), ["10.0.0.4"]);
@@ -90,7 +90,7 @@ Deno.test("systemResolver() looks for short names in the search domains, for abs
   });
 });
 
-Deno.test("parseResolverSettings() reads servers, search and ndots as resolv.conf(5) has them", () => {
+Deno.test("parseResolverSettings() reads servers, search and ndots of a resolv.conf(5)", () => {
   assertEquals(
     parseResolverSettings(
       "# x\nnameserver 10.0.0.2\nnameserver fd00::3\nsearch a.test b.test.\noptions edns0 ndots:5\n",

@@ -1,13 +1,13 @@
 import fc from "fast-check";
-import { parseHttpHead } from "../../lib/sys/http_head.ts";
-import { serveHttp } from "../../lib/sys/http_server.ts";
+import { parseHttpHead } from "../../lib/sys/http/head.ts";
+import { serveHttp } from "../../lib/sys/http/server.ts";
 import { generateCertificates, initAuthority } from "../../lib/pki/generate.ts";
 import { testPorts } from "../pki/support.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
 const at = { host: "127.0.0.1", port: 0 };
 
-/** What comes back for these bytes until the server hangs up. */
+/** The bytes that the server sends until it closes the connection. */
 async function raw(port: number, text: string): Promise<string> {
   const connection = await Deno.connect({ hostname: at.host, port });
   const chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -16,18 +16,18 @@ async function raw(port: number, text: string): Promise<string> {
     for (let sent = 0; sent < data.length;) sent += await connection.write(data.subarray(sent));
     for await (const chunk of connection.readable) chunks.push(chunk.slice());
   } catch {
-    // Reset, with the answer read or not.
+    // The server may reset the connection.
   } finally {
     try {
       connection.close();
     } catch {
-      // The stream has closed it.
+      // The stream has closed the connection.
     }
   }
   return await new Blob(chunks).text();
 }
 
-Deno.test("serveHttp() answers fetch with status, headers and body, HEAD without one, and a handler that throws with 500", async () => {
+Deno.test("serveHttp() answers with status, headers and body, HEAD without a body, and 500 when the handler throws", async () => {
   const server = serveHttp(at, (request) => {
     const { pathname, search } = new URL(request.url);
     if (pathname === "/broken") throw new Error("canary");
@@ -45,7 +45,7 @@ Deno.test("serveHttp() answers fetch with status, headers and body, HEAD without
   assertEquals(await fetch(base).then(() => "answered", () => "refused"), "refused");
 });
 
-/** `count` pieces of 64 KiB; then the end, or an error. */
+/** `count` chunks of 64 KiB; then the end, or an error. */
 function pieces(count: number, broken = false): ReadableStream<Uint8Array<ArrayBuffer>> {
   let left = count;
   return new ReadableStream({
@@ -57,20 +57,20 @@ function pieces(count: number, broken = false): ReadableStream<Uint8Array<ArrayB
   }, { highWaterMark: 0 });
 }
 
-Deno.test("serveHttp() sends long answers as they come, and one that breaks off is not taken for whole", async () => {
+Deno.test("serveHttp() streams long answers, and a client detects one that was cut", async () => {
   const server = serveHttp(at, (request) => new Response(pieces(400, request.url.endsWith("/broken"))));
   const base = `http://127.0.0.1:${server.local.port}`;
   const whole = new Uint8Array(await (await fetch(base)).arrayBuffer());
   assertEquals([whole.length, whole[0], whole.at(-1)], [400 * 65_536, 399 & 255, 0]);
   const broken = await fetch(`${base}/broken`);
   assertEquals(await broken.arrayBuffer().then(() => "whole", () => "broken"), "broken");
-  // An asker that goes in the middle frees what the answer holds.
+  // A client that disconnects cancels the body of its answer.
   const left = await fetch(base);
   await left.body!.cancel();
   await server.close();
 });
 
-Deno.test("serveHttp() refuses what is too long, no request or no method of one, and goes on", async () => {
+Deno.test("serveHttp() refuses long, invalid and unsupported requests, and continues to serve", async () => {
   let asked = 0;
   const server = serveHttp(at, () => {
     asked++;
@@ -91,7 +91,7 @@ Deno.test("serveHttp() refuses what is too long, no request or no method of one,
   await server.close();
 });
 
-Deno.test("serveHttp() holds 64 connections and no more, and answers through a crowd that says nothing", async () => {
+Deno.test("serveHttp() has at most 64 connections, and answers beside silent ones", async () => {
   const server = serveHttp(at, () => new Response("ok"));
   const crowd: Deno.TcpConn[] = [];
   try {
@@ -100,7 +100,7 @@ Deno.test("serveHttp() holds 64 connections and no more, and answers through a c
       crowd.push(caller);
       await caller.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost:")).catch(() => {});
     }
-    // Those in the crowd have to be a second old before they make way.
+    // Silent connections are closed in favour of new ones after a second.
     let answer = "";
     for (let tries = 0; answer === "" && tries < 100; tries++) {
       answer = await raw(server.local.port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -130,7 +130,7 @@ Deno.test("serveHttp() holds 64 connections and no more, and answers through a c
   }
 });
 
-Deno.test("parseHttpHead() reads requests, and refuses what two readers could understand in two ways", () => {
+Deno.test("parseHttpHead() reads requests, and refuses ambiguous ones", () => {
   const parsed = (text: string) => {
     const head = parseHttpHead(text, "http");
     return head && `${head.method} ${head.url}`;
@@ -154,7 +154,7 @@ Deno.test("parseHttpHead() reads requests, and refuses what two readers could un
   ) assertEquals([text, parsed(text)], [text, undefined]);
 });
 
-Deno.test("parseHttpHead() answers any text with undefined or with an http URL", () => {
+Deno.test("parseHttpHead() returns undefined or an http URL for every text", () => {
   const piece = fc.oneof(
     fc.constantFrom(
       "GET ",
@@ -190,7 +190,7 @@ Deno.test("parseHttpHead() answers any text with undefined or with an http URL",
   assert(taken > 100, `${taken} of 2000 were requests`);
 });
 
-Deno.test("serveHttp() answers HTTPS to those who trust its authority, and survives callers without TLS", async () => {
+Deno.test("serveHttp() serves HTTPS to clients that trust its authority, and survives clients without TLS", async () => {
   const files = testPorts(Date.now());
   await initAuthority(files, { caCert: "/ca.crt", caKey: "/ca.key", kind: "ecdsa-p256" });
   await generateCertificates(files, {

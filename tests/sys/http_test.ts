@@ -1,7 +1,7 @@
-import { systemHttp, trustingHttp } from "../../lib/sys/http.ts";
+import { systemHttp, trustingHttp } from "../../lib/sys/http/http.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
-Deno.test("trustingHttp() trusts an authority it is given, which systemHttp() does not", async () => {
+Deno.test("trustingHttp() trusts the given authority, systemHttp() does not", async () => {
   const { reach } = await serveTls();
   assert(await reach(true));
   assertEquals(await reach(false), false);

@@ -1,7 +1,7 @@
 import { createLogger } from "../../lib/sys/log.ts";
 import { assertEquals } from "../support/assert.ts";
 
-Deno.test("createLogger() puts each line's level before it where the journal reads it, and only there", () => {
+Deno.test("createLogger() prefixes lines with their level only for the journal", () => {
   const lines: string[] = [];
   const options = { format: "text", verbose: true, colour: false, wallMs: () => 0 } as const;
   for (const priorities of [true, false]) {

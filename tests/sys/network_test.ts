@@ -3,7 +3,7 @@ import { assert, assertEquals } from "../support/assert.ts";
 
 const header = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
 
-Deno.test("parseRoutes() names devices of default routes only, the lowest metric first, none that is down", () => {
+Deno.test("parseRoutes() returns the devices of active default routes, the lowest metric first", () => {
   const text = header +
     "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n" +
     "wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n" +
@@ -14,7 +14,7 @@ Deno.test("parseRoutes() names devices of default routes only, the lowest metric
   assertEquals(parseRoutes(""), []);
 });
 
-Deno.test("parseRoutes6() passes over the kernel's own refusal on the loopback", () => {
+Deno.test("parseRoutes6() skips the kernel's reject route on the loopback", () => {
   const zero = "0".repeat(32);
   const text = `${zero} 00 ${zero} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n` +
     `${zero} 00 ${zero} 00 ${zero} ffffffff 00000001 00000000 00200200 lo\n` +

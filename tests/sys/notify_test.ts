@@ -6,12 +6,12 @@ import { serviceManager } from "../../lib/sys/notify.ts";
 const managerOf = (variables: Record<string, string>, log = new TestLog()) =>
   serviceManager({ environment: (name) => variables[name], pid: 4711, log });
 
-Deno.test("serviceManager: is undefined where nobody listens", () => {
+Deno.test("serviceManager: is undefined without a service manager", () => {
   assertEquals(managerOf({}), undefined);
   assertEquals(managerOf({ NOTIFY_SOCKET: "" }), undefined);
 });
 
-Deno.test("serviceManager: sends its variables in order, one datagram a call, no line of its own making in a value", async () => {
+Deno.test("serviceManager: sends one datagram per call, in order, without line breaks in values", async () => {
   await using folder = await temporaryDirectory();
   const path = `${folder.path}/notify`;
   const listener = Deno.listenDatagram({ transport: "unixpacket", path });
@@ -25,7 +25,7 @@ Deno.test("serviceManager: sends its variables in order, one datagram a call, no
   listener.close();
 });
 
-Deno.test("serviceManager: a socket that is gone is a warning once, and never an error", async () => {
+Deno.test("serviceManager: warns once when the socket is gone, and never throws", async () => {
   const log = new TestLog();
   const manager = managerOf({ NOTIFY_SOCKET: "/nonexistent/notify" }, log)!;
   await manager.tell({ READY: "1" });
@@ -36,7 +36,7 @@ Deno.test("serviceManager: a socket that is gone is a warning once, and never an
   assert(log.text.includes("/nonexistent/notify"));
 });
 
-Deno.test("serviceManager: the watchdog is this process's own, in whole microseconds, or none", () => {
+Deno.test("serviceManager: has a watchdog only for this process and valid microseconds", () => {
   const watchdogMs = (usec: string, pid?: string) => {
     const manager = managerOf({
       NOTIFY_SOCKET: "/nonexistent/notify",

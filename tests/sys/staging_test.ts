@@ -2,7 +2,7 @@ import { assert, assertE2dError, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import { systemStaging } from "../../lib/sys/staging.ts";
 
-Deno.test("systemStaging.moveFolder() gives a name once and tells taken from gone", async () => {
+Deno.test("systemStaging.moveFolder() never replaces a folder, and distinguishes taken from gone", async () => {
   await using dir = await temporaryDirectory();
   for (const name of ["a", "b"]) {
     await Deno.mkdir(`${dir.path}/${name}`);
@@ -14,7 +14,7 @@ Deno.test("systemStaging.moveFolder() gives a name once and tells taken from gon
   assertEquals(await Deno.readTextFile(`${dir.path}/c/file`), "a");
 });
 
-Deno.test("systemStaging.append() goes on at the end of a file, and empties it", async () => {
+Deno.test("systemStaging.append() continues at the end of a file, and empties it", async () => {
   await using dir = await temporaryDirectory();
   const path = `${dir.path}/file`;
   for (const [text, size] of [["one", 3], ["two", 6]] as const) {
@@ -34,15 +34,15 @@ Deno.test("systemStaging.append() goes on at the end of a file, and empties it",
   assertEquals((await Deno.stat(path)).size, 2);
 });
 
-Deno.test("systemStaging tells absent from broken", async () => {
+Deno.test("systemStaging distinguishes absent from unreadable", async () => {
   await using dir = await temporaryDirectory();
   assertEquals(await systemStaging.read(`${dir.path}/none`), undefined);
   await systemStaging.remove(`${dir.path}/none`);
   await assertE2dError("file_write", () => systemStaging.append(`${dir.path}/none/file`));
 });
 
-Deno.test("systemStaging.append() says that a disk is full", async () => {
-  // Every write to this device is answered as a full disk answers.
+Deno.test("systemStaging.append() reports a full disk", async () => {
+  // Every write to this device fails as on a full disk.
   const file = await systemStaging.append("/dev/full");
   try {
     const error = await assertE2dError("disk_full", () => file.append(new Uint8Array(1)));
@@ -52,7 +52,7 @@ Deno.test("systemStaging.append() says that a disk is full", async () => {
   }
 });
 
-Deno.test("systemStaging.ownerRuns() knows this process and others, and no earlier life with its number", async () => {
+Deno.test("systemStaging.ownerRuns() recognizes running processes, and no earlier process with the same pid", async () => {
   assert(await systemStaging.ownerRuns(systemStaging.owner));
   assertEquals(await systemStaging.ownerRuns(`${Deno.pid}-before`), false);
   assertEquals(await systemStaging.ownerRuns("nobody"), false);

@@ -1,5 +1,5 @@
 import { assertEquals } from "../support/assert.ts";
-import { commands } from "../../lib/cli/commands.ts";
+import { commands } from "../../lib/cli/flags/commands.ts";
 import { generated } from "../../tools/cli_docs.ts";
 
 for (const [path, make] of generated) {

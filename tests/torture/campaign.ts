@@ -1,4 +1,4 @@
-/** Fault after fault on one cluster while clients read and write; then the judge has its say. */
+/** Runs planned faults on one cluster while clients read and write, then judges the history. */
 import { Prng } from "../sim/prng.ts";
 import { Clients } from "./clients.ts";
 import { Field, type FieldOptions } from "./field.ts";
@@ -10,9 +10,9 @@ export interface CampaignOptions extends FieldOptions {
   readonly faults: number;
   /** After this no further fault begins. */
   readonly minutes: number;
-  /** Within so long after a fault was lifted the cluster must be whole. */
+  /** Time after the end of a fault within which the cluster must be whole. */
   readonly recoveryMaxMs: number;
-  /** Kinds of faults; default: all that can be done here. */
+  /** Kinds of faults; default: all that are possible here. */
   readonly only?: readonly string[] | undefined;
   /** Ends the campaign between two faults, as a failed one. */
   readonly stop?: AbortSignal | undefined;
@@ -31,7 +31,7 @@ export interface CampaignReport {
   readonly seconds: number;
 }
 
-/** A quiet moment between two faults, so that each is told from the one before. */
+/** Pause between two faults, which separates their effects. */
 const betweenMs = 1_000;
 
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
@@ -89,7 +89,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   };
 }
 
-/** True when nothing was lost, nothing is impossible, and every fault was got over: of one fault, at least. */
+/** True if no write was lost, the history is linearizable, and the cluster recovered from every fault, at least one. */
 export const passed = ({ faults, failure, lost, verdict }: CampaignReport) =>
   faults.length > 0 && failure === undefined && lost.length === 0 && verdict.broken.length === 0 &&
   verdict.undecided.length === 0;

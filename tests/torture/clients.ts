@@ -1,17 +1,17 @@
-/** Clients that read and write registers all the time and keep the history of it. */
-import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
-import { wasNeverSent } from "../../lib/etcd/client_errors.ts";
+/** Clients that read and write registers continuously and record the history. */
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client/client.ts";
+import { wasNeverSent } from "../../lib/etcd/client/errors.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
 import type { Prng } from "../sim/prng.ts";
 import type { Operation } from "./history.ts";
 
-/** Few, so that clients meet. */
+/** Few, so that clients compete. */
 const registers = 5;
 const callTimeoutMs = 2_000;
 const pauseMs = 25;
-/** After a failure: nobody asks a dead server as fast as a living one. */
+/** Pause after a failure: real clients query a dead server less often than a living one. */
 const failedPauseMs = 100;
-/** What is unknown makes the judge's work grow beyond all bounds: a register with so many such writes is left alone. */
+/** Unknown outcomes make the check exponentially slower: a register with so many is not used any more. */
 const unknownMax = 4;
 
 export class Clients {
@@ -28,7 +28,7 @@ export class Clients {
     this.#running = Array.from({ length: count }, (_, id) => this.#run(id, urls, random));
   }
 
-  /** From now on other registers: what is unknown of the former ones stays among few. */
+  /** Changes to new registers, so that each register has few unknown outcomes. */
   nextEpoch(): void {
     this.#epoch++;
   }
@@ -38,7 +38,7 @@ export class Clients {
     await Promise.all(this.#running);
   }
 
-  /** Ends them, reads all registers once more, and adds that to the history. */
+  /** Stops the clients, reads all registers once more, and adds the reads to the history. */
   async finish(url: string): Promise<Map<string, string>> {
     await this.stop();
     const client = await openEtcd({ endpoints: [url], clock: systemClock });
@@ -71,7 +71,7 @@ export class Clients {
 
   async #run(id: number, urls: readonly string[], random: Prng): Promise<void> {
     const client = await openEtcd({ endpoints: urls, clock: systemClock });
-    /** What this client saw last, for swaps that have a chance. */
+    /** The last value that this client saw, so that swaps can succeed. */
     const seen = new Map<string, string>();
     let at = id;
     try {
@@ -92,12 +92,12 @@ export class Clients {
           await pause(pauseMs);
         } catch (error) {
           this.failed++;
-          // Of what never left this machine nothing is unknown: the judge holds e2d's client to that, too.
+          // A request that was never sent has no unknown outcome, which also checks the error codes of e2d's client.
           if (kind !== "get" && !wasNeverSent(error)) {
             this.#unknown.set(key, (this.#unknown.get(key) ?? 0) + 1);
             this.history.push({ ...told, value, unknown: true, return: this.#now() });
           }
-          // The next one may be better.
+          // The next endpoint may answer.
           at++;
           await pause(failedPauseMs);
         }

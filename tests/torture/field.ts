@@ -1,4 +1,4 @@
-/** A cluster of real processes, and all that can be done to it. As root each node has a network and a disk of its own. */
+/** A cluster of real processes, and the faults of it. As root each node has its own network and disk. */
 import { assert } from "../support/assert.ts";
 import { eventually, freePorts, temporaryDirectory } from "../support/fixtures.ts";
 import { type EtcdVersion, part } from "../support/parts.ts";
@@ -15,7 +15,7 @@ export interface FieldOptions {
   readonly namespaces?: boolean;
 }
 
-/** Holds etcd's preallocated log files, a new member's snapshot and little more. */
+/** Large enough for etcd's preallocated log files, the snapshot of a new member and little more. */
 const diskMib = 400;
 const s3 = { access: "access", secret: "canary-torture" };
 
@@ -29,9 +29,9 @@ export class Field implements AsyncDisposable {
   readonly #storePort = freePorts(1)[0]!;
   #store: Deno.ChildProcess | undefined;
   #slowness: ReturnType<typeof setInterval> | undefined;
-  /** How far each node's clock is from that of the machine. */
+  /** Offset of each node's clock from that of the machine. */
   readonly #offsetMs: number[];
-  /** The offset that each process has: one that has just started has none. */
+  /** The offset that was set in each process: a new process has none. */
   readonly #clocks = new Map<number, number>();
 
   private constructor(
@@ -83,7 +83,7 @@ export class Field implements AsyncDisposable {
     return new Map(this.#nodes.map((node, at) => [names[at]!, node?.lines ?? []]));
   }
 
-  /** Resolves when the fault is there. */
+  /** Resolves when the fault is in effect. */
   async begin({ kind, nodes, stepMs = 0 }: Fault): Promise<void> {
     const [first = 0, second = 0] = nodes;
     switch (kind) {
@@ -113,14 +113,14 @@ export class Field implements AsyncDisposable {
       case "store-hangs":
         return this.#store!.kill("SIGSTOP");
       case "store-slow":
-        // It works for a twentieth of the time.
+        // The store runs for a twentieth of the time.
         this.#slowness = setInterval(() => {
           this.#store!.kill("SIGCONT");
           setTimeout(() => this.#slowness !== undefined && this.#store!.kill("SIGSTOP"), 25);
         }, 500);
         return;
       case "store-fails":
-        // It answers every request with an error.
+        // The store answers every request with an error.
         return await Deno.rename(`${this.path}/store/bucket`, `${this.path}/bucket-elsewhere`);
       case "store-down":
         return await this.#stopStore();
@@ -138,7 +138,7 @@ export class Field implements AsyncDisposable {
     }
   }
 
-  /** Resolves when nothing is in the way of the cluster any more. */
+  /** Ends the fault. Resolves when no fault affects the cluster any more. */
   async lift({ kind, nodes }: Fault): Promise<void> {
     switch (kind) {
       case "kill-e2d":
@@ -157,7 +157,7 @@ export class Field implements AsyncDisposable {
         this.#startEnded();
         return;
       case "step-clock":
-        // It stays as it is: a clock that was set is not a fault that ends.
+        // A clock that was set stays as it is.
         return;
       case "store-hangs":
         return this.#store!.kill("SIGCONT");
@@ -178,7 +178,7 @@ export class Field implements AsyncDisposable {
     }
   }
 
-  /** Resolves when all nodes are members, voters, of one cluster, and each answers a linearizable read. */
+  /** Resolves when all nodes are voting members of one cluster and each answers a linearizable read. */
   async whole(timeoutMs: number): Promise<void> {
     const wanted = names.slice(0, this.hosts.length).join();
     const endMs = performance.now() + timeoutMs;
@@ -203,7 +203,7 @@ export class Field implements AsyncDisposable {
     }
   }
 
-  /** Resolves when a snapshot lies in the store that was put there after `sinceMs`, wall time. */
+  /** Resolves when the store has a snapshot that was saved after `sinceMs`, wall time. */
   async saved(sinceMs: number, timeoutMs: number): Promise<void> {
     const history = `${this.path}/store/bucket/torture.history`;
     await eventually("a snapshot in the store", async () => {
@@ -254,7 +254,7 @@ export class Field implements AsyncDisposable {
     });
   }
 
-  /** A service manager starts again what has ended by itself. */
+  /** Restarts processes that have exited, as a service manager does. */
   #startEnded(): void {
     this.#nodes.forEach((node, at) => {
       if (node?.ended) this.#start(at);
@@ -279,17 +279,17 @@ export class Field implements AsyncDisposable {
     }
   }
 
-  /** As a power cut does it. */
+  /** Kills e2d and etcd at once, as a power failure does. */
   async #kill(at: number): Promise<void> {
     await this.#signal(at, "SIGKILL", "etcd", "e2d");
     await this.#nodes[at]?.[Symbol.asyncDispose]();
   }
 
-  /** A clock that was set stays so: processes that have started since then get it, too. */
+  /** Sets the offset in processes that have started since the clock was set. */
   async #setClocks(): Promise<void> {
     for (const [at, node] of this.#nodes.entries()) {
       const offsetMs = this.#offsetMs[at]!;
-      // One that has not said a word may still be the program before it, whose clock does not go with it.
+      // A process without a log line may still be the wrapper before exec, whose clock setting is lost.
       if (offsetMs === 0 || node === undefined || node.ended || node.lines.length === 0) continue;
       for (const pid of [node.pid, await node.etcdPid()]) {
         if (!(pid > 0) || this.#clocks.get(pid) === offsetMs) continue;
@@ -313,7 +313,7 @@ export class Field implements AsyncDisposable {
     try {
       for (let left = 2 * diskMib; left > 0; left--) await file.write(new Uint8Array(1_048_576));
     } catch {
-      // It is full.
+      // The disk is full.
     } finally {
       file.close();
     }

@@ -1,4 +1,4 @@
-/** What clients asked and were told, and the judge of it. */
+/** The history of the clients' operations, and its judge. */
 import { part } from "../support/parts.ts";
 
 /** One call to a register. Times in microseconds since the campaign began. */
@@ -6,11 +6,11 @@ export interface Operation {
   readonly client: number;
   readonly key: string;
   readonly kind: "get" | "put" | "swap";
-  /** Of a swap: what must be there; "" is nothing. */
+  /** Of a swap: the expected value; "" for no value. */
   readonly expect?: string;
-  /** Put or swapped in; of a get what was found, "" for nothing. */
+  /** The value of a put or swap; of a get the value that was read, "" for none. */
   readonly value: string;
-  /** It failed in a way that does not tell whether it was done. */
+  /** It failed with an unknown outcome. */
   readonly unknown?: boolean;
   readonly swapped?: boolean;
   readonly call: number;
@@ -20,9 +20,9 @@ export interface Operation {
 export interface Verdict {
   readonly operations: number;
   readonly keys: number;
-  /** Keys whose history no single register can have. */
+  /** Keys whose history is not linearizable. */
   readonly broken: readonly string[];
-  /** Keys that were not decided within a minute each. */
+  /** Keys whose check did not end within a minute. */
   readonly undecided: readonly string[];
 }
 
@@ -42,8 +42,8 @@ function* lines(history: readonly Operation[]): Generator<string> {
 }
 
 /**
- * Keys that hold something else at the end than the last thing that was acknowledged, where nothing that came later or is
- * unknown can explain it. The judge finds these, too; this says it in the words that matter.
+ * Keys with another final value than the last acknowledged write, which no later write and no unknown outcome explains.
+ * The judge finds these, too; this check reports them as lost writes.
  */
 export function lostWrites(history: readonly Operation[], found: ReadonlyMap<string, string>): string[] {
   const lost: string[] = [];
@@ -55,7 +55,7 @@ export function lostWrites(history: readonly Operation[], found: ReadonlyMap<str
       undefined,
     );
     const value = found.get(key) ?? "";
-    // Any write that ended after the last one had begun may be the one that stayed.
+    // Any write that ended after the last one began may be the final one.
     const may = writes.filter((write) => last === undefined || write.unknown || write.return >= last.call);
     if (!may.some((write) => write.value === value) && (last !== undefined || value !== "")) lost.push(key);
   }

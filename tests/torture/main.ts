@@ -3,8 +3,8 @@
  *
  *   deno task torture [--faults 100] [--minutes 35] [--nodes 3|5] [--etcd 3.6.14|3.7.3] [--seed N] [--plain] [--only KIND]…
  *
- * As root each node has a network and a disk of its own; `--plain` does without, and without the faults that need them.
- * Ends with 1 when a write was lost, a history is not linearizable, or the cluster was not whole again in time.
+ * As root each node has its own network and disk; `--plain` uses neither, and skips the faults that need them. Exits with
+ * 1 if a write was lost, a history is not linearizable, or the cluster was not whole again in time.
  */
 import { parseArgs } from "node:util";
 import { etcdVersions } from "../support/parts.ts";

@@ -1,11 +1,11 @@
 /**
- * The wall clock of one running process, set apart from that of the machine. Programs on Linux read the time in the vDSO,
- * a few functions that the kernel maps into each of them; here their entries are led to code in the unused end of its
- * pages that asks the kernel and adds an offset. So it works for static programs, too (etcd), as no preloaded library
- * does. The monotonic clock stays as it is: no clock that is set moves that one. x86-64; needs the right to trace.
+ * Changes the wall clock of one running process. Programs on Linux read the time in the vDSO, functions that the kernel
+ * maps into each process; here their entries jump to code in the unused end of its pages that calls the kernel and adds
+ * an offset. Unlike a preloaded library this works for static programs, too (etcd). The monotonic clock does not change,
+ * as when a real clock is set. x86-64; needs the permission to trace the process.
  */
 
-/** Machine code that calls `number` and adds seconds to what it gives, and where in it those are, as 64 bits. */
+/** Machine code that calls `number` and adds seconds to the result, with the offset of these 64 bits in the code. */
 interface Patch {
   readonly symbol: string;
   readonly code: readonly number[];
@@ -45,10 +45,10 @@ const patches: readonly Patch[] = [
     offsetAt: 18,
   },
 ];
-/** Each piece of code begins so far from the next, counted from the end of the pages. */
+/** Distance between the pieces of code, counted from the end of the pages. */
 const room = 64;
 
-/** Seconds to add, negative ones to take away, from the machine's time. Throws where the process cannot be reached. */
+/** Adds `offsetS` seconds, which may be negative, to the machine's time. Throws if the process cannot be accessed. */
 export async function setProcessClock(pid: number, offsetS: number): Promise<void> {
   const fail = (why: string) => new Error(`cannot set the clock of process ${pid}: ${why}`);
   if (Deno.build.arch !== "x86_64") throw fail(`no machine code for ${Deno.build.arch}`);
@@ -61,7 +61,7 @@ export async function setProcessClock(pid: number, offsetS: number): Promise<voi
   await at(memory, base);
   if (await memory.read(image) !== image.length) throw fail("its vDSO is cut");
   const symbols = functionsOf(image);
-  // Nobody is to run through code that is half written.
+  // The process must not execute partially written code.
   Deno.kill(pid, "SIGSTOP");
   try {
     for (const [index, { symbol, code, offsetAt }] of patches.entries()) {
@@ -90,7 +90,7 @@ async function at(file: Deno.FsFile, offset: number): Promise<void> {
   await file.seek(offset, Deno.SeekMode.Start);
 }
 
-/** Names and offsets in the image of a shared object's functions. */
+/** Names and offsets of the functions in the image of a shared object. */
 function functionsOf(image: Uint8Array<ArrayBuffer>): Map<string, number> {
   const view = new DataView(image.buffer);
   const u64 = (offset: number) => Number(view.getBigUint64(offset, true));

@@ -1,7 +1,7 @@
-/** Which faults a campaign has, in which order and for how long: all of it follows from the seed. */
+/** Plans the faults of a campaign, their order and duration. The seed determines the plan. */
 import { Prng } from "../sim/prng.ts";
 
-/** What can be done to a cluster. Those of the second list need root. */
+/** Kinds of faults. Those of the second list need root. */
 export const plainKinds = [
   "kill-e2d",
   "kill-etcd",
@@ -21,15 +21,15 @@ export type FaultKind = typeof plainKinds[number] | typeof rootKinds[number];
 
 export interface Fault {
   readonly kind: FaultKind;
-  /** Which nodes, by place: of "cut-one-way" and "cut-pair" from the first to the second. Empty: all, or the store. */
+  /** Indexes of nodes: of "cut-one-way" and "cut-pair" from the first to the second. Empty: all, or the store. */
   readonly nodes: readonly number[];
-  /** From its beginning until it is lifted. */
+  /** Duration of the fault. */
   readonly durationMs: number;
-  /** Of "step-clock". */
+  /** Offset of "step-clock". */
   readonly stepMs?: number;
 }
 
-/** A quorum stays, but for "restart-all": then nothing can be served, and nothing may be lost. */
+/** A quorum stays except for "restart-all", during which the cluster does not serve and must lose no write. */
 export function planFaults({ seed, count, nodes, kinds }: {
   seed: number;
   count: number;
@@ -39,20 +39,20 @@ export function planFaults({ seed, count, nodes, kinds }: {
   const random = new Prng(seed);
   const some = (howMany: number) => shuffled(Array.from({ length: nodes }, (_, at) => at), random).slice(0, howMany);
   const minority = Math.floor((nodes - 1) / 2);
-  // Each kind once before any comes again: a short campaign is a broad one.
+  // Each kind occurs once before any repeats, so that a short campaign is broad.
   const order: FaultKind[] = [];
   while (order.length < count) order.push(...shuffled(kinds, random));
   return order.slice(0, count).map((kind): Fault => {
     const durationMs = random.pick([1_000, 3_000, 8_000]) + random.below(2_000);
     switch (kind) {
       case "kill-etcd":
-        // Nobody lifts it: the time until e2d has an etcd again counts from the kill.
+        // It has no duration: the time until e2d runs an etcd again counts from the kill.
         return { kind, durationMs: 0, nodes: some(1 + random.below(minority)) };
       case "kill-e2d":
       case "freeze-node":
       case "freeze-etcd":
         return { kind, durationMs, nodes: some(1 + random.below(minority)) };
-      // Two disks of five at once is a loss, too, but the snapshots tell of that.
+      // Only one disk: the loss of two of five disks is a case of the snapshot tests.
       case "lose-disk":
       case "fill-disk":
       case "cut-off":
@@ -71,7 +71,7 @@ export function planFaults({ seed, count, nodes, kinds }: {
       case "store-slow":
       case "store-fails":
       case "store-down":
-        // Long enough for a snapshot to come due.
+        // Long enough for a snapshot to be due.
         return { kind, durationMs: Math.max(6_000, durationMs), nodes: [] };
       case "restart-all":
         return { kind, durationMs, nodes: [] };

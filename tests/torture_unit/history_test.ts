@@ -13,17 +13,17 @@ const put = (value: string, call: number, end: number, more: Partial<Operation> 
 const lost = (history: readonly Operation[], value?: string) =>
   lostWrites(history, new Map(value === undefined ? [] : [["k", value]]));
 
-Deno.test("lostWrites() names a register without the last write that was acknowledged", () => {
+Deno.test("lostWrites() names a register without its last acknowledged write", () => {
   assertEquals(lost([put("1", 0, 1), put("2", 2, 3)], "2"), []);
   assertEquals(lost([put("1", 0, 1), put("2", 2, 3)], "1"), ["k"]);
   assertEquals(lost([put("1", 0, 1)]), ["k"]);
 });
 
-Deno.test("lostWrites() names a register with a value that nobody wrote", () => {
+Deno.test("lostWrites() names a register with a value that was never written", () => {
   assertEquals(lost([put("1", 0, 1)], "9"), ["k"]);
 });
 
-Deno.test("lostWrites() takes any of the writes that overlap the last one, and any whose outcome is unknown", () => {
+Deno.test("lostWrites() accepts any write that overlaps the last one, and any with an unknown outcome", () => {
   assertEquals(lost([put("1", 0, 5), put("2", 2, 3)], "1"), []);
   assertEquals(lost([put("1", 0, 1, { unknown: true }), put("2", 2, 3)], "1"), []);
   assertEquals(lost([put("1", 0, 1, { unknown: true })]), []);

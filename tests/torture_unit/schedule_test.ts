@@ -11,19 +11,19 @@ const campaigns = fc.record({
 });
 const run = { seed: 20_261_124, numRuns: 300 };
 
-Deno.test("planFaults() plans the same from the same seed, and something else from another", () => {
+Deno.test("planFaults() returns the same plan for the same seed, and another plan for another seed", () => {
   fc.assert(fc.property(campaigns, (campaign) => assertEquals(planFaults(campaign), planFaults(campaign))), run);
   const plan = (seed: number) => JSON.stringify(planFaults({ seed, count: 20, nodes: 3, kinds: all }));
   assert(plan(1) !== plan(2));
 });
 
-Deno.test("planFaults() leaves a quorum untouched, but for a restart of all", () => {
+Deno.test("planFaults() leaves a quorum untouched except for a restart of all nodes", () => {
   fc.assert(
     fc.property(campaigns, (campaign) => {
       for (const { kind, nodes } of planFaults(campaign)) {
         assertEquals(new Set(nodes).size, nodes.length);
         assert(nodes.every((at) => at >= 0 && at < campaign.nodes), `${kind} of ${nodes}`);
-        // A cut between two leaves each of them with all others.
+        // A cut between two nodes leaves each of them connected to all others.
         const lost = kind === "cut-one-way" || kind === "cut-pair" ? 1 : nodes.length;
         assert(campaign.nodes - lost > campaign.nodes / 2, `${kind} of ${nodes}`);
       }
@@ -32,7 +32,7 @@ Deno.test("planFaults() leaves a quorum untouched, but for a restart of all", ()
   );
 });
 
-Deno.test("planFaults() plans as many as were asked for, only of the kinds that are possible, each before any comes again", () => {
+Deno.test("planFaults() plans the requested number of faults, only of the given kinds, each kind once before any repeats", () => {
   fc.assert(
     fc.property(campaigns, (campaign) => {
       const kinds = planFaults(campaign).map(({ kind }) => kind);
@@ -47,11 +47,11 @@ Deno.test("planFaults() plans as many as were asked for, only of the kinds that 
   );
 });
 
-Deno.test("planFaults() lets no fault last for more than ten seconds", () => {
+Deno.test("planFaults() plans no fault of more than ten seconds", () => {
   fc.assert(
     fc.property(campaigns, (campaign) => {
       for (const { kind, durationMs } of planFaults(campaign)) {
-        // Nobody lifts the death of an etcd: e2d does.
+        // e2d itself ends the death of an etcd.
         assert(kind === "kill-etcd" ? durationMs === 0 : durationMs >= 1_000 && durationMs <= 10_000);
       }
     }),

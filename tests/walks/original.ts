@@ -1,16 +1,17 @@
 /**
- * The Go original on a machine, as its users have it: a unit of systemd, and a program that runs etcd 3.4, which the
- * original had inside, beside one on memberlist v0.2.0 that gossips as it did.
+ * A stand-in for the Go original on a machine: a systemd unit, and a program that runs etcd 3.4, which the original
+ * embeds, beside a memberlist v0.2.0 peer that gossips as the original.
  */
 import { secretKeyFromCaKey } from "../../lib/pki/secret_key.ts";
 import { partProgram } from "../interop/part_program.ts";
 import { part } from "../support/parts.ts";
+import { inMachine } from "../support/systemd_machine.ts";
 
 export interface OriginalOptions {
   readonly name: string;
   readonly host: string;
-  /** Names and hosts of all founders. */
-  readonly founders: ReadonlyMap<string, string>;
+  /** Names and hosts of all initial members. */
+  readonly initialMembers: ReadonlyMap<string, string>;
   readonly dataDir: string;
   /** The folder with the node's certificates. */
   readonly pki: string;
@@ -18,7 +19,7 @@ export interface OriginalOptions {
   readonly caKey: string;
 }
 
-/** What systemd knows of it: no notices, and its default user. */
+/** Its systemd unit: without notifications, with the default user. */
 export const originalUnit = `[Unit]
 Description=e2d
 
@@ -32,16 +33,16 @@ RestartSec=30
 WantedBy=multi-user.target
 `;
 
-/** The program that plays it. The gossiping one says on its output when its status is Running. */
-export function originalScript({ name, host, founders, dataDir, pki, caKey }: OriginalOptions): string {
+/** The program of the unit. The gossip peer reports on its output when its status is Running. */
+export function originalScript({ name, host, initialMembers, dataDir, pki, caKey }: OriginalOptions): string {
   const url = (host: string, port: number) => `https://${host}:${port}`;
   const { bytes } = secretKeyFromCaKey(caKey, { role: "CA key", path: "ca.key" });
   const etcd = [
-    part("etcd-3.4.23", "etcd"),
+    inMachine(part("etcd-3.4.23", "etcd")),
     ...[`--name=${name}`, `--data-dir=${dataDir}`],
     ...[`--listen-peer-urls=${url(host, 2380)}`, `--initial-advertise-peer-urls=${url(host, 2380)}`],
     ...[`--listen-client-urls=${url(host, 2379)}`, `--advertise-client-urls=${url(host, 2379)}`],
-    `--initial-cluster=${[...founders].map(([name, host]) => `${name}=${url(host, 2380)}`).join(",")}`,
+    `--initial-cluster=${[...initialMembers].map(([name, host]) => `${name}=${url(host, 2380)}`).join(",")}`,
     "--initial-cluster-state=new",
     ...[`--trusted-ca-file=${pki}/ca.crt`, "--client-cert-auth"],
     ...[`--cert-file=${pki}/server.crt`, `--key-file=${pki}/server.key`],
@@ -49,10 +50,10 @@ export function originalScript({ name, host, founders, dataDir, pki, caKey }: Or
     ...[`--peer-cert-file=${pki}/peer.crt`, `--peer-key-file=${pki}/peer.key`],
   ];
   const gossip = [
-    partProgram("go-e2d-peer", "e2d-peer", "e2d-peer"),
+    inMachine(partProgram("go-e2d-peer", "e2d-peer", "e2d-peer")),
     ...["-name", name, "-gossip", `${host}:7980`],
     ...["-client-url", url(host, 2379), "-peer-url", url(host, 2380)],
-    ...["-bootstrap", [...founders.values()].map((each) => `${each}:7980`).join(","), "-key", bytes.toHex()],
+    ...["-bootstrap", [...initialMembers.values()].map((each) => `${each}:7980`).join(","), "-key", bytes.toHex()],
   ];
   return `#!/bin/sh
 ${etcd.join(" ")} &

@@ -1,11 +1,11 @@
 /**
- * The docs' machines: each under a systemd of its own, with a disk and a network of its own, e2d's unit installed, and a
- * store that they all reach. What the docs type is typed there; their addresses alone are others.
+ * The machines of the docs: each with its own systemd, disk and network, the unit of e2d installed, and a store that all
+ * of them reach. The commands of the docs run there with other addresses.
  */
-import { type EtcdClient, openEtcd } from "../../lib/etcd/client.ts";
-import { encodeClusterRecord, encodeClusterTable } from "../../lib/gossip/cluster_record.ts";
+import { type EtcdClient, openEtcd } from "../../lib/etcd/client/client.ts";
+import { encodeClusterRecord, encodeClusterTable } from "../../lib/manager/cluster_record.ts";
 import { systemClock } from "../../lib/sys/clock.ts";
-import { enableGrpcTls } from "../../lib/sys/grpc_tls.ts";
+import { enableGrpcTls } from "../../lib/sys/grpc/tls.ts";
 import { Machines } from "../e2e/namespaces.ts";
 import { programShown } from "../e2e/node_process.ts";
 import { eventually } from "../support/fixtures.ts";
@@ -83,13 +83,13 @@ export class Stage implements AsyncDisposable {
     return machine;
   }
 
-  /** A cluster of the Go original, founded; its certificates must be there. */
+  /** Bootstraps a cluster of the Go original; its certificates must exist. */
   async startOriginal(): Promise<void> {
-    const founders = new Map(this.#machines.map(({ name, host }) => [name, host]));
+    const initialMembers = new Map(this.#machines.map(({ name, host }) => [name, host]));
     for (const machine of this.#machines) {
       const { name, host, system } = machine;
       const caKey = await machine.read(`${pki}/ca.key`);
-      const script = originalScript({ name, host, founders, dataDir: "/var/lib/e2d/etcd", pki, caKey });
+      const script = originalScript({ name, host, initialMembers, dataDir: "/var/lib/e2d/etcd", pki, caKey });
       await system.write("/usr/local/bin/e2d", script, 0o755);
       await system.write("/etc/systemd/system/e2d.service", originalUnit);
       await system.text("mkdir -p /var/lib/e2d && systemctl daemon-reload && systemctl start e2d");
@@ -101,20 +101,20 @@ export class Stage implements AsyncDisposable {
         return said.split("\n").some((line) => line.includes('"own-status"') && line.includes('"status":2'));
       });
     }
-    // What each node writes once its etcd is ready.
+    // Each node writes this once its etcd is ready.
     const client = await this.#machines[0]!.client();
     const record = { id: 1, createdMs: systemClock.wallMs(), requiredSize: this.#machines.length };
     await client.put("/_e2d/Cluster/_table", encodeClusterTable());
     await client.put("/_e2d/Cluster/1", encodeClusterRecord(record));
   }
 
-  /** What a step prints on each machine that it is for, in the docs' names. */
+  /** The output of a step on each of its machines, with the addresses of the docs. */
   async perform({ machine, command }: Step): Promise<{ code: number; printed: string }[]> {
     const on = machine === "all" ? this.#machines : [machine === "" ? this.#machines[0]! : this.node(machine)];
     return await Promise.all(on.map((each) => this.#onMachine(each, command)));
   }
 
-  /** The last that each machine's e2d has said. */
+  /** The last log lines of e2d on each machine. */
   async journals(): Promise<string> {
     const all = await Promise.all(this.#machines.map(async ({ name, system }) => {
       const { text } = await system.sh(
@@ -133,12 +133,12 @@ export class Stage implements AsyncDisposable {
   }
 
   async #open(names: readonly string[], settings: Record<string, string>): Promise<void> {
-    // The folder in which ca.crt and ca.key are carried from machine to machine, and what is in the store.
+    // The folder that copies ca.crt and ca.key between machines, and the content of the store.
     for (const folder of ["carried", "store/my-bucket"]) {
       await Deno.mkdir(`${this.#path}/${folder}`, { recursive: true });
     }
     const versions = ["3.5.33", defaultEtcd, "3.7.3"] as const;
-    const { shown, prepare, script } = programShown();
+    const { shown, copied, script } = programShown();
     const seen = new Map([
       ...shown,
       ...versions.map((version): [string, string] => [`/opt/cache/e2d/etcd/${version}`, etcdDir(version)]),
@@ -147,11 +147,11 @@ export class Stage implements AsyncDisposable {
     await Promise.all(names.map(async (name, at) => {
       const system = await SystemdMachine.boot(`${this.#path}/${name}`, {
         shown: seen,
+        copied,
         shared: new Map([["/srv/carried", `${this.#path}/carried`]]),
         namespace: this.#network.namespace(at),
       });
       this.#machines[at] = new StagedMachine(name, this.#network.address(at), system);
-      await system.text(prepare);
       await system.write("/usr/local/bin/e2d", script, 0o755);
       await system.text(`ln -s /opt/cache/e2d/etcd/${defaultEtcd}/etcdctl /usr/local/bin/etcdctl`);
       await installUnit(system);
@@ -164,7 +164,7 @@ export class Stage implements AsyncDisposable {
     }
   }
 
-  /** What is not of the docs: where the store is, who may use it, and that no walk waits for a quarter of an hour. */
+  /** Settings that the docs leave out: the store with its credentials, and shorter time-outs. */
   get #environment(): Record<string, string> {
     return {
       AWS_ACCESS_KEY_ID: s3.access,
@@ -177,7 +177,7 @@ export class Stage implements AsyncDisposable {
     };
   }
 
-  /** The docs' addresses and what they are here. */
+  /** Pairs of an address in the docs and the one here. */
   get #addresses(): [string, string][] {
     return this.#machines.map(({ host }, at) => [`10.0.0.${at + 1}`, host]);
   }
@@ -188,7 +188,7 @@ export class Stage implements AsyncDisposable {
 
   async #onMachine({ system }: StagedMachine, command: string): Promise<{ code: number; printed: string }> {
     if (command.startsWith("./install.sh ")) {
-      // tests/e2e/install_test.ts runs it; here what it would put there is this e2d.
+      // tests/e2e/install_test.ts runs install.sh; here this e2d is already installed.
       await system.write("/usr/local/bin/e2d", programShown().script, 0o755);
       return { code: 0, printed: "" };
     }

@@ -1,7 +1,7 @@
 /**
  * Transcripts in the docs: fenced blocks of ```console. A line that begins with `$ `, or with the name of a machine and
- * then `$ `, is a command; one that ends with a backslash goes on in the next. The lines after it are what it prints,
- * where `…` stands for anything on that line, and a line of it alone for any lines. Ids, times, sizes and ages are
+ * then `$ `, is a command; one that ends with a backslash continues in the next line. The lines after it are its output,
+ * where `…` stands for any text on that line, and a line of only `…` for any lines. Ids, times, sizes and ages are
  * examples. Pure.
  */
 
@@ -10,13 +10,13 @@ export interface Step {
   machine: string;
   command: string;
   output: string[];
-  /** Counted from 1, of the command in its page. */
+  /** Line of the command in its page, from 1. */
   line: number;
 }
 
 const prompt = /^([a-z]*)\$ (.*)$/;
 
-/** Throws where a block begins with anything but a command, or does not end: such a transcript would prove nothing. */
+/** Throws if a block does not begin with a command, or does not end: such a transcript would test nothing. */
 export function transcriptOf(page: string): Step[] {
   const steps: Step[] = [];
   let within = false, step: Step | undefined, continued = false;
@@ -44,7 +44,7 @@ export function transcriptOf(page: string): Step[] {
   return steps;
 }
 
-/** The first block of the page with nothing but variables of e2d: what its nodes are started with. */
+/** The first block of the page that contains only variables of e2d: the settings of its nodes. */
 export function settingsOf(page: string): Record<string, string> {
   for (const [, block] of page.matchAll(/^```sh\n(.*?)^```$/gms)) {
     const pairs = block!.trimEnd().split("\n").map((line) => /^(E2D_[A-Z_]+)=(\S*)$/.exec(line));
@@ -55,21 +55,21 @@ export function settingsOf(page: string): Record<string, string> {
   throw new Error("read settings: the page has no block of variables alone");
 }
 
-/** What is another one each time: in the docs it is an example. The order of lines and the numbers that count are not. */
+/** Replaces values that differ in each run. The order of lines, revisions and counts must match. */
 const exampleless = (line: string) =>
   line.replace(/\b(\d{4}-\d\d-\d\dT[\d:.]+|\d{8}T\d{6})Z/g, "TIME")
     .replace(/\b\d\d:\d\d:\d\d\.\d{3}\b/g, "TIME")
     .replace(/\b[0-9a-f]{8,}\b/g, "ID")
     .replace(/\b[\d.]+ ([KMG]iB|B|bytes)\b/g, "SIZE")
     .replace(/\b\d+ (s|min)\b/g, "AGE")
-    // Who leads is by chance.
+    // The leader is random.
     .replace(/\b(voter|leader)\b/g, "ROLE")
     .replace(/ {2,}/g, "  ");
 
 const matches = (expected: string, actual: string) =>
   new RegExp(`^${exampleless(expected).split("…").map(RegExp.escape).join(".*")}$`, "u").test(exampleless(actual));
 
-/** What differs first between a step and what was printed; undefined where all is as written. */
+/** The first difference between a step and its output; undefined if they match. */
 export function differenceOf({ output, command, line }: Step, printed: string): string | undefined {
   const actual = printed === "" ? [] : printed.replace(/\n$/, "").split("\n");
   let got = 0;

@@ -1,7 +1,7 @@
 import { differenceOf, settingsOf, transcriptOf } from "./transcript.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 
-Deno.test("differenceOf finds a wrong line, a missing line and a line too many; … stands for anything on one line", () => {
+Deno.test("differenceOf() finds a wrong, a missing and an additional line, and … matches any text on one line", () => {
   const [step] = transcriptOf("text\n```console\n$ e2d x\nwrote …/ca.crt (1)\nend\n```\n");
   assert(step !== undefined);
   assertEquals(step.line, 3);
@@ -11,7 +11,7 @@ Deno.test("differenceOf finds a wrong line, a missing line and a line too many; 
   }
 });
 
-Deno.test("transcriptOf refuses output without a command and a block without an end", () => {
+Deno.test("transcriptOf() refuses output without a command and a block without an end", () => {
   for (const page of ["```console\nwrote\n```\n", "```console\n$ e2d\n"]) {
     let refused = false;
     try {
@@ -23,7 +23,7 @@ Deno.test("transcriptOf refuses output without a command and a block without an 
   }
 });
 
-Deno.test("a step names its machine and may go over several lines; a lone … stands for any lines", () => {
+Deno.test("transcriptOf() reads a machine and a command of several lines, and a line of only … matches any lines", () => {
   const [list, status] = transcriptOf("```console\nall$ e2d list \\\n  --x\none\n…\nlast\n$ e2d status\n…\n```\n");
   assert(list !== undefined && status !== undefined);
   assertEquals([list.machine, list.command, list.output], ["all", "e2d list \\\n  --x", ["one", "…", "last"]]);
@@ -37,7 +37,7 @@ Deno.test("a step names its machine and may go over several lines; a lone … st
   assertEquals(differenceOf(status, ""), undefined);
 });
 
-Deno.test("ids, times, sizes, ages and who leads are examples; revisions and counts are not", () => {
+Deno.test("differenceOf() ignores ids, times, sizes, ages and the leader, and compares revisions and counts", () => {
   const [step] = transcriptOf("```console\n$ x\nb083  b084699c53980493  voter  20 KiB  revision 3  3 s\n```\n");
   assert(step !== undefined);
   assertEquals(differenceOf(step, "b083  aaaaaaaaaaaaaaaa    leader  1.5 MiB  revision 3  61 min\n"), undefined);
@@ -51,7 +51,7 @@ Deno.test("ids, times, sizes, ages and who leads are examples; revisions and cou
   }
 });
 
-Deno.test("settingsOf takes the first block of nothing but variables of e2d", () => {
+Deno.test("settingsOf() returns the first block that contains only variables of e2d", () => {
   const page = "```sh\nchown x\n```\n```sh\nE2D_A=1\nE2D_B=\n```\n```sh\nE2D_C=2\n```\n";
   assertEquals(settingsOf(page), { E2D_A: "1", E2D_B: "" });
 });

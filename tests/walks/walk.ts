@@ -1,4 +1,4 @@
-/** Doing on a stage what a page of the docs tells. */
+/** Executes the transcripts of a docs page on a stage. */
 import { assertEquals } from "../support/assert.ts";
 import { eventually } from "../support/fixtures.ts";
 import type { Stage } from "./stage.ts";
@@ -8,13 +8,12 @@ const read = (name: string) => Deno.readTextFile(new URL(`../../docs/${name}.md`
 
 /** The transcripts of docs/NAME.md. */
 export const stepsOf = async (name: string): Promise<Step[]> => transcriptOf(await read(name));
-/** The settings that docs/NAME.md gives to each machine. */
+/** The settings of each machine in docs/NAME.md. */
 export const settingsIn = async (name: string): Promise<Record<string, string>> => settingsOf(await read(name));
 
 /**
- * Does the steps in their order; steps of the prompt `each` that follow on one another are done on one machine after the
- * other. A command is repeated until it prints what the page says, for a cluster needs its time; one that prints nothing
- * is done once.
+ * Executes the steps in order; consecutive steps of the prompt `each` run on one machine after the other. A command is
+ * repeated until its output matches the page, because a cluster needs time; one without output runs once.
  */
 export async function walk(stage: Stage, steps: readonly Step[]): Promise<void> {
   for (let at = 0; at < steps.length; at++) {

@@ -1,4 +1,4 @@
-/** Transactions, locks, watches: what holds when several writers meet. */
+/** Transactions, locks and watches under concurrent writers. */
 import { type Db, field, type Kv, KvError, open, type TxnRequest } from "../../../lib/e2db/mod.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 import { assertDbError } from "./assert_db_error.ts";
@@ -15,7 +15,7 @@ async function accounts(db: Db, count = 4) {
 
 export const concurrencyCases = (): DbCase[] =>
   dbCases((test) => {
-    test("transaction() applies all or nothing, and gives what its function gives", async (db) => {
+    test("transaction() is atomic, and returns the result of its function", async (db) => {
       const table = await accounts(db);
       const given = await db.transaction(async (tx) => {
         const inside = tx.table(table);
@@ -35,7 +35,7 @@ export const concurrencyCases = (): DbCase[] =>
       assertEquals(await table.count(), 4);
     });
 
-    test("a transaction sees its own changes in every kind of reading", async (db) => {
+    test("every kind of read sees the transaction's own changes", async (db) => {
       const table = await accounts(db);
       await db.transaction(async (tx) => {
         const inside = tx.table(table);
@@ -52,7 +52,7 @@ export const concurrencyCases = (): DbCase[] =>
       assertEquals((await table.find("a0"))!.balance, 7);
     });
 
-    test("a unique value can pass from one row to another within a transaction", async (db) => {
+    test("a unique value can move from one row to another within a transaction", async (db) => {
       const table = await db.table("names", { id: field.id(), name: field.string().unique() });
       await table.insert({ id: "1", name: "x" });
       await table.insert({ id: "2", name: "y" });
@@ -84,7 +84,7 @@ export const concurrencyCases = (): DbCase[] =>
       ["a row of a range that was read is deleted", (table) => table.delete("a3")],
     ];
     for (const [what, rival] of rivals) {
-      test(`transaction() begins again when ${what} before the commit`, async (db) => {
+      test(`transaction() is repeated when ${what} before the commit`, async (db) => {
         const table = await accounts(db);
         let attempts = 0;
         await db.transaction(async (tx) => {
@@ -100,7 +100,7 @@ export const concurrencyCases = (): DbCase[] =>
       });
     }
 
-    test("transaction() does not begin again for a change outside of what it read", async (db) => {
+    test("transaction() is not repeated for a change that it did not read", async (db) => {
       const table = await accounts(db);
       await table.insert({ id: "other", owner: "w" });
       let attempts = 0;
@@ -114,7 +114,7 @@ export const concurrencyCases = (): DbCase[] =>
       assertEquals(attempts, 1);
     });
 
-    test("transaction() begins again when the last row of a limited reading changes, in either direction", async (db) => {
+    test("transaction() is repeated when the last row of a limited read changes, in either direction", async (db) => {
       const table = await accounts(db);
       for (const reverse of [false, true]) {
         let attempts = 0;
@@ -129,7 +129,7 @@ export const concurrencyCases = (): DbCase[] =>
       }
     });
 
-    test("eight clients moving money between rows at once neither make nor lose any", async (db) => {
+    test("the sum stays constant while eight clients move money between rows", async (db) => {
       const table = await accounts(db);
       await Promise.all(Array.from({ length: 8 }, async (_, client) => {
         for (let step = 0; step < 5; step++) {
@@ -145,7 +145,7 @@ export const concurrencyCases = (): DbCase[] =>
       assertEquals((await table.all()).reduce((sum, row) => sum + row.balance!, 0), 400);
     });
 
-    test("no write skew: two that each rely on the other's row cannot both go", async (db) => {
+    test("no write skew: of two transactions that each read the other's row, only one commits", async (db) => {
       const table = await db.table("oncall", { id: field.id(), duty: field.boolean().index() });
       await table.insertMany([{ id: "alice", duty: true }, { id: "bob", duty: true }]);
       await Promise.all(["alice", "bob"].map((id) =>
@@ -163,7 +163,7 @@ export const concurrencyCases = (): DbCase[] =>
       assert(committed >= 80, `only ${committed} transactions committed`);
     });
 
-    test("a write whose answer is lost is applied once, and reported as what it was", async (db, under) => {
+    test("a write whose answer is lost is applied once, and its outcome is reported", async (db, under) => {
       const shape = {
         id: field.increment(),
         u: field.string().unique(),
@@ -193,22 +193,22 @@ export const concurrencyCases = (): DbCase[] =>
           await inside.update(id, { n: (await inside.find(id))!.n! + 1 });
         });
       for (let step = 0; step < 5; step++) await lose("answer", add);
-      // Somebody else writes the row between the lost answer and the question what became of it.
+      // Another writer changes the row between the lost answer and the check of the outcome.
       lossy.between = () => table.update(id, { u: "moved on" });
       await lose("answer", add);
       assertEquals((await table.find(id))!.n, 6);
-      // The guard of the index that the row moved in shows it even when the row is gone.
+      // The guard of the index in which the row moved is evidence even after the row was deleted.
       lossy.between = () => table.delete(id);
       await lose("answer", add);
       assertEquals(await table.count(), 0);
-      // A row that is gone and moved in no index leaves no trace: that must not pass for a success or a failure.
+      // A deleted row that moved in no index leaves no evidence, so neither success nor failure may be reported.
       const last = await rows.insert({ plain: 0 });
       lossy.between = () => table.delete(last.id);
       await assertDbError("outcome_unknown", () =>
         lose("answer", () => other.transaction((tx) => tx.table(rows).update(last.id, { plain: 1 }))));
     });
 
-    test("lock() lets one in at a time, in the order of asking, with growing tokens", async (db) => {
+    test("lock() has one holder at a time, in the order of requests, with increasing tokens", async (db) => {
       let inside = 0;
       const order: number[] = [];
       const tokens: number[] = [];
@@ -240,11 +240,11 @@ export const concurrencyCases = (): DbCase[] =>
       assert(tokens[0]! > first.token);
     });
 
-    test("a write under a lock that was lost is refused, whatever its holder believes", async (db, under) => {
+    test("a write under a lost lock is refused", async (db, under) => {
       const table = await accounts(db);
       const lock = await db.lock("fence");
       await table.update("a0", { balance: 1 }, { fence: lock });
-      // Another session takes the lock away, as etcd does when the lease runs out while the holder sleeps.
+      // Another session removes the lock, as etcd does when the lease expires while the holder is suspended.
       await under.kv.txn({ compares: [], success: [{ kind: "delete", key: lock.key }], failure: [] });
       for (
         const write of [
@@ -262,7 +262,7 @@ export const concurrencyCases = (): DbCase[] =>
       await lock.release();
     });
 
-    test("watch() tells every change in order, from a revision on, with the row before", async (db) => {
+    test("watch() delivers every change in order, from a revision on, with the earlier row", async (db) => {
       const table = await accounts(db, 1);
       const { revision } = await table.query().page();
       await table.update("a0", { balance: 1 });
@@ -283,7 +283,7 @@ export const concurrencyCases = (): DbCase[] =>
       assertEquals(seen.slice(3), ["delete a0 1 -", "insert live - 4"]);
     });
 
-    test("watch() goes on after broken connections without losing or repeating a change", async (db, under) => {
+    test("watch() continues after lost connections without losing or repeating a change", async (db, under) => {
       const table = await accounts(db, 0);
       const broken: Kv = { ...bound(under.kv), watch: (request) => breaking(under.kv.watch(request)) };
       const watched = await (await open({ kv: broken, namespace: under.namespace })).table("accounts", accountFields);
@@ -298,7 +298,7 @@ export const concurrencyCases = (): DbCase[] =>
       assertEquals(seen, Array.from({ length: 7 }, (_, index) => `w${index}`));
     });
 
-    test("watch() says so when etcd has compacted what is missing", async (db, under) => {
+    test("watch() throws when etcd has compacted the missing changes", async (db, under) => {
       const table = await accounts(db, 1);
       const { revision } = await table.query().page();
       await table.update("a0", { balance: 1 });
@@ -325,7 +325,7 @@ const bound = (kv: Kv): Kv => ({
   close: () => kv.close(),
 });
 
-/** A watch that breaks after each batch with something in it. */
+/** A watch that fails after each batch that is not empty. */
 async function* breaking(watch: ReturnType<Kv["watch"]>): ReturnType<Kv["watch"]> {
   for await (const batch of watch) {
     yield batch;

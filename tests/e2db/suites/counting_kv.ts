@@ -1,9 +1,9 @@
 import type { Kv, RangeRequest, RangeResponse, TxnRequest } from "../../../lib/e2db/mod.ts";
 
-/** Counts the round trips of whatever runs over it. */
+/** Counts the round trips of its users. */
 export class CountingKv {
   calls = 0;
-  /** The most keys etcd had to count for one range. */
+  /** The largest number of keys that etcd counted for one range. */
   countedMost = 0;
   readonly kv: Kv;
 

@@ -5,7 +5,7 @@ import { eventually, freePorts, temporaryDirectory } from "../../support/fixture
 export interface EtcdCluster extends AsyncDisposable {
   /** Client URLs. */
   hosts: string[];
-  /** The index of the leader, as its own status says. */
+  /** The index of the leader, by its own status. */
   leader(): Promise<number>;
   /** kill -9, and waits until the process is gone. */
   kill(index: number): Promise<void>;

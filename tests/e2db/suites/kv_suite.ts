@@ -1,4 +1,4 @@
-/** What every Kv must do: the same cases on the in-memory twin and on real etcd. */
+/** Cases for every Kv, which run on the store in memory and on real etcd. */
 import { type Compare, type Kv, KvError, type KvErrorKind, type Operation } from "../../../lib/e2db/mod.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 
@@ -48,7 +48,7 @@ export function kvCases(): KvCase[] {
     void cases.push({ promise, run: (under) => run(under.kv, under) });
   const write = (kv: Kv, ...success: Operation[]) => kv.txn({ compares: [], success, failure: [] });
 
-  test("range() gives keys in byte order with their revisions, versions and count", async (kv) => {
+  test("range() returns keys in byte order with their revisions, versions and count", async (kv) => {
     const first = await write(kv, put("a/2", "two"), put("a/10", "ten"), put("a/\x00", "nul"));
     const second = await write(kv, put("a/2", "TWO"));
     const { kvs, count, more, revision } = await kv.range({ key: bytes("a/"), end: bytes("a0") });
@@ -58,7 +58,7 @@ export function kvCases(): KvCase[] {
     assertEquals([createRevision, modRevision, version], [first.revision, second.revision, 2]);
   });
 
-  test("range() stops at the limit and says there is more; countOnly and keysOnly leave out the rest", async (kv) => {
+  test("range() stops at the limit and sets `more`; countOnly and keysOnly omit the rest", async (kv) => {
     await write(kv, put("b/1", "x"), put("b/2", "x"), put("b/3", "x"));
     const range = { key: bytes("b/"), end: bytes("b0") };
     const limited = await kv.range({ ...range, limit: 2 });
@@ -70,7 +70,7 @@ export function kvCases(): KvCase[] {
     assertEquals(keys.kvs.map((kv) => [text(kv.key), kv.value.length]), [["b/1", 0], ["b/2", 0], ["b/3", 0]]);
   });
 
-  test("range() reads the past, and refuses the future", async (kv) => {
+  test("range() reads earlier revisions, and refuses future ones", async (kv) => {
     const { revision } = await write(kv, put("c", "old"));
     await write(kv, put("c", "new"));
     await write(kv, { kind: "delete", key: bytes("c") });
@@ -80,7 +80,7 @@ export function kvCases(): KvCase[] {
     await refused("invalid", () => kv.range({ key: bytes("c"), revision: revision + 1_000_000 }));
   });
 
-  test("txn() takes one branch, and later operations see earlier ones", async (kv) => {
+  test("txn() executes one branch, and later operations see earlier ones", async (kv) => {
     const made = await kv.txn({ compares: [mod("d", 0)], success: [put("d", "1"), read("d")], failure: [] });
     assert(made.succeeded);
     assertEquals(text(made.ranges[1]!.kvs[0]!.value), "1");
@@ -104,7 +104,7 @@ export function kvCases(): KvCase[] {
     assertEquals(await holds({ key: bytes("e-none"), target: "create", result: "equal", revision: 0 }), true);
   });
 
-  test("txn() compares a range: every key must pass, and an empty range does", async (kv) => {
+  test("txn() compares a range: the condition must be true for every key, and is for an empty range", async (kv) => {
     const { revision } = await write(kv, put("f/1", "x"), put("f/2", "x"));
     const range = { key: bytes("f/"), end: bytes("f0"), target: "mod", result: "less" } as const;
     const holds = async (compare: Compare) =>
@@ -123,7 +123,7 @@ export function kvCases(): KvCase[] {
     await refused("invalid", () => write(kv, put("g/1", "1"), { kind: "delete", key: bytes("g/"), end: bytes("g0") }));
   });
 
-  test("txn() takes 128 operations and not 129, and nothing over 1.5 MiB", async (kv) => {
+  test("txn() accepts 128 operations but not 129, and no more than 1.5 MiB", async (kv) => {
     const puts = Array.from({ length: 129 }, (_, index) => put(`h/${index}`, "x"));
     assert((await write(kv, ...puts.slice(1))).succeeded);
     await refused("too_many_operations", () => write(kv, ...puts));
@@ -136,7 +136,7 @@ export function kvCases(): KvCase[] {
     assertEquals(kvs.reduce((sum, kv) => sum + kv.value.length, 0), 5_000_000);
   });
 
-  test("watch() tells puts and deletions with what was before, from a revision on, and ends when aborted", async (kv) => {
+  test("watch() delivers puts and deletions with the earlier state, from a revision on, and ends when aborted", async (kv) => {
     const { revision } = await write(kv, put("j/1", "old"));
     await write(kv, put("j/1", "new"), put("k", "elsewhere"));
     await write(kv, { kind: "delete", key: bytes("j/1") });
@@ -166,7 +166,7 @@ export function kvCases(): KvCase[] {
     assertEquals(seen, ["after"]);
   });
 
-  test("a lease takes its keys with it when revoked, and can be kept until then", async (kv) => {
+  test("a revoked lease deletes its keys; until then it can be renewed", async (kv) => {
     const { id, ttlSeconds } = await kv.grantLease(60);
     assert(ttlSeconds >= 60);
     await write(kv, put("n", "leased", id));

@@ -51,13 +51,13 @@ const rowArbitrary = fc.record({
   plain: fc.option(fc.constantFrom(1, 2, 3)),
 });
 
-/** A condition twice: for the database, and as the plain meaning that it must have. */
+/** A condition for the database, and the same condition as a plain function. */
 interface Twin {
   query: (rows: Rows) => Query<Row>;
   holds: (row: Row) => boolean;
 }
 
-/** By code point and not by UTF-16 unit, as the documentation says. */
+/** By code point, not by UTF-16 unit. */
 const compareText = (a: string, b: string) => {
   const [x, y] = [[...a], [...b]];
   for (let i = 0; i < Math.min(x.length, y.length); i++) {
@@ -182,7 +182,7 @@ async function fill(db: Db, rows: readonly Partial<Row>[]): Promise<Rows> {
 /** `runs` sets of rows, each with ten queries. */
 export const queryCases = (runs: number): DbCase[] =>
   dbCases((test) => {
-    test(`any query gives what a filter and a sort in memory give (seed ${seed})`, async (db) => {
+    test(`every query returns the same as a filter and a sort in memory (seed ${seed})`, async (db) => {
       await fc.assert(
         fc.asyncProperty(
           fc.array(rowArbitrary, { maxLength: 24 }),
@@ -214,7 +214,7 @@ export const queryCases = (runs: number): DbCase[] =>
             };
             await check(table, stored);
             if (!within) return;
-            // Within a transaction, with its own changes laid over what is stored.
+            // Within a transaction, including its own changes.
             const abandon = new Error("abandoned on purpose");
             await assertRejects(abandon, () =>
               db.transaction(async (tx) => {
@@ -234,7 +234,7 @@ export const queryCases = (runs: number): DbCase[] =>
       );
     });
 
-    test("a query reads at one revision, however many pages it takes", async (db) => {
+    test("a query reads all its pages at one revision", async (db) => {
       const table = await fill(db, Array.from({ length: 300 }, (_, n) => ({ n })));
       let seen = 0;
       for await (const row of table.orderBy("n")) {
@@ -275,7 +275,7 @@ export const queryCases = (runs: number): DbCase[] =>
           [2, () => counted.delete(5_000)],
         ];
         for (const [index, [cost, action]] of costs.entries()) {
-          // An id that the caller brings costs one look at the counter.
+          // A given id needs one read of the counter.
           const extra = index === costs.length - 2 ? 1 : 0;
           assertEquals(await counting.during(action), cost + extra, `case ${index}: ${action}`);
         }
@@ -291,7 +291,7 @@ export const queryCases = (runs: number): DbCase[] =>
           { length: 6_000 },
           (_, index) => ({ n: (index * 7) % 1_000, state: index % 50 ? "done" : "new" }),
         );
-        // One after the other, so that ids, and with them the samples, are the same every time.
+        // Sequentially, so that ids, and therefore samples, are reproducible.
         await made.insertMany(all);
         const rows = await made.all();
         const counting = new CountingKv(under.kv);
@@ -354,7 +354,7 @@ export const queryCases = (runs: number): DbCase[] =>
       await assertDbError("bad_cursor", () => table.orderBy("n").after("nonsense").all());
     });
 
-    test("a plan uses the index that narrows most, and says which", async (db) => {
+    test("a plan uses the index that narrows most, and explain() names it", async (db) => {
       const table = await fill(db, []);
       const plan = (query: Query<Row>) => query.explain();
       assertEquals(plan(table.where("id").eq(1)), "row id, 1 interval, in order");

@@ -1,4 +1,4 @@
-/** Changes of a schema while programs use the table, Standard Schemas, export and import, check. */
+/** Schema changes while programs use the table, Standard Schemas, export and import, check(). */
 import * as v from "valibot";
 import { z } from "zod";
 import { field, type FieldMap, type Kv, open } from "../../../lib/e2db/mod.ts";
@@ -27,14 +27,14 @@ export const schemaCases = (): DbCase[] =>
       assertEquals(await after.find(1), { id: 1, name: "a", age: null, note: null, rank: 7 });
       assertEquals(await after.where("rank").eq(7).count(), 2);
       await after.insert({ name: "c", rank: 8 });
-      // The older program keeps what it does not know, and keeps the index it does not know up to date.
+      // The older program keeps unknown fields, and maintains the index that it does not know.
       await before.update(3, { age: 1 });
       await before.insert({ name: "d" });
       assertEquals((await after.find(3))!.rank, 8);
       assertEquals((await after.where("rank").eq(7).all()).map((row) => row.name), ["a", "b", "d"]);
     });
 
-    test("an added index is built while others write, and used when it is whole", async (db) => {
+    test("an added index is built while others write, and used when it is ready", async (db) => {
       const before = await db.table("people", first);
       await before.insertMany(Array.from({ length: 250 }, (_, index) => ({ name: `n${index}`, age: index % 10 })));
       let stop = false;
@@ -93,7 +93,7 @@ export const schemaCases = (): DbCase[] =>
       },
     );
 
-    test("an index that becomes unique is refused when rows share a value, and the table stays as it was", async (db) => {
+    test("an index cannot become unique while rows share a value, and the table stays unchanged", async (db) => {
       const plain = await db.table("people", { ...first, name: field.string().index() });
       await plain.insertMany([{ name: "a" }, { name: "b" }, { name: "b" }, {}, {}]);
       const unique = { ...first, name: field.string().unique() };
@@ -107,7 +107,7 @@ export const schemaCases = (): DbCase[] =>
       assertEquals(await table.where("name").isNull().count(), 2);
     });
 
-    test("a changed type, id or encryption is refused with the steps to take", async (db) => {
+    test("a changed type, id or encryption is refused with a hint", async (db) => {
       const table = await db.table("people", first);
       await table.insert({ name: "a" });
       const changes: [FieldMap, string][] = [
@@ -123,7 +123,7 @@ export const schemaCases = (): DbCase[] =>
       assertEquals((await table.find(1))!.name, "a");
     });
 
-    test("a field becomes required only when every row has a value; alter() takes it back", async (db) => {
+    test("a field becomes required only when every row has a value; alter() makes it optional again", async (db) => {
       const table = await db.table("people", first);
       await table.insert({ name: "a" });
       const required = { ...first, age: field.number().required() };
@@ -138,7 +138,7 @@ export const schemaCases = (): DbCase[] =>
       await assertDbError("unknown_table", () => db.alter("nobody", {}));
     });
 
-    test("alter() drops an index; it comes back whole when it is declared again", async (db) => {
+    test("alter() drops an index, which is built again when it is declared again", async (db) => {
       const fields = { ...first, age: field.number().index() };
       const table = await db.table("people", fields);
       await table.insertMany([{ age: 1 }, { age: 2 }]);
@@ -150,7 +150,7 @@ export const schemaCases = (): DbCase[] =>
       assertEquals(await again.orderBy("age").all(), [{ id: 1, name: null, age: 5 }]);
     });
 
-    test("a declaration that makes no sense is refused before anything is written", async (db) => {
+    test("an invalid declaration is refused before anything is written", async (db) => {
       const nonsense: FieldMap[] = [
         { name: field.string() },
         { id: field.id(), other: field.increment() },
@@ -165,7 +165,7 @@ export const schemaCases = (): DbCase[] =>
       assertEquals(await db.tables(), []);
     });
 
-    test("a zod schema in place of the field map validates, transforms and types the rows", async (db) => {
+    test("a zod schema instead of a field map validates, transforms and types the rows", async (db) => {
       const schema = z.object({
         id: z.string(),
         email: z.email().toLowerCase(),
@@ -187,7 +187,7 @@ export const schemaCases = (): DbCase[] =>
       assertEquals((await users.update(made.id, { tags: ["x"] })).secret, "s");
     });
 
-    test("a valibot schema does, too, with a counting id", async (db) => {
+    test("a valibot schema does the same, with an increment id", async (db) => {
       const schema = v.object({ id: v.number(), name: v.string(), at: v.optional(v.date()) });
       const rows = await db.table("rows", schema, { increment: true, index: ["name", "at"] });
       const at = new Date(5);
@@ -199,47 +199,50 @@ export const schemaCases = (): DbCase[] =>
       );
     });
 
-    test("export() and import() bring a table to another database, secrets sealed or in clear", async (db, under) => {
-      const fields = {
-        id: field.increment(),
-        name: field.string().unique(),
-        at: field.date(),
-        secret: field.string().encrypted(),
-      };
-      const table = await db.table("people", fields);
-      await table.insertMany(
-        Array.from({ length: 30 }, (_, n) => ({ name: `n${n}`, at: new Date(n), secret: `s${n}` })),
-      );
-      const sealed = await linesFrom(table.export());
-      assertEquals(sealed.length, 31);
-      assert(!sealed.join("").includes('"s1"'));
-      const clear = (await linesFrom(table.export({ secrets: "clear" }))).join("");
-      assert(clear.includes('"s1"'));
+    test(
+      "export() and import() copy a table to another database, with encrypted fields sealed or in clear text",
+      async (db, under) => {
+        const fields = {
+          id: field.increment(),
+          name: field.string().unique(),
+          at: field.date(),
+          secret: field.string().encrypted(),
+        };
+        const table = await db.table("people", fields);
+        await table.insertMany(
+          Array.from({ length: 30 }, (_, n) => ({ name: `n${n}`, at: new Date(n), secret: `s${n}` })),
+        );
+        const sealed = await linesFrom(table.export());
+        assertEquals(sealed.length, 31);
+        assert(!sealed.join("").includes('"s1"'));
+        const clear = (await linesFrom(table.export({ secrets: "clear" }))).join("");
+        assert(clear.includes('"s1"'));
 
-      const other = await open({ kv: under.kv, namespace: `${under.namespace}.other`, key: testKey });
-      const copy = await other.table("people", fields);
-      assertEquals(await copy.import(sealed), { inserted: 30, replaced: 0, skipped: 0 });
-      assertEquals(await copy.all(), await table.all());
-      assertEquals((await copy.insert({ name: "next" })).id, 31);
-      assertEquals(await copy.import(sealed, { onConflict: "skip" }), { inserted: 0, replaced: 0, skipped: 30 });
-      const halves = [clear.slice(0, 333), clear.slice(333)];
-      assertEquals(await copy.import(halves, { onConflict: "replace" }), { inserted: 0, replaced: 30, skipped: 0 });
-      assertEquals((await copy.find(3))!.secret, "s2");
-      assertEquals((await other.check()).problems, []);
+        const other = await open({ kv: under.kv, namespace: `${under.namespace}.other`, key: testKey });
+        const copy = await other.table("people", fields);
+        assertEquals(await copy.import(sealed), { inserted: 30, replaced: 0, skipped: 0 });
+        assertEquals(await copy.all(), await table.all());
+        assertEquals((await copy.insert({ name: "next" })).id, 31);
+        assertEquals(await copy.import(sealed, { onConflict: "skip" }), { inserted: 0, replaced: 0, skipped: 30 });
+        const halves = [clear.slice(0, 333), clear.slice(333)];
+        assertEquals(await copy.import(halves, { onConflict: "replace" }), { inserted: 0, replaced: 30, skipped: 0 });
+        assertEquals((await copy.find(3))!.secret, "s2");
+        assertEquals((await other.check()).problems, []);
 
-      await assertDbError("duplicate", () => copy.import(sealed));
-      await assertDbError("bad_import", () => copy.import([]));
-      await assertDbError("bad_import", () => copy.import(['{"id":1}\n']));
-      const header = sealed[0]!;
-      assert((await assertDbError("bad_import", () => copy.import([header, "{"]))).message.includes("line 2"));
-      // A sealed value under another row's id does not open, and is refused now and not when it is needed.
-      const moved = sealed[1]!.replace('"id":1', '"id":99').replace('"n0"', '"moved"');
-      await assertDbError("bad_import", () => copy.import([header, moved]));
-      const stranger = await open({ kv: under.kv, namespace: `${under.namespace}.x`, key: new Uint8Array(32) });
-      await assertDbError("wrong_key", async () => (await stranger.table("people", fields)).import(sealed));
-    });
+        await assertDbError("duplicate", () => copy.import(sealed));
+        await assertDbError("bad_import", () => copy.import([]));
+        await assertDbError("bad_import", () => copy.import(['{"id":1}\n']));
+        const header = sealed[0]!;
+        assert((await assertDbError("bad_import", () => copy.import([header, "{"]))).message.includes("line 2"));
+        // A sealed value under another row's id cannot be decrypted, and is refused at the import.
+        const moved = sealed[1]!.replace('"id":1', '"id":99').replace('"n0"', '"moved"');
+        await assertDbError("bad_import", () => copy.import([header, moved]));
+        const stranger = await open({ kv: under.kv, namespace: `${under.namespace}.x`, key: new Uint8Array(32) });
+        await assertDbError("wrong_key", async () => (await stranger.table("people", fields)).import(sealed));
+      },
+    );
 
-    test("check() names a missing, an orphaned and a stale entry and an unreadable row", async (db, under) => {
+    test("check() reports a missing, an orphaned and a stale entry and an unreadable row", async (db, under) => {
       const table = await db.table("people", { ...first, name: field.string().unique() });
       await table.insertMany([{ name: "a" }, { name: "b" }, { name: "c" }]);
       const clean = await db.check();
@@ -262,7 +265,7 @@ export const schemaCases = (): DbCase[] =>
       await put(row.key, new Uint8Array([9]));
       const { problems } = await db.check();
       const found = problems.map(({ field, kind, id }) => `${kind} ${field} ${id ?? ""}`).sort();
-      // The row that cannot be read has entries nobody can account for.
+      // The entries of the unreadable row count as orphans.
       assertEquals(found, [
         "missing name 1",
         "orphan name ",

@@ -1,6 +1,6 @@
 /**
  * A workload of list-appends and its judge, after the idea of Elle (Kingsbury and Alvaro, VLDB 2020): a value that is
- * only ever appended to shows, to whoever reads it, the order of all writes before. From these orders follow the
+ * only ever appended to shows the order of all earlier writes to every reader. From these orders follow the
  * dependencies between transactions (who wrote before whom, who read whose write, who read before whose write), and a
  * history is serializable exactly when they form no cycle.
  */
@@ -8,9 +8,9 @@ import { type Db, field } from "../../../lib/e2db/mod.ts";
 
 interface Operation {
   key: string;
-  /** The list as it was read. */
+  /** The list that was read. */
   read?: number[];
-  /** What was appended. */
+  /** The appended value. */
   append?: number;
 }
 
@@ -19,7 +19,7 @@ export interface Committed {
   operations: Operation[];
 }
 
-/** Descriptions of what cannot be in any serial order; empty when all is well. */
+/** Descriptions of anomalies that no serial order allows. */
 export function findAnomalies(history: readonly Committed[], final: ReadonlyMap<string, readonly number[]>): string[] {
   const anomalies: string[] = [];
   const writerOf = new Map<string, number>();
@@ -98,7 +98,7 @@ export interface Workload {
   seed: number;
 }
 
-/** Runs the workload on `db` and judges it. A transaction whose outcome is unknown counts if its appends are there. */
+/** Runs and judges the workload. A transaction with an unknown outcome counts if its appends exist. */
 export async function runWorkload(
   db: Db,
   { clients, transactions, keys, seed }: Workload,
@@ -126,7 +126,7 @@ export async function runWorkload(
           const inside = tx.table(lists);
           for (const [index, { key, write, byIndex }] of plan.entries()) {
             const group = Number(key.slice(1)) % 2;
-            // Readings by an index find rows among others: these are the ranges that phantoms would enter.
+            // Reads by an index cover ranges, which phantoms could enter.
             const row = byIndex
               ? (await inside.where("group").eq(group).all()).find((row) => row.id === key)
               : await inside.find(key);

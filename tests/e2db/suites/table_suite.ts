@@ -1,11 +1,11 @@
-/** What tables promise: the same cases on the in-memory twin and on real etcd. */
+/** Cases for tables, which run on the store in memory and on real etcd. */
 import { type Db, DuplicateError, field, open, versionOf } from "../../../lib/e2db/mod.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 import { assertDbError } from "./assert_db_error.ts";
 import type { KvUnderTest } from "./kv_suite.ts";
 
 export interface DbUnderTest extends KvUnderTest {
-  /** A name nobody else uses. */
+  /** A name that no other case uses. */
   namespace: string;
 }
 
@@ -40,7 +40,7 @@ export async function rolesTable(db: Db) {
 
 const names = (rows: { name: string | null }[]) => rows.map((row) => row.name);
 
-/** Opens a database on the store at hand and holds its indexes against its rows at the end of every case. */
+/** Opens a database on the given store, and runs check() at the end of every case. */
 export function dbCases(register: (add: AddCase) => void): DbCase[] {
   const cases: DbCase[] = [];
   register((promise, run) =>
@@ -60,7 +60,7 @@ export type AddCase = (promise: string, run: (db: Db, under: DbUnderTest) => Pro
 
 export const tableCases = (): DbCase[] =>
   dbCases((test) => {
-    test("find() gives a row by its increment id, which counts from 1", async (db) => {
+    test("find() returns a row by its increment id, which counts from 1", async (db) => {
       const roles = await rolesTable(db);
       assertEquals(await roles.find(1), {
         id: 1,
@@ -74,17 +74,17 @@ export const tableCases = (): DbCase[] =>
       assertEquals((await roles.all()).map((row) => row.id), [1, 2, 3, 4]);
     });
 
-    test("findBy() gives a row by a unique field, or undefined", async (db) => {
+    test("findBy() returns a row by a unique field, or undefined", async (db) => {
       const roles = await rolesTable(db);
       assertEquals((await roles.findBy("name", "superadmin"))?.id, 3);
       assertEquals(await roles.findBy("name", "nobody"), undefined);
     });
 
-    test("where().all() gives each row of an index value once, in order of id", async (db) => {
+    test("where().all() returns each row of an index value once, in order of id", async (db) => {
       const roles = await rolesTable(db);
       const found = await roles.where("description").eq("administrator").all();
       assertEquals(names(found), ["admin", "superadmin", "smoot"]);
-      // The original appended to the slice it was given, so a second reading held every row twice.
+      // The original appended to the given slice, so a second read contained every row twice.
       const again = await roles.where("description").eq("administrator").orderBy("id").reverse().all();
       assertEquals(names(again), ["smoot", "superadmin", "admin"]);
     });
@@ -129,7 +129,7 @@ export const tableCases = (): DbCase[] =>
       assertEquals(await some.and(roles.where("name").ne("smoot")).count(), 2);
     });
 
-    test("and, or, not filter what an index finds", async (db) => {
+    test("and, or and not filter the rows of an index", async (db) => {
       const roles = await rolesTable(db);
       const administrators = roles.where("description").eq("administrator");
       const smoot = roles.where("name").eq("smoot");
@@ -143,7 +143,7 @@ export const tableCases = (): DbCase[] =>
       assertEquals(names(await roles.where("id").eq(1).or(smoot).all()), ["user", "smoot"]);
     });
 
-    test("update() moves a row between index values, and leaves what it is not given", async (db) => {
+    test("update() moves a row between index values, and keeps fields that are not given", async (db) => {
       const roles = await rolesTable(db);
       const updated = await roles.update(1, { description: "updated user" });
       assertEquals([updated.name, updated.description], ["user", "updated user"]);
@@ -169,14 +169,14 @@ export const tableCases = (): DbCase[] =>
       assertEquals(versionOf({}), undefined);
     });
 
-    test("replace() puts a whole row in place, clearing what it leaves out", async (db) => {
+    test("replace() replaces a whole row, and clears omitted fields", async (db) => {
       const roles = await rolesTable(db);
       await roles.update(1, { resourceQuota: "1" });
       const row = await roles.replace({ id: 1, description: "whole" });
       assertEquals([row.name, row.resourceQuota, row.description], [null, null, "whole"]);
     });
 
-    test("upsert() inserts once and updates then, by id or by a unique field", async (db) => {
+    test("upsert() inserts first and updates later, by id or by a unique field", async (db) => {
       const roles = await rolesTable(db);
       const made = await roles.upsert({ name: "new", description: "a" }, { on: "name" });
       const kept = await roles.upsert({ name: "new", description: "b" }, { on: "name" });
@@ -200,14 +200,14 @@ export const tableCases = (): DbCase[] =>
       ["everything", (roles) => roles.deleteAll(), []],
     ];
     for (const [what, remove, left] of deletions) {
-      test(`delete() by ${what} removes exactly those rows and says how many`, async (db) => {
+      test(`delete() by ${what} removes exactly those rows and returns their number`, async (db) => {
         const roles = await rolesTable(db);
         assertEquals(await remove(roles), 4 - left.length);
         assertEquals(names(await roles.all()), left);
       });
     }
 
-    test("delete() of an id says whether the row was there", async (db) => {
+    test("delete() of an id returns whether the row existed", async (db) => {
       const roles = await rolesTable(db);
       assertEquals([await roles.delete(2), await roles.delete(2)], [true, false]);
       assertEquals((await roles.insert({ description: "d" })).id, 5);
@@ -262,7 +262,7 @@ export const tableCases = (): DbCase[] =>
         const keyless = await (await open(options)).table("certs", fields);
         await assertDbError("wrong_key", () => keyless.find("ca.crt"));
         await assertDbError("wrong_key", () => keyless.insert({ path: "b", note: "x" }));
-        // A change gives the whole row back, so it needs the key, too; without it nothing is written.
+        // A change returns the whole row, so it needs the key; without it nothing is written.
         await assertDbError("wrong_key", () => keyless.update("ca.crt", { description: "blind" }));
         const rotated = await open({ ...options, key: new Uint8Array(32), oldKeys: [testKey] });
         assertEquals((await (await rotated.table("certs", fields)).find("ca.crt"))!.note, "hush");
@@ -270,7 +270,7 @@ export const tableCases = (): DbCase[] =>
       },
     );
 
-    test("every type comes back as it went in", async (db) => {
+    test("every type is read as it was written", async (db) => {
       const table = await db.table("types", {
         id: field.id(),
         text: field.string(),
@@ -298,7 +298,7 @@ export const tableCases = (): DbCase[] =>
       await assertDbError("wrong_type", () => table.insert({ number: NaN }));
     });
 
-    test("rows over 2 KiB are found by every index, and change", async (db) => {
+    test("rows over 2 KiB are found by every index, and can be changed", async (db) => {
       const table = await db.table("large", {
         id: field.increment(),
         tag: field.string().index(),
@@ -311,7 +311,7 @@ export const tableCases = (): DbCase[] =>
       assertEquals((await table.where("tag").eq("big").reverse().limit(4).all()).map((row) => row.id), [5, 4, 3, 2]);
     });
 
-    test("insertMany() and deleteAll() split what one transaction cannot hold; a transaction refuses it", async (db) => {
+    test("insertMany() and deleteAll() split rows that exceed one transaction; a transaction refuses them", async (db) => {
       const roles = await db.table("roles", roleFields);
       const rows = Array.from({ length: 150 }, (_, index) => ({ name: `r${index}`, description: "many" }));
       assertEquals((await roles.insertMany(rows)).map((row) => row.id).at(-1), 150);
@@ -332,7 +332,7 @@ export const tableCases = (): DbCase[] =>
       assertEquals(await roles.count(), 0);
     });
 
-    test("insertMany() stops at the first batch that fails, which leaves nothing", async (db) => {
+    test("insertMany() stops at the first batch that fails, which stores nothing", async (db) => {
       const roles = await rolesTable(db);
       await assertDbError(
         "duplicate",
@@ -345,7 +345,7 @@ export const tableCases = (): DbCase[] =>
       assertEquals(await roles.count(), 4);
     });
 
-    test("drop() removes everything; the table is unknown then, and can be made anew", async (db, under) => {
+    test("drop() removes everything; the table is then unknown, and can be created again", async (db, under) => {
       const roles = await rolesTable(db);
       await db.drop("roles");
       for (const action of [() => roles.find(1), () => roles.count(), () => roles.insert({ description: "d" })]) {
@@ -362,7 +362,7 @@ export const tableCases = (): DbCase[] =>
       assertEquals(await db.tables(), ["roles"]);
     });
 
-    test("concurrent inserts get different increment ids without a gap, and one of rivals gets a unique value", async (db) => {
+    test("concurrent inserts get different increment ids without a gap, and one of them gets a unique value", async (db) => {
       const roles = await db.table("roles", roleFields);
       const made = await Promise.all(Array.from({ length: 40 }, () => roles.insert({ description: "d" })));
       assertEquals(

@@ -1,4 +1,4 @@
-/** A program of its own for the TLS test, so that e2db runs without anything else of e2d: URL, then a folder of PEM files. */
+/** A separate program for the TLS test, in which e2db runs without the rest of e2d. Arguments: URL, folder of PEM files. */
 import { field, open } from "../../../lib/e2db/mod.ts";
 
 const [hosts, pki] = Deno.args as [string, string];

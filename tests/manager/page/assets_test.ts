@@ -1,19 +1,19 @@
-import { pageAsset } from "../../../lib/manager/page/assets.ts";
-import { handleLocalStatus, handleStatus } from "../../../lib/manager/status_handler.ts";
-import { Journal } from "../../../lib/manager/journal.ts";
-import { StatusHistory } from "../../../lib/manager/status_history.ts";
+import { pageAsset } from "../../../lib/manager/status/page/assets.ts";
+import { handleLocalStatus, handleStatus } from "../../../lib/manager/status/handler.ts";
+import { DecisionLog } from "../../../lib/manager/status/decision_log.ts";
+import { StatusHistory } from "../../../lib/manager/status/history.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 
 const sources = {
   report: () => undefined,
-  journal: new Journal(),
+  journal: new DecisionLog(),
   gossip: () => undefined,
   nowWallMs: () => Date.parse("2026-11-24T03:00:00Z"),
   history: new StatusHistory(),
 };
 const paths = ["/", "/page.css", "/page.js", "/page.svg"];
 
-Deno.test("pageAsset() lets in nothing but the page's own files, and knows no other path", () => {
+Deno.test("pageAsset() allows only the page's own content, and serves no other path", () => {
   for (const path of paths) {
     const { headers } = pageAsset(path)!;
     const policy = headers.get("content-security-policy")!;
@@ -24,13 +24,13 @@ Deno.test("pageAsset() lets in nothing but the page's own files, and knows no ot
   assertEquals(pageAsset("/page"), undefined);
 });
 
-Deno.test("handleStatus() serves the page by GET and HEAD alone, before the node's first step, too", async () => {
+Deno.test("handleStatus() serves the page only for GET and HEAD, also before the node's first step", async () => {
   const ask = (method: string) => handleStatus(new Request("http://10.0.0.1:7981/", { method }), sources);
   assertEquals([ask("GET").status, ask("HEAD").status, ask("POST").status], [200, 200, 405]);
   assert((await ask("GET").text()).includes('<html lang="en"'));
 });
 
-Deno.test("handleLocalStatus() gives the page to no other name of this machine", () => {
+Deno.test("handleLocalStatus() rejects requests to other host names", () => {
   assertEquals(handleLocalStatus(new Request("http://evil.example/"), sources).status, 421);
 });
 
@@ -39,7 +39,7 @@ Deno.test("handleStatus() dates its answers by the node's clock", () => {
   assertEquals(headers.get("date"), "Tue, 24 Nov 2026 03:00:00 GMT");
 });
 
-Deno.test("the page names no other origin and holds no code or style of its own; its script is whole", async () => {
+Deno.test("the page references no other origin and has no inline code or style; its script is complete", async () => {
   const [html, css, js] = await Promise.all(["/", "/page.css", "/page.js"].map((path) => pageAsset(path)!.text()));
   assert(!/https?:|\son\w+=|style=|<style|<script(?! src="\/page\.js")/.test(html!));
   assert(!/url\(|@import/.test(css!));

@@ -1,10 +1,10 @@
-import { bytesScale, countScale, memberSeries, plotOf } from "../../../lib/manager/page/plot.ts";
+import { bytesScale, countScale, memberSeries, plotOf } from "../../../lib/manager/status/page/plot.ts";
 import { assertEquals } from "../../support/assert.ts";
 
 const box = { widthPx: 110, heightPx: 120, leftPx: 10, bottomPx: 20 };
 const minuteMs = 60_000;
 
-Deno.test("plotOf() draws now at the right edge, zero at the bottom, and no line over a gap", () => {
+Deno.test("plotOf() draws the present at the right edge, zero at the bottom, and no line across a gap", () => {
   const nowMs = 10 * minuteMs;
   const points = [0, 10_000, 20_000, 60_000].map((afterMs) => ({ atMs: nowMs - minuteMs + afterMs, value: 0 }));
   const { spanMs, lines } = plotOf([{ name: "a", points }], nowMs, box, countScale);
@@ -25,12 +25,12 @@ Deno.test("plotOf() of nothing has a scale and no line", () => {
   assertEquals([lines, grid.at(-1)!.value], [[{ name: "a", path: "", last: undefined }], 1_024]);
 });
 
-Deno.test("countScale() and bytesScale() hold the highest value", () => {
+Deno.test("countScale() and bytesScale() include the highest value", () => {
   assertEquals([0, 2, 3, 5, 11, 21, 1_000, 1_001].map(countScale), [2, 2, 4, 10, 20, 40, 1_000, 2_000]);
   assertEquals([0, 1_025, 1_048_576].map(bytesScale), [1_024, 2_048, 1_048_576]);
 });
 
-Deno.test("memberSeries() keeps members apart, and leaves out what was not measured", () => {
+Deno.test("memberSeries() has one series per member, without missing values", () => {
   const samples = [
     { atWallMs: 1, members: [{ id: "2", raftLag: 5 }, { id: "1" }] },
     { atWallMs: 2, members: [{ id: "1", raftLag: 0 }] },

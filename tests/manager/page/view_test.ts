@@ -7,8 +7,8 @@ import {
   snapshotRows,
   snapshotsText,
   verdictOf,
-} from "../../../lib/manager/page/view.ts";
-import type { MemberReport, StatusReport } from "../../../lib/manager/status_report.ts";
+} from "../../../lib/manager/status/page/view.ts";
+import type { MemberReport, StatusReport } from "../../../lib/manager/status/report.ts";
 import { durationText } from "../../../lib/units.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
 
@@ -43,7 +43,7 @@ const report = (more: Partial<StatusReport> = {}): StatusReport => ({
   ...more,
 });
 
-Deno.test("verdictOf() calls a whole cluster healthy and says how many may be lost", () => {
+Deno.test("verdictOf() reports a complete cluster as healthy, and how many members may be lost", () => {
   const { level, headline, summary, concerns } = verdictOf(report());
   assertEquals({ level, headline, concerns }, { level: "good", headline: "Healthy", concerns: [] });
   assertEquals(summary, "All 3 voting members in place. One may be lost without losing writes.");
@@ -51,7 +51,7 @@ Deno.test("verdictOf() calls a whole cluster healthy and says how many may be lo
   assertEquals(verdictOf(one).summary, "All 1 voting member in place. No further member may be lost.");
 });
 
-Deno.test("verdictOf() calls a silent member a thing to look at, and a silent majority a thing to act on", () => {
+Deno.test("verdictOf() is amber for a silent member, red for a silent majority", () => {
   const [a, b, c] = report().members as [MemberReport, MemberReport, MemberReport];
   const silent = { reachable: false };
   const one = verdictOf(report({ members: [a, b, { ...c, ...silent }] }));
@@ -59,11 +59,13 @@ Deno.test("verdictOf() calls a silent member a thing to look at, and a silent ma
   assertEquals(one.summary, "2 of 3 voting members in place. No further member may be lost.");
   assert(one.concerns[0]!.text.includes("Member c does not answer"));
   const two = verdictOf(report({ members: [a, { ...b, ...silent }, { ...c, ...silent }] }));
-  assertEquals([two.level, two.headline], ["bad", "Act now"]);
+  assertEquals([two.level, two.headline], ["bad", "No quorum: writes are stopped"]);
+  // No member is replaced then, so nothing promises it.
+  assert(!two.concerns.some(({ hint }) => hint?.includes("replaced automatically")));
   assert(two.summary.includes("1 of 3 voters answer; 2 are needed"));
 });
 
-Deno.test("verdictOf() is never good while the node is not ready, or something urgent is told, whatever else is", () => {
+Deno.test("verdictOf() is never good while the node is not ready or has an urgent reason", () => {
   const starting = report({ phase: "gathering", ready: false, members: [] });
   assertEquals(verdictOf(starting).level, "wait");
   assertEquals(verdictOf(report({ ready: false })).headline, "Not ready");
@@ -73,7 +75,7 @@ Deno.test("verdictOf() is never good while the node is not ready, or something u
   }
 });
 
-Deno.test("concernsOf() names pause, free places, ending certificates, an unreadable store and alarms of others", () => {
+Deno.test("concernsOf() has the pause, free places, expiring certificates, an unreadable store and alarms of other members", () => {
   const [a, b, c] = report().members as [MemberReport, MemberReport, MemberReport];
   const concerns = concernsOf(report({
     paused: true,
@@ -88,16 +90,16 @@ Deno.test("concernsOf() names pause, free places, ending certificates, an unread
   }));
   assertEquals(concerns.map(({ level, text }) => `${level}: ${text}`), [
     "bad: Member b raises the alarm NOSPACE.",
-    "look: Gossip calls member c suspect.",
-    "look: 3 of 5 members: places are free.",
-    "look: Automatic action is paused: no member is replaced, no plan goes on.",
-    "look: The peer certificate ends in 12 days.",
-    "bad: The server certificate has ended.",
+    "look: Gossip reports member c as suspect.",
+    "look: 3 of 5 members: the cluster is incomplete.",
+    "look: Automatic action is paused: no member is replaced, no plan continues.",
+    "look: The peer certificate expires in 12 days.",
+    "bad: The server certificate has expired.",
     "look: The snapshot store cannot be read: access denied",
   ]);
 });
 
-Deno.test("factsOf() counts the age of a snapshot by the node's clock, and tells plan and pause", () => {
+Deno.test("factsOf() computes the age of a snapshot with the node's clock, and has plan and pause", () => {
   const at = Date.parse("2026-11-24T03:00:00.000Z");
   const facts = factsOf(
     report({
@@ -117,22 +119,22 @@ Deno.test("factsOf() counts the age of a snapshot by the node's clock, and tells
   assertEquals(facts[4]!.note, "plan p1: scale from 3 to 5 members");
 });
 
-Deno.test("factsOf() without a clock gives times and no ages; snapshotsText() never calls a store empty that is unknown", () => {
+Deno.test("factsOf() without a clock has times instead of ages; snapshotsText() never reports an unknown store as empty", () => {
   const taken = { configured: true, lastAt: "2026-11-24T02:59:18.000Z", lastRevision: 7, catalogue: "absent" };
   assertEquals(factsOf(report({ snapshots: taken }), undefined)[2]!.value, "02:59:18 UTC");
   assertEquals(snapshotsText(report({ snapshots: taken })), "The last was taken at 02:59:18 UTC, never verified.");
   const verified = { ...taken, verifiedAt: "2026-11-24T02:59:20.000Z" };
-  assert(snapshotsText(report({ snapshots: verified })).endsWith("read back and found whole at 02:59:20 UTC."));
+  assert(snapshotsText(report({ snapshots: verified })).endsWith("verified at 02:59:20 UTC."));
   const text = (catalogue: string) =>
     snapshotsText(report({ snapshots: { configured: true, lastRevision: 0, catalogue } }));
   assertEquals(["absent", "unknown", "unreadable"].map(text), [
-    "The store holds none.",
-    "The store was not asked yet.",
+    "The store has no snapshots.",
+    "The store was not read yet.",
     "The store cannot be read.",
   ]);
 });
 
-Deno.test("memberRows() tells what is unknown from what is zero", () => {
+Deno.test("memberRows() distinguishes unknown from zero", () => {
   const unknown: MemberReport = { id: "id-b", name: "", peerUrls: [], role: "unstarted", alarms: [] };
   const rows = memberRows(report({ members: [member("a", { role: "leader" }), unknown] }));
   assertEquals(rows[0]!.cells, [
@@ -153,12 +155,12 @@ Deno.test("memberRows() tells what is unknown from what is zero", () => {
   assertEquals(memberRows(report({ members: [member("a", { dataAgeMs: 0 })] }))[0]!.cells[7], durationText(0));
 });
 
-Deno.test("otherRows() lists who gossips and is no member", () => {
+Deno.test("otherRows() lists gossip nodes that are not members", () => {
   const peer = (name: string) => ({ name, state: "alive", status: "pending", kind: "e2d" as const, address: "h:7980" });
   assertEquals(otherRows(report({ gossip: [peer("b"), peer("spare")] })).map(({ cells }) => cells[0]), ["spare"]);
 });
 
-Deno.test("snapshotRows() finds a snapshot where the age falls, newest first", () => {
+Deno.test("snapshotRows() finds a snapshot where the age decreases, newest first", () => {
   const start = Date.parse("2026-11-24T02:00:00.000Z");
   const ages = [5_000, 15_000, 25_000, 2_000, 12_000];
   const samples = [
@@ -184,4 +186,15 @@ Deno.test("decisionRows() puts the newest first and bounds them", () => {
     ["2026-11-24 02:00:03", "waits", "wait", "for a peer (3 times)", "peers=2"],
     ["2026-11-24 02:00:02", "waits", "wait", "for a peer (2 times)", "peers=2"],
   ]);
+});
+
+Deno.test("verdictOf() is red for a wait that only an operator can end, amber for a reduced promise", () => {
+  const level = (urgency: "info" | "warn" | "error") =>
+    verdictOf({
+      ...report(),
+      phase: "gathering",
+      ready: false,
+      reasons: [{ code: "restore_asks", text: "waiting for approval", level: urgency }],
+    }).concerns[0]?.level;
+  assertEquals([level("info"), level("warn"), level("error")], ["wait", "look", "bad"]);
 });

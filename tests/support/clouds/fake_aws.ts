@@ -1,6 +1,6 @@
 /**
- * EC2, Auto Scaling, STS and the metadata service (sessions alone) in memory. Signatures are checked by AWS's own
- * description of Signature Version 4, and in one go: what waits for another thread does not fit virtual time.
+ * EC2, Auto Scaling, STS and the metadata service (only with sessions) in memory. Signatures are checked by AWS's
+ * description of Signature Version 4, synchronously: waiting for another thread is not possible in virtual time.
  */
 import { createHash, createHmac } from "node:crypto";
 import { FakeCloud, type FakeInstance } from "./fake_cloud.ts";
@@ -11,13 +11,13 @@ export class FakeAws extends FakeCloud {
   accessKeyId = "AKIDEXAMPLE";
   sessionToken: string | undefined;
   region = "eu-central-1";
-  /** AWS's own time. */
+  /** The time of AWS. */
   wallMs: () => number;
   /** Other than InService. */
   readonly lifecycle = new Map<string, string>();
-  /** Answers given, in turn, before any other: an error of AWS's by status and code. */
+  /** Answers that are returned first, in order: an AWS error by status and code. */
   readonly refusals: { status: number; code: string; message?: string }[] = [];
-  /** Paths under /latest/ beside those of an instance. */
+  /** Additional paths under /latest/. */
   readonly served = new Map<string, string>();
   sessionsRefused = 0;
   readonly forms: URLSearchParams[] = [];
@@ -200,7 +200,7 @@ export class FakeAws extends FakeCloud {
 
 const escaped = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
-/** EC2's filters: `*` and `?` stand for any letters, a backslash before one takes that away. */
+/** EC2's filters: `*` and `?` are wildcards, a backslash escapes them. */
 function wildcard(pattern: string): RegExp {
   const source = pattern.replace(/\\([\\*?])|([*?])|([.+^${}()|[\]\\])/g, (_, plain, wild, special) => {
     if (wild !== undefined) return wild === "*" ? ".*" : ".";

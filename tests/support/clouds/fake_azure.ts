@@ -8,7 +8,7 @@ const pageSize = 50;
 export class FakeAzure extends FakeCloud {
   /** Instances whose name begins with this are machines of the uniform scale set of that name. */
   scaleSet: string | undefined;
-  /** Where the next page is said to be. */
+  /** Overrides the URL of the next page. */
   nextHost: string | undefined;
   identity = true;
 
@@ -124,7 +124,7 @@ export class FakeAzure extends FakeCloud {
     };
   }
 
-  /** The id of the machine comes in other letters here, as Azure has it. */
+  /** The id of the machine has different letter case here, as in Azure. */
   #interfaces(instance: FakeInstance): unknown[] {
     const face = (address: string, primary: boolean) => ({
       name: `${instance.name}-${primary}`,

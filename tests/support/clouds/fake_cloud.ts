@@ -1,6 +1,6 @@
 /**
- * What the fakes of clouds have in common: an interface for machines and a metadata service, as one handler of requests
- * that serves over HTTP (for the providers' own clients) or in memory, and the ways in which either can fail.
+ * The common part of the cloud fakes: an API for machines and a metadata service, as one request handler that serves
+ * over HTTP (for the providers' own clients) or in memory, and the faults of both.
  */
 import type { Http } from "../../../lib/ports.ts";
 
@@ -33,17 +33,17 @@ export const cloudFaults = [
 export type CloudFault = typeof cloudFaults[number];
 
 export abstract class FakeCloud {
-  /** What the tests look for in every log line and error. */
+  /** A secret that the tests search for in every log line and error. */
   readonly token = "canary-3f1c9d2e7b8a4056";
   instances: FakeInstance[] = [];
   /** Name of the instance the metadata service belongs to. */
   self = "self";
   fault: CloudFault | undefined;
   readonly requests: string[] = [];
-  /** Of endless answers. */
+  /** Size limit of endless answers. */
   sentMiB = 0;
 
-  /** Both answer undefined for what they do not know. */
+  /** Both return undefined for unknown paths. */
   protected abstract metadata(url: URL, request: Request): Response | undefined;
   protected abstract api(url: URL, request: Request): Response | undefined;
   /** The provider's error format. */
@@ -68,7 +68,7 @@ export abstract class FakeCloud {
       case "api-silent":
         return await silence(request.signal);
       case "token-refused":
-        // A provider may well repeat what it was sent.
+        // A provider may repeat the request in its error.
         return this.failure(401, `unable to authenticate ${request.headers.get("authorization")}`);
       case "no-permission":
         return this.failure(403, `${this.token.slice(0, 6)} you are not authorized`);
@@ -98,11 +98,13 @@ export abstract class FakeCloud {
     return this.fault === "cut-answer" ? await cut(response) : response;
   }
 
-  /** In memory, as lib/ is given it. */
+  /** In memory, as an argument of lib/. */
   readonly http: Http = async (url, init) => {
     const request = new Request(url, init ?? {});
     const response = await Promise.race([this.handle(request), aborted(request.signal)]);
-    if (response.status === 302 && request.redirect !== "manual") throw new Error("the token is carried elsewhere");
+    if (response.status === 302 && request.redirect !== "manual") {
+      throw new Error("the token would be sent to another host");
+    }
     return response;
   };
 
@@ -129,7 +131,7 @@ export abstract class FakeCloud {
   }
 }
 
-/** As fetch of Deno words it. */
+/** The error of Deno's fetch. */
 function refusedConnection(): TypeError {
   return new TypeError(
     "error sending request for url (http://x/): client error (Connect): tcp connect error: Connection refused (os error 111)",

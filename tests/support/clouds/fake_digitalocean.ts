@@ -2,7 +2,7 @@ import { FakeCloud, type FakeInstance } from "./fake_cloud.ts";
 
 /** GET /v2/droplets by tag name, with pages, and the metadata service. Tags are the keys. */
 export class FakeDigitalOcean extends FakeCloud {
-  /** The published reference shows an object, one page of it a list of one. */
+  /** The reference shows an object; one page of it shows a list of one. */
   metadataAsList = false;
 
   protected override isMetadata = (url: URL) => url.pathname.startsWith("/metadata/");
@@ -59,7 +59,7 @@ export class FakeDigitalOcean extends FakeCloud {
     return { id: ids[status] ?? "server_error", message, request_id: "4d9d8375-3c56-4925-a3e7-eb137fed17e9" };
   }
 
-  /** By name, which an instance keeps. */
+  /** Derived from the name, which an instance keeps. */
   #idOf = (name: string) => 1_000 + Number(/\d+$/.exec(name)?.[0] ?? 0);
 
   #droplet({ name, address, publicAddress, stopped, tags }: FakeInstance): unknown {

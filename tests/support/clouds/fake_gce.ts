@@ -6,13 +6,13 @@ const zones = ["europe-west3-a", "europe-west3-b", "europe-west3-c"];
 /** instances.aggregatedList with filter and pages, instances.get, and the metadata server. */
 export class FakeGce extends FakeCloud {
   tokenLifeS = 3599;
-  /** False: gives every instance, whatever the filter says. */
+  /** False: returns every instance and ignores the filter. */
   filters = true;
 
   protected override isMetadata = (url: URL) => url.pathname.startsWith("/computeMetadata/");
 
   protected override metadata(url: URL, request: Request): Response | undefined {
-    // The metadata server answers nobody who does not know whom he is talking to.
+    // The metadata server refuses requests without this header.
     if (request.headers.get("metadata-flavor") !== "Google") return new Response("Forbidden", { status: 403 });
     const { name, address } = this.own;
     const texts: Record<string, string | undefined> = {
@@ -46,7 +46,7 @@ export class FakeGce extends FakeCloud {
     );
     const start = Number(url.searchParams.get("pageToken") ?? 0);
     const page = found.slice(start, start + max);
-    // Every zone is in the answer, also those where nothing is.
+    // Every zone is in the answer, also those without instances.
     const items = Object.fromEntries(zones.map((zone) => {
       const instances = page.filter(({ name }) => this.#zoneOf(name) === zone).map((instance) =>
         this.#instance(instance)
@@ -101,7 +101,7 @@ export class FakeGce extends FakeCloud {
   }
 }
 
-/** `(labels.a = "b") (labels.c = "d")`; undefined for what is none. */
+/** Parses `(labels.a = "b") (labels.c = "d")`; undefined for any other text. */
 function filterOf(filter: string): [string, string][] | undefined {
   const terms = [...filter.matchAll(/\(labels\.([\p{L}\p{N}_-]+) = "([^"]*)"\) ?/gu)];
   if (terms.map(([text]) => text).join("") !== filter) return undefined;

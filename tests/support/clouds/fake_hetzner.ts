@@ -58,7 +58,7 @@ export class FakeHetzner extends FakeCloud {
     return { error: { code: codes[status] ?? "service_error", message, details: null } };
   }
 
-  /** By name, which an instance keeps. */
+  /** Derived from the name, which an instance keeps. */
   #idOf = (name: string) => 100_000 + Number(/\d+$/.exec(name)?.[0] ?? 0);
 
   #server({ name, address, otherAddress, publicAddress, stopped, tags }: FakeInstance): unknown {

@@ -1,4 +1,4 @@
-/** Pods of one namespace in memory: lists in pages, single ones, and watches that go on from a version. */
+/** Pods of one namespace in memory: lists in pages, single pods, and watches that continue from a version. */
 import { FakeCloud } from "./fake_cloud.ts";
 
 export interface FakePod {
@@ -17,13 +17,13 @@ export class FakeKubernetes extends FakeCloud {
   #version = 100;
   readonly #changes: Change[] = [];
   readonly #watchers = new Set<{ send(line: unknown): void; end(): void; break(): void }>();
-  /** The first version a watch may still go on from. */
+  /** The first version from which a watch may still continue. */
   oldest = 0;
   /** Verbs that the service account may not use. */
   readonly forbidden = new Set<string>();
   /** How often a page of a list is answered with 410. */
   pagesTooOld = 0;
-  /** When set, before anything else is looked at. */
+  /** If set, requests with another token are refused first. */
   bearer: string | undefined;
 
   get watching(): number {
@@ -31,17 +31,17 @@ export class FakeKubernetes extends FakeCloud {
   }
 
   set(pod: FakePod): void {
-    this.#tell({ type: this.pods.has(pod.name) ? "MODIFIED" : "ADDED", version: ++this.#version, pod });
+    this.#publish({ type: this.pods.has(pod.name) ? "MODIFIED" : "ADDED", version: ++this.#version, pod });
     this.pods.set(pod.name, pod);
   }
 
   delete(name: string): void {
     const pod = this.pods.get(name)!;
     this.pods.delete(name);
-    this.#tell({ type: "DELETED", version: ++this.#version, pod });
+    this.#publish({ type: "DELETED", version: ++this.#version, pod });
   }
 
-  /** What has happened before now cannot be asked for any more. */
+  /** Changes before now are no longer available to watches. */
   compact(): void {
     this.oldest = ++this.#version;
   }
@@ -98,7 +98,7 @@ export class FakeKubernetes extends FakeCloud {
       start: (controller) => {
         const send = (line: unknown) => {
           const bytes = encoder.encode(`${JSON.stringify(line)}\n`);
-          // Events need not come in one piece.
+          // Events need not arrive in one piece.
           controller.enqueue(bytes.slice(0, 7));
           controller.enqueue(bytes.slice(7));
         };
@@ -128,7 +128,7 @@ export class FakeKubernetes extends FakeCloud {
     return new Response(body);
   }
 
-  #tell(change: Change): void {
+  #publish(change: Change): void {
     this.#changes.push(change);
     for (const watcher of this.#watchers) watcher.send(change);
   }

@@ -1,4 +1,4 @@
-// Reads a fake of a cloud with the provider's own Go client and prints what it understood: one JSON object a line.
+// Reads a fake of a cloud with the provider's own Go client and prints the parsed machines: one JSON object a line.
 //
 //	cloud-clients digitalocean URL TOKEN TAG
 //	cloud-clients hetzner URL TOKEN SELECTOR

@@ -1,9 +1,9 @@
 // e2d-peer plays the gossip role of the Go original of e2d: memberlist v0.2.0, the node's own record as a gob "Member" in
-// the metadata, status broadcasts as a gob "statusMsg", and the founding protocol from Unknown over Pending to Running.
-// It starts no etcd. What it sees goes to stdout as JSON lines; requests come over stdin as JSON lines.
+// the metadata, status broadcasts as a gob "statusMsg", and the bootstrap protocol from Unknown over Pending to Running.
+// It starts no etcd. Events go to stdout as JSON lines; requests come over stdin as JSON lines.
 //
 //	e2d-peer -name A -gossip 127.0.0.2:7980 -client-url … -peer-url … -size 3 -bootstrap a:7980,b:7980 [-key HEX]
-//	e2d-peer encode < values     and     e2d-peer decode < hex lines: the gob of this very Go, for codec tests
+//	e2d-peer encode < values     and     e2d-peer decode < hex lines: the gob of this Go version, for codec tests
 package main
 
 import (
@@ -163,7 +163,7 @@ func count(members []Member, status NodeStatus) (n int) {
 	return n
 }
 
-// found is the founding loop: one step a second until the node may found a cluster or sees a running member to join.
+// found is the bootstrap loop: one step a second until the node may bootstrap a cluster or sees a running member to join.
 func (p *peer) found(size int, stop <-chan struct{}) {
 	for {
 		select {

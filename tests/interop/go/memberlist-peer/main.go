@@ -34,7 +34,7 @@ func emit(o object) {
 	os.Stdout.Write(append(line, '\n'))
 }
 
-// logLines turns memberlist's log into events, so that a test can hold it to "no suspicion was logged".
+// logLines turns memberlist's log into events, so that a test can assert that no suspicion was logged.
 type logLines struct{}
 
 func (logLines) Write(p []byte) (int, error) {

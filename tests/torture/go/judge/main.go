@@ -1,5 +1,5 @@
-// Judge reads a history of registers, one JSON object a line on standard input, and prints one JSON object: is it
-// linearizable, key by key, and if not, which keys are not.
+// Judge reads a history of registers, one JSON object a line on standard input, and prints one JSON object: whether each
+// key is linearizable, and which keys are not.
 //
 // A write whose outcome is unknown may have happened at any moment after its call, or never.
 package main

@@ -1,0 +1,302 @@
+/** The answers to deeds, into facts: what was done, and what failed and rests before it is asked for again. */
+import type { AnsweredEffect } from "../facts/effect.ts";
+import { noteWritten } from "../commands/commands.ts";
+import type { DoneValue } from "../facts/event.ts";
+import { etcdChanged, etcdGone } from "./own_etcd.ts";
+import { takenAtWallMs } from "../rules/bootstrap/source.ts";
+import { noteSaved } from "../watch/stored_backup.ts";
+import { failureTextMax } from "../rules/backup.ts";
+import { type MutableNodeState, nonceOf, type Slot } from "../state/state.ts";
+import { retryDelayMs, type Turn } from "../state/turn.ts";
+import type { Source } from "../facts/node_record.ts";
+
+const defragRestMs = 60_000;
+const downgradeRestMs = 10_000;
+const roomRestMs = 300_000;
+const formerNoncesMax = 8;
+
+export function applyDone(turn: Turn, id: number, value: DoneValue): void {
+  const { node, now } = turn;
+  const taken = takeFromSlot(turn, id);
+  if (taken === undefined) return;
+  const { slot, effect } = taken;
+  if (slot === "command") noteWritten(turn);
+  if (node.effects.failing.has(slot)) {
+    node.effects.failing = new Map([...node.effects.failing].filter(([each]) => each !== slot));
+  }
+  switch (effect.kind) {
+    case "writeRecord":
+      node.disk.record = effect.record;
+      node.disk.recordPersisted = true;
+      inspectAgain(turn);
+      return;
+    case "moveDataAside":
+      if (!effect.keepRecord) forgetRecord(turn);
+      node.membership.added = undefined;
+      node.disk.data = { kind: "unknown" };
+      turn.emit({ kind: "inspectData" });
+      return;
+    case "startEtcd":
+      node.bootstrap.committing = undefined;
+      if (node.ownEtcd.etcd.kind !== "ready" && node.ownEtcd.etcd.kind !== "exited") etcdChanged(turn, "starting");
+      return;
+    case "stopEtcd":
+      etcdChanged(turn, "stopped");
+      return;
+    case "prepareSource":
+      if (value.kind === "sourceVerified" && node.bootstrap.progress.plan?.digest === effect.plan.digest) {
+        node.bootstrap.progress = { ...node.bootstrap.progress, verified: value.hash };
+      }
+      return;
+    case "exportSurvivor":
+      if (value.kind === "exported" && node.bootstrap.progress.plan?.digest === effect.plan.digest) {
+        const { hash, revision, url } = value;
+        node.bootstrap.progress = { ...node.bootstrap.progress, offer: { hash, revision, url } };
+      }
+      return;
+    case "restoreData": {
+      const { digest, source } = effect.plan;
+      node.bootstrap.restored = digest;
+      turn.notice("warn", "restored", { code: "restored", text: restoredText(node, source) });
+      return;
+    }
+    case "provideEtcd":
+      if (value.kind === "etcdProvided") node.ownEtcd.provided = value.version;
+      return;
+    case "memberAdd":
+      if (value.kind === "memberAdded") node.membership.added = value.memberId;
+      invalidateProbes(turn);
+      return;
+    case "memberPromote":
+      // Asked for by the joiner and by the leader's node: whose asking was heard is told.
+      turn.notice("info", "promoted", { code: "caught_up", text: `member ${effect.memberId} votes now` });
+      invalidateProbes(turn);
+      return;
+    case "memberRemove":
+    case "memberUpdate":
+    case "moveLeader":
+      invalidateProbes(turn);
+      return;
+    case "checkRecord":
+      node.membership.clusterRecordVerified = true;
+      if (value.kind === "recordChecked") checkSize(turn, value.size, value.formerSizes);
+      return;
+    case "allowDowngrade":
+      // The members look only each few seconds whether they may.
+      turn.backOff("cluster", downgradeRestMs);
+      invalidateProbes(turn);
+      return;
+    case "upgradeEtcd":
+      turn.notice("info", "upgraded", { code: "plan_goes_on", text: `this member runs etcd ${effect.to} now` });
+      invalidateProbes(turn);
+      return;
+    case "changeRecord":
+    case "defragment":
+      invalidateProbes(turn);
+      return;
+    case "makeRoom":
+      if (value.kind === "roomMade") {
+        turn.notice("warn", "room made", { code: "nospace_resolved", text: `the database was full: ${value.detail}` });
+      }
+      // One that fills at once again is not stopped again at once.
+      turn.backOff("care", defragRestMs);
+      invalidateProbes(turn);
+      return;
+    case "hashMembers":
+      if (value.kind === "membersHashed") {
+        const { revision, voters } = effect;
+        node.maintenance.hashes = { revision, voters, hashes: value.hashes, atMs: now.monotonicMs };
+      }
+      return;
+    case "disarmCorrupt":
+      invalidateProbes(turn);
+      return;
+    case "writePlan":
+      node.maintenance.plan = effect.plan;
+      if (effect.plan !== undefined && node.maintenance.requested?.id === effect.plan.id) {
+        node.maintenance.requested = undefined;
+      }
+      return;
+    case "writePause":
+    case "writeHold":
+      return;
+    case "clearVolatile":
+      node.bootstrap.volatileKeysCleared = true;
+      return;
+    case "writeLineage":
+      invalidateProbes(turn);
+      return;
+    case "compareHashes":
+      node.bootstrap.hashesCompared = true;
+      if (value.kind === "hashesCompared" && !value.equal) {
+        node.snapshots.backup = { ...node.snapshots.backup, diverged: true };
+        turn.notice("error", "members differ", { code: "members_differ", text: `HashKV differs: ${value.detail}` });
+      }
+      return;
+    case "takeSnapshot": {
+      const { failure: _, ...before } = node.snapshots.backup;
+      node.snapshots.backup = {
+        ...before,
+        attemptedAtMs: now.monotonicMs,
+        revision: value.kind === "snapshotTaken"
+          ? Math.max(node.snapshots.backup.revision, value.revision)
+          : node.snapshots.backup.revision,
+      };
+      if (value.kind === "snapshotTaken" && value.saved) {
+        node.snapshots.lastSnapshotAtWallMs = now.wallMs;
+        noteSaved(turn, effect.lineage, value.revision);
+      }
+      return;
+    }
+    default:
+      return effect satisfies never;
+  }
+}
+
+export function applyFailed(turn: Turn, id: number, code: string, message: string): void {
+  const { node, now } = turn;
+  const taken = takeFromSlot(turn, id);
+  if (taken === undefined) return;
+  const { slot, effect } = taken;
+  // The operator is answered, and decides whether to ask again. Another node's plan is read before the next is written.
+  if (slot === "command") {
+    if (effect.kind === "writePlan") node.maintenance.planReadMs = undefined;
+    return noteWritten(turn, message);
+  }
+  node.effects.failing = new Map(node.effects.failing).set(slot, {
+    kind: effect.kind,
+    text: message,
+    atMs: now.monotonicMs,
+  });
+  // A stop ends the connections of what is under way.
+  turn.notice(node.phase === "leaving" ? "info" : "warn", `${effect.kind} failed`, { code, text: message });
+  // A learner that is nearly there is asked about often: waiting costs the cluster its third vote.
+  turn.backOff(slot, effect.kind === "memberPromote" ? retryDelayMs / 4 : retryDelayMs);
+  switch (effect.kind) {
+    case "startEtcd":
+      // It never ran, so what was begun (a bootstrap, a join) may be begun again in the same way.
+      node.ownEtcd.etcd = { kind: "stopped" };
+      etcdGone(turn);
+      return;
+    case "moveDataAside":
+    case "stopEtcd":
+      turn.emit({ kind: "inspectData" });
+      return;
+    case "restoreData":
+      // The work folder was emptied after the commitment. Only what a store holds can be fetched once more.
+      if (code === "not_prepared" && effect.plan.source.kind === "snapshot") {
+        turn.request("source", { kind: "prepareSource", plan: effect.plan });
+      }
+      invalidateProbes(turn);
+      return;
+    case "prepareSource":
+    case "exportSurvivor":
+    case "provideEtcd":
+      // What has to be fetched from elsewhere is not there a second later.
+      turn.backOff(slot, 10 * retryDelayMs);
+      return;
+    case "takeSnapshot":
+      node.snapshots.backup = {
+        ...node.snapshots.backup,
+        attemptedAtMs: now.monotonicMs,
+        failure: {
+          attempts: (node.snapshots.backup.failure?.attempts ?? 0) + 1,
+          text: message.slice(0, failureTextMax),
+        },
+      };
+      return;
+    case "defragment":
+      // It may still go on at that member.
+      turn.backOff(slot, defragRestMs);
+      invalidateProbes(turn);
+      return;
+    case "makeRoom":
+      // Each time forgets revisions and stops members: not as often as there is no room.
+      turn.backOff(slot, roomRestMs);
+      invalidateProbes(turn);
+      return;
+    case "writePlan":
+      // Somebody else's plan may be there, which has to be known before the next is written.
+      node.maintenance.planReadMs = undefined;
+      invalidateProbes(turn);
+      return;
+    default:
+      invalidateProbes(turn);
+      return;
+  }
+}
+
+function takeFromSlot(turn: Turn, id: number): { slot: Slot; effect: AnsweredEffect } | undefined {
+  const { node } = turn;
+  for (const [slot, effect] of node.effects.inFlight) {
+    if (effect.id !== id) continue;
+    const deeds = new Map(node.effects.inFlight);
+    deeds.delete(slot);
+    node.effects.inFlight = deeds;
+    const rests = new Map(node.effects.backoffUntilMs);
+    rests.delete(slot);
+    node.effects.backoffUntilMs = rests;
+    return { slot, effect };
+  }
+  return undefined;
+}
+
+/** What was found in the data-dir while a deed was under way there was not taken. */
+function inspectAgain(turn: Turn): void {
+  if (turn.node.disk.data.kind === "unknown") turn.emit({ kind: "inspectData" });
+}
+
+export function forgetRecord(turn: Turn): void {
+  const { node } = turn;
+  const { seen } = node.disk.record;
+  const formerNonces = [...node.disk.record.formerNonces ?? [], node.disk.record.nonce].slice(-formerNoncesMax);
+  node.disk.record = {
+    nonce: nonceOf(node.process.seed, node.process.nonces++),
+    formerNonces,
+    pledges: [],
+    ...(seen === undefined ? {} : { seen }),
+  };
+  node.disk.recordPersisted = false;
+}
+
+/** After a restore everybody asks what is missing. */
+function restoredText({ snapshots: { catalogue } }: MutableNodeState, source: Source): string {
+  if (source.kind === "empty") return "the data-dir was made anew";
+  const what = source.kind === "survivor" ? `the data of "${source.name}"` : "a snapshot";
+  const takenMs = takenAtWallMs({ catalogue }, source);
+  const takenAt = takenMs === undefined ? "" : ` of ${new Date(takenMs).toISOString().slice(0, 19)}Z`;
+  return `the data-dir was made from ${what}${takenAt}, revision ${source.revision}: what was written later is not in it`;
+}
+
+export function checkSize(turn: Turn, size: number, formerSizes: readonly number[]): void {
+  const { node } = turn;
+  const own = node.settings.requiredSize;
+  if (size === own) return;
+  if (formerSizes.includes(own)) {
+    node.settings = { ...node.settings, requiredSize: size };
+    turn.notice("info", "size adopted", {
+      code: "size_adopted",
+      text: `the cluster was scaled from ${own} to ${size}; this node follows`,
+    });
+    return;
+  }
+  node.process.ending = {
+    code: 1,
+    reason: {
+      code: "size_contradicts_record",
+      text: `-n ${own} contradicts the cluster's record, which says ${size}`,
+      hint: `start this node with -n ${size}, or change the cluster with "e2d scale"`,
+    },
+  };
+  turn.enter("leaving", node.process.ending.reason);
+}
+
+/** What the members said before a change is old news: ask them all again at once. */
+function invalidateProbes(turn: Turn): void {
+  const { node } = turn;
+  node.membership.lastProbedAtMs = new Map();
+  node.membership.probesInvalidatedAtMs = turn.now.monotonicMs;
+  node.membership.endpoints = new Map(
+    [...node.membership.endpoints].map(([url, facts]) => [url, { ...facts, atMs: -Infinity }]),
+  );
+}

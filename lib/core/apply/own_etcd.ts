@@ -1,0 +1,92 @@
+/** What becomes of the own etcd, into facts: it starts, is ready, ends by itself, or is gone. */
+import { forgetDataDir } from "../watch/data_dir.ts";
+import { noteProcess } from "../watch/etcd.ts";
+import type { Event } from "../facts/event.ts";
+import { retryDelayMs, type Turn } from "../state/turn.ts";
+
+const exitRestMaxMs = 60_000;
+/** One exit may be a mishap; an etcd that exits at each start needs an operator. */
+const exitsMin = 3;
+const dies = "etcd_dies";
+
+export function etcdChanged(turn: Turn, state: "starting" | "ready" | "stopped"): void {
+  const { node, now } = turn;
+  noteProcess(turn);
+  switch (state) {
+    case "starting":
+      if (node.ownEtcd.etcd.kind === "ready") return;
+      node.ownEtcd.etcd = { kind: "starting", sinceMs: now.monotonicMs };
+      node.ownEtcd.leaderlessSinceMs ??= now.monotonicMs;
+      return;
+    case "ready":
+      if (node.ownEtcd.etcd.kind !== "ready") node.ownEtcd.etcd = { kind: "ready", sinceMs: now.monotonicMs };
+      node.ownEtcd.exits = 0;
+      turn.resolve(dies);
+      node.bootstrap.committing = undefined;
+      return;
+    case "stopped":
+      node.ownEtcd.etcd = { kind: "stopped" };
+      etcdGone(turn);
+      return;
+    default:
+      return state satisfies never;
+  }
+}
+
+export function etcdExited(turn: Turn, event: Extract<Event, { kind: "etcdExited" }>): void {
+  const { node, now } = turn;
+  node.ownEtcd.exits++;
+  node.ownEtcd.etcd = {
+    kind: "exited",
+    atMs: now.monotonicMs,
+    code: event.code,
+    cause: event.cause,
+    count: node.ownEtcd.exits,
+  };
+  // It ran: if its data is gone now, its identity is spent.
+  node.bootstrap.committing = undefined;
+  node.membership.added = undefined;
+  etcdGone(turn);
+  turn.backOff("local", Math.min(exitRestMaxMs, retryDelayMs * 2 ** Math.min(node.ownEtcd.exits - 1, 6)));
+  turn.notice("error", "etcd exited", {
+    code: "etcd_exited",
+    text: `etcd ended by itself with ${event.code} (${event.cause})`,
+  });
+  if (node.ownEtcd.exits >= exitsMin) reportDeaths(turn, event);
+}
+
+export function markLeaderless(turn: Turn): void {
+  const { node, now } = turn;
+  if (node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready") {
+    node.ownEtcd.leaderlessSinceMs ??= now.monotonicMs;
+  }
+}
+
+/** etcd is started again without end, ever more rarely: the cause may go away, as a full disk does. */
+function reportDeaths(turn: Turn, { cause, lastLine, hint }: Extract<Event, { kind: "etcdExited" }>): void {
+  const why = cause === "unknown" ? "" : ` (${cause})`;
+  turn.report("error", {
+    code: dies,
+    text: `etcd ends each time before it is ready${why}${lastLine === undefined ? "" : `: ${lastLine}`}`,
+    hint:
+      `${hint ?? "its last lines in the log of e2d tell why"}; e2d starts it again at least once a minute, and does ` +
+      "not touch the data-dir",
+  });
+}
+
+/** Etcd does not run any more: what it said of itself is void, and the data-dir is to be looked at again. */
+export function etcdGone(turn: Turn): void {
+  const { node } = turn;
+  forgetDataDir(turn);
+  // The plan was read from the own etcd.
+  node.maintenance.plan = undefined;
+  node.maintenance.planReadMs = undefined;
+  node.ownEtcd.leaderlessSinceMs = undefined;
+  node.disk.logReadMs = undefined;
+  node.membership.clusterRecordVerified = false;
+  node.disk.data = { kind: "unknown" };
+  const endpoints = new Map(node.membership.endpoints);
+  endpoints.delete(node.self.clientUrl);
+  node.membership.endpoints = endpoints;
+  if (!node.effects.inFlight.has("local")) turn.emit({ kind: "inspectData" });
+}

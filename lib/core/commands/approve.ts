@@ -1,0 +1,35 @@
+/** `e2d restore approve`: lets one of the restores that wait for it begin. */
+import type { CommandAnswer } from "../facts/command.ts";
+import { planOf } from "../evidence/order.ts";
+import type { Turn } from "../state/turn.ts";
+
+/** `name` is that of a restore plan that this node waits to be approved. */
+export function approve(turn: Turn, name: string): CommandAnswer {
+  const { node } = turn;
+  const { plan } = node.bootstrap.progress;
+  const waiting = plan === undefined ? [] : [{
+    plan: planOf(plan.digest),
+    label: `${plan.source.kind} as epoch ${plan.lineage.epoch}`,
+  }];
+  const choices = node.reports.waitingFor?.choices ?? waiting;
+  if (choices.length === 0) return { kind: "refused", why: "no restore waits for an approval here" };
+  const choice = choices.find(({ plan }) => plan === name);
+  if (choice === undefined) {
+    const list = choices.map(({ plan, label }) => `${plan} (${label})`).join(", ");
+    return { kind: "refused", why: `the plans that wait are ${list}` };
+  }
+  noteApproved(turn, [choice.plan]);
+  return { kind: "done", text: `approved: ${choice.label}` };
+}
+
+/** An approval lasts as long as the process. */
+export function noteApproved(turn: Turn, plans: readonly string[]): void {
+  const { node } = turn;
+  const added = plans.filter((each) => !node.settings.approved.includes(each));
+  if (added.length === 0) return;
+  node.settings = { ...node.settings, approved: [...node.settings.approved, ...added] };
+  turn.invalidateView();
+  for (const plan of added) {
+    turn.notice("warn", "approved", { code: "asked_by_operator", text: `restore plan ${plan} is approved` });
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * A store that holds a newer snapshot of the own life than the disks at hand: a committed write is on a quorum of
+ * healthy disks, so one of them went back in time, or its database lags its log by a moment. This can make a node wait
+ * for the disks that have not spoken, up to the quorum-loss time-out, and nothing more.
+ */
+import { digestOf } from "../facts/digest.ts";
+import { ownLineage } from "./lineage.ts";
+import { countDisks, hasWaited, isApproved, type LifeVerdict, planOf, withChoices } from "./order.ts";
+import type { View } from "../facts/view.ts";
+import type { ValidData } from "../facts/data_dir.ts";
+import type { SnapshotLookup } from "../facts/snapshot_lookup.ts";
+import type { Lineage } from "../facts/node_record.ts";
+import { isPresent } from "../facts/peer.ts";
+import { quotedNames } from "../facts/reason.ts";
+
+/** How long a node that misses a disk of its life waits for the first lookup in the store. */
+const askStoreMs = 5_000;
+
+/** Revision of the newest snapshot of that very life; 0: the store shows none. */
+export function storedRevision(catalogue: SnapshotLookup, { id, token }: Lineage): number {
+  if (catalogue.kind !== "newest") return 0;
+  const shown = catalogue.lives ?? [{ lineage: catalogue.lineage, newest: catalogue }];
+  const own = shown.filter(({ lineage }) => lineage?.id === id && lineage.token === token);
+  return Math.max(0, ...own.map(({ newest }) => newest.revision));
+}
+
+/** No member of the own life runs, and a disk of it is missing. */
+export function judgeStoredRevision(view: View, data: ValidData): LifeVerdict {
+  const own = ownLineage(view);
+  const { silent } = countDisks(view, data);
+  if (own === undefined || own.epoch === 0 || !view.settings.snapshots) return { kind: "alone" };
+  // Also where fewer disks than a quorum are in sight: their etcds reach members that gossip does not show here.
+  if (silent.length === 0) return { kind: "alone" };
+  if (view.catalogue.kind === "unknown") {
+    if (view.nowMs - view.bootedAtMs >= askStoreMs) return { kind: "alone" };
+    const text = "asking the store whether it holds newer data of this cluster than the disks here";
+    return { kind: "waits", level: "info", reason: { code: "asking_store", text } };
+  }
+  const stored = storedRevision(view.catalogue, own);
+  const here = Math.max(data.revision, ...revisionsHere(view, data));
+  if (stored <= here) return { kind: "alone" };
+  const missing = quotedNames(silent);
+  const text = `the store holds revision ${stored} of this cluster's life, and the newest disk here is at revision ` +
+    `${here}: a disk went back in time`;
+  const digest = digestOf("start behind store", own.token, String(stored));
+  if (hasWaited(view) || isApproved(view, digest)) {
+    return { kind: "stands", reason: { code: "quorum_behind_store", text } };
+  }
+  const choices = [{ plan: planOf(digest), label: `start from revision ${here} without ${missing}` }];
+  const hint = `start ${missing}: its disk may hold what is missing`;
+  const reason = withChoices({ code: "quorum_behind_store", text: `${text}; waiting for ${missing}` }, choices, hint);
+  return { kind: "waits", level: "info", reason };
+}
+
+function revisionsHere({ peers }: View, { clusterId }: ValidData): number[] {
+  return peers.filter(isPresent).flatMap(({ facts }) =>
+    facts?.data.kind === "held" && facts.data.clusterId === clusterId ? [facts.data.revision] : []
+  );
+}

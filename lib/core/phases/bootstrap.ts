@@ -1,0 +1,158 @@
+/** Carries out what commit.ts says: keeps the proposal, prepares, pledges, and goes from the commitment to a running etcd. */
+import { agreed, decideBootstrap } from "../rules/bootstrap/commit.ts";
+import { explainSilence } from "../rules/gossip_keys.ts";
+import { besideLegacyPeers } from "../rules/etcd_range.ts";
+import { beginAnew } from "../evidence/lineage.ts";
+import { legacyClusterToken } from "../evidence/lineage.ts";
+import { settleMs } from "../evidence/running_cluster.ts";
+import type { Turn } from "../state/turn.ts";
+import type { Pledge } from "../facts/node_record.ts";
+import type { Reason } from "../facts/reason.ts";
+
+export function clearProposal(turn: Turn): void {
+  if (turn.node.bootstrap.progress.plan !== undefined) turn.node.bootstrap.progress = {};
+}
+
+/** Keeps the proposal of this life in step with what is seen, and takes the next step of the bootstrap. */
+export function advanceBootstrap(turn: Turn): void {
+  const { node, now } = turn;
+  const first = decideBootstrap(turn.view, node.bootstrap.progress);
+  const plan = "plan" in first ? first.plan : undefined;
+  if (plan?.digest !== node.bootstrap.progress.plan?.digest) {
+    node.bootstrap.progress = plan === undefined ? {} : { plan };
+  }
+  if (plan !== undefined) {
+    if (!agreed(plan, turn.view)) {
+      const { agreedSinceMs: _, ...rest } = node.bootstrap.progress;
+      node.bootstrap.progress = rest;
+    } else if (node.bootstrap.progress.agreedSinceMs === undefined) {
+      node.bootstrap.progress = { ...node.bootstrap.progress, agreedSinceMs: now.monotonicMs };
+    }
+    if (node.bootstrap.progress.agreedSinceMs !== undefined) {
+      const settledMs = node.bootstrap.progress.agreedSinceMs + settleMs;
+      if (settledMs > now.monotonicMs) turn.wakeAt(settledMs);
+    }
+  }
+  const step = decideBootstrap(turn.view, node.bootstrap.progress);
+  switch (step.kind) {
+    case "wait":
+      turn.setStatus(step.plan === undefined ? "unknown" : "pending");
+      return turn.waitFor(explainSilence(step.reason, turn.view));
+    case "export":
+      if (turn.request("source", { kind: "exportSurvivor", plan: step.plan })) {
+        turn.recordDecision("export", { code: "best_source", text: "this node's data is the newest that survives" });
+      }
+      return;
+    case "prepare":
+      turn.request("source", {
+        kind: "prepareSource",
+        plan: step.plan,
+        ...(step.from === undefined ? {} : { from: step.from }),
+      });
+      return;
+    case "pledge": {
+      const pledges = [...node.disk.record.pledges, step.pledge].slice(-pledgesMax);
+      if (turn.request("local", { kind: "writeRecord", record: { ...node.disk.record, pledges } })) {
+        turn.recordDecision("pledge", { code: "views_agree", text: "all initial members see the same" }, {
+          digest: step.pledge.digest.slice(0, 8),
+          initialMembers: step.pledge.initialMembers.map((each) => each.name).join(" "),
+          source: step.pledge.source.kind,
+        });
+      }
+      return;
+    }
+    case "commit":
+      return beginCommit(turn, step.pledge, step.reason);
+    case "pending":
+      turn.setStatus("pending");
+      return turn.waitFor(step.reason);
+    case "commitWithLegacyPeers": {
+      const lineage = { id: "", epoch: 0, token: legacyClusterToken };
+      return beginCommit(turn, {
+        digest: "go",
+        token: legacyClusterToken,
+        lineage,
+        initialMembers: step.members.map((member) => ({ ...member, nonce: "" })),
+        source: { kind: "empty" },
+      }, step.reason);
+    }
+    default:
+      return step satisfies never;
+  }
+}
+
+/** Unresolved pledges kept; more than this can only come from a bootstrap that fails over and over. */
+const pledgesMax = 16;
+
+export function beginCommit(turn: Turn, pledge: Pledge, reason: Reason): void {
+  const { node } = turn;
+  node.bootstrap.committing = pledge;
+  node.bootstrap.restored = undefined;
+  turn.enter(pledge.source.kind === "empty" ? "bootstrapping" : "restoring", reason, {
+    digest: pledge.digest.slice(0, 8),
+    initialMembers: pledge.initialMembers.map((each) => each.name).join(" "),
+    source: pledge.source.kind,
+    epoch: pledge.lineage.epoch,
+  });
+  executeCommit(turn, pledge);
+}
+
+/** From the commitment to a running etcd, one deed at a time. */
+export function executeCommit(turn: Turn, pledge: Pledge): void {
+  const { node } = turn;
+  if (!turn.isFree("local")) return;
+  const mine = node.disk.record.started?.lineage.token === pledge.token;
+  if (node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready") {
+    if (!mine) turn.request("local", { kind: "stopEtcd" });
+    return;
+  }
+  switch (node.disk.data.kind) {
+    case "unknown":
+      return;
+    case "damaged":
+    case "unreadable":
+      // What cannot be moved aside for sure is not built over.
+      node.bootstrap.committing = undefined;
+      return turn.enter("gathering", { code: "data_changed", text: `the data-dir became ${node.disk.data.kind}` });
+    case "valid":
+      if (!mine) {
+        // The record keeps the pledge: without data and without pledge this disk would have lost its part of the recovery.
+        turn.request("local", { kind: "moveDataAside", label: "superseded", keepRecord: true });
+        return;
+      }
+      break;
+    case "absent":
+    case "empty":
+      break;
+    default:
+      return node.disk.data satisfies never;
+  }
+  if (!mine) {
+    const renounced = node.disk.record.pledges.map((each) => each.token).filter((token) => token !== pledge.token);
+    const [how, pledges] = pledge.source.kind === "empty" ? ["founded", []] as const : ["restored", [pledge]] as const;
+    const started = { lineage: pledge.lineage, how, renounced };
+    turn.request("local", { kind: "writeRecord", record: beginAnew({ ...node.disk.record, pledges, started }) });
+    return;
+  }
+  if (pledge.source.kind !== "empty" && node.bootstrap.restored !== pledge.digest) {
+    turn.request("local", { kind: "restoreData", plan: pledge });
+    return;
+  }
+  if (endKeptPledge(turn)) return;
+  const initialCluster = pledge.initialMembers.map(({ name, peerUrl }) => ({ name, peerUrl }));
+  // Etcd 3.4 cannot follow one of 3.6, and how old the etcd of the original is nobody can ask before it runs.
+  const range = pledge.digest === "go" ? besideLegacyPeers : {};
+  turn.request("local", { kind: "startEtcd", start: { state: "new", initialCluster, token: pledge.token, range } });
+}
+
+/**
+ * The pledge to the own life protects the prepared source until the data is made, and goes before etcd runs on that data:
+ * a pledge that is still there proves that no etcd has voted under it (apply.ts). False: there is none.
+ */
+export function endKeptPledge(turn: Turn): boolean {
+  const { disk: { record } } = turn.node;
+  const pledges = record.pledges.filter(({ token }) => token !== record.started?.lineage.token);
+  if (pledges.length === record.pledges.length) return false;
+  turn.request("local", { kind: "writeRecord", record: { ...record, pledges } });
+  return true;
+}

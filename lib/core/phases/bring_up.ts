@@ -1,0 +1,189 @@
+/**
+ * Etcd runs and this node does not serve yet, or not any more: wait for a leader, be promoted, give way to a newer
+ * epoch, recover from a lost majority.
+ */
+import { advanceBootstrap, beginCommit, clearProposal } from "./bootstrap.ts";
+import { decideBootstrap } from "../rules/bootstrap/commit.ts";
+import { correctAddress } from "./correct_address.ts";
+import {
+  challenger,
+  endLifeDigest,
+  isApproved,
+  judgeRival,
+  lifeChoices,
+  type RivalLife,
+  rivalLife,
+  withChoices,
+} from "../evidence/order.ts";
+import { ownLineage } from "../evidence/lineage.ts";
+import { freshAnswer } from "../evidence/members.ts";
+import { rememberCluster, rememberUndecided } from "../watch/node_record.ts";
+import { reclaimSpace, serve } from "./serve.ts";
+import { reportStoredLife } from "../watch/stored_life.ts";
+import { stopOfChange } from "../rules/stops.ts";
+import type { View } from "../facts/view.ts";
+import { leaderlessReason } from "./no_leader.ts";
+import { quorumLost, selfQuorumLost, survivorWithoutUs } from "../rules/quorum_loss.ts";
+import { leads, runningCluster } from "../evidence/running_cluster.ts";
+import type { Turn } from "../state/turn.ts";
+import type { Lineage } from "../facts/node_record.ts";
+
+/** Etcd runs and this node does not serve yet: wait for a leader, be promoted, check the record. */
+export function bringUp(turn: Turn): void {
+  const { node, view } = turn;
+  if (yieldToNewerEpoch(turn) || recover(turn)) return;
+  correctAddress(turn);
+  if (
+    node.ownEtcd.etcd.kind !== "ready" || node.disk.data.kind !== "valid" ||
+    node.ownEtcd.leaderlessSinceMs !== undefined
+  ) {
+    const { reason, level } = leaderlessReason(turn);
+    const starts = { code: "etcd_starts", text: "etcd runs and has no leader yet" };
+    const late = ["no_quorum", "etcd_apart", "members_unusable", "two_epochs"].includes(reason.code);
+    return turn.waitFor(late ? reason : starts, late ? level : "info");
+  }
+  const { memberId, members } = node.disk.data;
+  const me = members.find((member) => member.id === memberId);
+  if (me === undefined) return turn.waitFor({ code: "etcd_starts", text: "etcd does not list this member yet" });
+  if (me.isLearner) {
+    turn.enter("joining", { code: "is_learner", text: "this member is a learner" });
+    const cluster = runningCluster(view, node.disk.data.clusterId);
+    const stop = stopOfChange(view);
+    if (stop !== undefined) return turn.waitFor(stop);
+    if (cluster !== undefined && !("contradiction" in cluster)) {
+      turn.request("cluster", { kind: "memberPromote", via: cluster.via, memberId });
+    }
+    return turn.waitFor({ code: "catching_up", text: "the learner is catching up; then it is promoted" });
+  }
+  // Not later: a power cut may come as soon as clients have written.
+  rememberCluster(turn);
+  // The record of the cluster that the snapshot was taken from says nothing of this one.
+  if (node.disk.record.started?.how === "restored" && !node.bootstrap.volatileKeysCleared) {
+    // The snapshot of a full database carries its alarm NOSPACE: etcd refuses the transaction until it has space.
+    const own = freshAnswer(view.endpoints.get(node.self.clientUrl), view.nowMs);
+    if (own !== undefined && leads(own) && stopOfChange(view, own) === undefined && reclaimSpace(turn, own)) return;
+    turn.request("record", { kind: "clearVolatile", lineage: node.disk.record.started.lineage });
+    return turn.waitFor({
+      code: "clearing_volatile",
+      text: "clearing what belonged to the cluster before the restore",
+    });
+  }
+  if (!node.membership.clusterRecordVerified) {
+    turn.request("record", { kind: "checkRecord", requiredSize: node.settings.requiredSize });
+    return turn.waitFor({ code: "record_check", text: "comparing -n with the cluster's record" });
+  }
+  node.bootstrap.progress = {};
+  node.membership.added = undefined;
+  turn.setStatus("running");
+  turn.enter("serving", { code: "etcd_ready", text: "etcd is ready and this member votes" });
+  serve(turn);
+}
+
+/**
+ * Another life of the own lineage, held against the own one. True when the own etcd was stopped, or waits for that
+ * question to be settled.
+ */
+export function yieldToNewerEpoch(turn: Turn): boolean {
+  const { node, view } = turn;
+  reportOtherLives(turn);
+  if (node.disk.data.kind !== "valid") return false;
+  // A quorum of the own life lives: nothing outranks it.
+  if (node.ownEtcd.leaderlessSinceMs === undefined && node.ownEtcd.etcd.kind === "ready") return false;
+  const verdict = judgeRival(view, node.disk.data);
+  switch (verdict.kind) {
+    case "alone":
+      return unlisted(turn);
+    case "stands":
+      return false;
+    case "waits":
+      turn.waitFor(verdict.reason, verdict.level);
+      if (verdict.reason.code === "two_epochs") rememberUndecided(turn);
+      return true;
+    case "yields":
+      if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", verdict.reason);
+      return true;
+    default:
+      return verdict satisfies never;
+  }
+}
+
+/** Keeps the standing problems of two lives and of a foreign life in the store as they are now. */
+function reportOtherLives(turn: Turn): void {
+  const { node, view } = turn;
+  const own = ownLineage(view);
+  const rival = own === undefined ? undefined : otherLife(view, own);
+  if (rival === undefined || own === undefined) turn.resolve("two_epochs");
+  else {
+    const text =
+      `"${rival.holder}" holds another life of this cluster (epoch ${rival.lineage.epoch}, this node epoch ` +
+      `${own.epoch}): an operator must choose`;
+    const hint = "stop the side that is to be given up; its data-dirs are quarantined, not removed";
+    const reason = withChoices({ code: "two_epochs", text }, lifeChoices(own, rival.lineage), hint);
+    // The one life that serves stays in service, and so does the one that an operator chose.
+    const keepsReady = !rival.living || isApproved(view, endLifeDigest(rival.lineage, own));
+    turn.report("error", reason, { keepsReady });
+    const stands = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined;
+    if (stands && rival.lineage.epoch > own.epoch && node.disk.record.rival?.token !== rival.lineage.token) {
+      turn.request("local", { kind: "writeRecord", record: { ...node.disk.record, rival: rival.lineage } });
+    }
+  }
+  reportStoredLife(turn);
+}
+
+/** A life of the own lineage that is not the own one: newer, or another restore of the same epoch. */
+function otherLife(view: View, own: Lineage): RivalLife | undefined {
+  const newer = rivalLife(view, own);
+  if (newer !== undefined && (newer.living || newer.holder !== view.self.name)) return newer;
+  return challenger(view, own);
+}
+
+/** Etcd runs without a leader while the cluster has one and does not list this member: it was removed meanwhile. */
+function unlisted(turn: Turn): boolean {
+  const { node, view, now } = turn;
+  if (
+    node.ownEtcd.leaderlessSinceMs === undefined || now.monotonicMs - node.ownEtcd.leaderlessSinceMs < unlistedAfterMs
+  ) return false;
+  if (node.disk.data.kind !== "valid") return false;
+  const { memberId, clusterId } = node.disk.data;
+  const cluster = runningCluster(view, clusterId);
+  if (cluster === undefined || "contradiction" in cluster) return false;
+  if (cluster.answer.members.some((member) => member.id === memberId)) return false;
+  const reason = { code: "removed_member", text: "the cluster does not list this member any more" };
+  if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", reason);
+  return true;
+}
+
+const unlistedAfterMs = 3_000;
+
+/** Etcd runs without a leader: when the quorum counts as lost, take part in a recovery from a survivor. */
+export function recover(turn: Turn): boolean {
+  const { node, view } = turn;
+  const pledge = node.disk.record.pledges.at(-1);
+  const own = ownLineage(view);
+  // A life that has a leader again is not given up for what was pledged while it had none.
+  if (pledge !== undefined && pledge.token !== own?.token && node.ownEtcd.leaderlessSinceMs !== undefined) {
+    const step = decideBootstrap(view, node.bootstrap.progress);
+    if (step.kind === "commit") {
+      beginCommit(turn, step.pledge, step.reason);
+      return true;
+    }
+  }
+  if (node.ownEtcd.leaderlessSinceMs !== undefined) readOwnLog(turn);
+  const takesPart = selfQuorumLost(view) || survivorWithoutUs(view) !== undefined;
+  if (!takesPart || quorumLost(view) === undefined) {
+    clearProposal(turn);
+    return false;
+  }
+  advanceBootstrap(turn);
+  return true;
+}
+
+const readLogEveryMs = 5_000;
+
+/** What the own log ends with decides between survivors, so it is read from the disk before the loss is published. */
+function readOwnLog(turn: Turn): void {
+  const { node, now } = turn;
+  if (node.disk.logReadMs !== undefined && now.monotonicMs - node.disk.logReadMs < readLogEveryMs) return;
+  node.disk.logReadMs = now.monotonicMs;
+  turn.emit({ kind: "inspectData" });
+}

@@ -1,0 +1,251 @@
+/**
+ * Facts into deeds: asks the rule that this phase of life calls for and emits the effects of its outcome. Every branch
+ * looks at the whole view anew, so a lost answer or a crash at any point is met by the same decision again.
+ */
+import { bringUp, recover, yieldToNewerEpoch } from "./bring_up.ts";
+import { advanceBootstrap, beginCommit, clearProposal, endKeptPledge, executeCommit } from "./bootstrap.ts";
+import { decideBootstrap } from "../rules/bootstrap/commit.ts";
+import { correctAddress } from "./correct_address.ts";
+import type { InitialMember } from "../facts/effect.ts";
+import { explainSilence } from "../rules/gossip_keys.ts";
+import { rangeToJoin, rangeToRestart } from "../rules/etcd_range.ts";
+import { beginAnew, lineageOfCluster, lostData } from "../evidence/lineage.ts";
+import { scheduleProbes } from "../watch/probes.ts";
+import { rememberCluster, rememberUndecided } from "../watch/node_record.ts";
+import { serve } from "./serve.ts";
+import { decideStart } from "../rules/start/start.ts";
+import { stopOfBootstrap, stopOfChange } from "../rules/stops.ts";
+import { isWithin, rangeText } from "../facts/etcd_range.ts";
+import { reportNameConflict } from "../watch/name_conflicts.ts";
+import { decideJoin, type JoinStep } from "../rules/start/join.ts";
+import { type RunningCluster, runningCluster, settleMs } from "../evidence/running_cluster.ts";
+import type { Turn } from "../state/turn.ts";
+import type { Reason } from "../facts/reason.ts";
+
+export function decide(turn: Turn): void {
+  const { node } = turn;
+  reportNameConflict(turn);
+  switch (node.phase) {
+    case "booting":
+      scheduleProbes(turn);
+      if (node.disk.data.kind === "unknown") return;
+      turn.enter("gathering", { code: "looked", text: `the data-dir is ${node.disk.data.kind}` });
+      return gather(turn);
+    case "gathering":
+    case "joining":
+    case "bootstrapping":
+    case "restoring":
+    case "restarting":
+      scheduleProbes(turn);
+      if (node.bootstrap.committing !== undefined) return executeCommit(turn, node.bootstrap.committing);
+      return node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready" ? bringUp(turn) : gather(turn);
+    case "serving":
+      scheduleProbes(turn);
+      if (node.ownEtcd.etcd.kind !== "starting" && node.ownEtcd.etcd.kind !== "ready") {
+        turn.setStatus("unknown");
+        turn.enter("gathering", { code: "etcd_gone", text: "etcd does not run any more" });
+        return gather(turn);
+      }
+      rememberCluster(turn);
+      if (yieldToNewerEpoch(turn) || recover(turn)) return;
+      correctAddress(turn);
+      return serve(turn);
+    case "leaving":
+      return leave(turn);
+    case "stopped":
+    case "failed":
+      return;
+    default:
+      return node.phase satisfies never;
+  }
+}
+
+/** Etcd does not run: the decision table. */
+function gather(turn: Turn): void {
+  const { node, view } = turn;
+  if (node.effects.inFlight.has("local")) return;
+  const none = node.disk.data.kind === "absent" || node.disk.data.kind === "empty";
+  if (none && !node.disk.recordPersisted) {
+    // Others may name this node in a pledge: its nonce must outlive this process first.
+    turn.request("local", { kind: "writeRecord", record: node.disk.record });
+    return;
+  }
+  // A pledge that all others have kept is carried out, unless a quorum of the own data's life lives: that outranks it.
+  const own = node.disk.data.kind === "valid" ? node.disk.data.clusterId : lostData(node.disk.record)?.clusterId;
+  const lives = own !== undefined && runningCluster(view, own) !== undefined;
+  if (
+    node.disk.record.pledges.length > 0 && !lives && node.disk.data.kind !== "unknown" &&
+    node.disk.data.kind !== "unreadable"
+  ) {
+    const step = decideBootstrap(view, node.bootstrap.progress);
+    if (step.kind === "commit") return beginCommit(turn, step.pledge, step.reason);
+  }
+  const outcome = decideStart(view);
+  if (
+    node.phase === "joining" && turn.probesJustInvalidated && (outcome.kind === "wait" || outcome.kind === "bootstrap")
+  ) {
+    return;
+  }
+  switch (outcome.kind) {
+    case "wait":
+      if (node.phase !== "gathering") turn.enter("gathering", outcome.reason);
+      clearProposal(turn);
+      turn.setStatus(legacyPeersWait(turn) ? "pending" : "unknown");
+      turn.waitFor(
+        outcome.reason.code === "recovery_pending"
+          ? stopOfBootstrap(view) ?? outcome.reason
+          : explainSilence(outcome.reason, view),
+        outcome.level,
+      );
+      if (outcome.reason.code === "two_epochs") rememberUndecided(turn);
+      if (outcome.reason.code === "recovery_pending" || outcome.reason.code === "asking_peers") {
+        turn.wakeIn(settleMs);
+        if (outcome.reason.code === "recovery_pending") recoverWithoutEtcd(turn);
+      }
+      return;
+    case "refuse":
+      node.process.ending = { code: 1, reason: outcome.reason };
+      turn.enter("leaving", outcome.reason);
+      return leave(turn);
+    case "moveAside":
+      clearProposal(turn);
+      if (turn.request("local", { kind: "moveDataAside", label: outcome.label, keepRecord: false })) {
+        turn.recordDecision("moveAside", outcome.reason, {}, "warn");
+      }
+      return;
+    case "updateAddress": {
+      const stop = stopOfChange(view);
+      if (stop !== undefined) return turn.waitFor(stop);
+      if (
+        turn.request("cluster", {
+          kind: "memberUpdate",
+          via: outcome.via,
+          memberId: outcome.memberId,
+          peerUrl: outcome.peerUrl,
+        })
+      ) turn.recordDecision("updateAddress", outcome.reason);
+      return;
+    }
+    case "restart": {
+      clearProposal(turn);
+      const range = node.disk.data.kind === "valid" ? rangeToRestart(node.disk.data, view) : {};
+      if (range === undefined) return turn.waitFor(askingVersions);
+      if (endKeptPledge(turn)) return;
+      const { othersServe } = outcome;
+      if (!turn.request("local", { kind: "startEtcd", start: { state: "restart", othersServe, range } })) return;
+      turn.setStatus(legacyPeersWait(turn) ? "pending" : "unknown");
+      turn.enter("restarting", outcome.reason);
+      return;
+    }
+    case "join":
+      return join(turn, outcome.cluster, outcome.reason);
+    case "bootstrap":
+      if (node.phase !== "gathering") turn.enter("gathering", outcome.reason);
+      return advanceBootstrap(turn);
+    default:
+      return outcome satisfies never;
+  }
+}
+
+const askingVersions: Reason = {
+  code: "etcd_needed",
+  text: "asking the members for their versions of etcd, which decide the version that this node may run",
+};
+
+/** Nodes of the original with data start only when enough of us say Pending; so say it while we hold data, too. */
+function legacyPeersWait(turn: Turn): boolean {
+  const go = turn.node.gossip.peers.filter((peer) => peer.isLegacy && peer.state === "alive");
+  return go.length > 0 && turn.node.disk.data.kind === "valid" && go.every((peer) => peer.status !== "running");
+}
+
+function join(turn: Turn, cluster: RunningCluster, reason: Reason): void {
+  const { node, view } = turn;
+  clearProposal(turn);
+  turn.setStatus("unknown");
+  turn.enter("joining", reason, { cluster: cluster.answer.clusterId });
+  rememberCluster(turn);
+  const step = decideJoin(view, cluster.answer, node.membership.added);
+  const range = rangeToJoin(cluster.answer, view);
+  if (range === undefined && step.kind !== "wait") return turn.waitFor(askingVersions);
+  switch (step.kind) {
+    case "wait":
+      return turn.waitFor(step.reason, step.level);
+    case "removeStaleMember":
+    case "add":
+      // A place that its holder cannot fill costs the cluster more than an empty one.
+      if (node.ownEtcd.provided === undefined || !isWithin(node.ownEtcd.provided, range!)) {
+        turn.request("local", { kind: "provideEtcd", range: range! });
+        return turn.waitFor({ code: "etcd_needed", text: `getting an etcd of ${rangeText(range!)} before it joins` });
+      }
+      return changeMembers(turn, step, cluster);
+    case "start": {
+      if (node.effects.inFlight.has("cluster")) return;
+      const lineage = lineageOfCluster(cluster.answer, view);
+      if (lineage === undefined) {
+        return turn.waitFor({
+          code: "lineage_unknown",
+          text: "waiting for the peers to publish which lineage the cluster has",
+        });
+      }
+      const { started } = node.disk.record;
+      if (started?.lineage.token !== lineage.token || started.lineage.id !== lineage.id) {
+        // Joining proves nothing about what this node had pledged to: only another plan in its place does.
+        turn.request("local", {
+          kind: "writeRecord",
+          record: beginAnew({
+            ...node.disk.record,
+            pledges: [],
+            started: { lineage, how: "joined", renounced: [], clusterId: cluster.answer.clusterId },
+          }),
+        });
+        return;
+      }
+      const others: InitialMember[] = cluster.answer.members
+        .filter((member) => member.id !== step.member.id && member.name !== "")
+        .flatMap((member) => member.peerUrls.map((peerUrl) => ({ name: member.name, peerUrl })));
+      const initialCluster = [...others, { name: node.self.name, peerUrl: node.self.peerUrl }];
+      turn.request("local", { kind: "startEtcd", start: { state: "existing", initialCluster, range: range! } });
+      return;
+    }
+    default:
+      return step satisfies never;
+  }
+}
+
+/** The joiner does it itself, through any member with a quorum. */
+function changeMembers(
+  turn: Turn,
+  step: Extract<JoinStep, { kind: "removeStaleMember" | "add" }>,
+  { via, answer }: RunningCluster,
+): void {
+  if (step.kind === "add") {
+    const beside = answer.members.map(({ id }) => id);
+    if (turn.request("cluster", { kind: "memberAdd", via, peerUrl: turn.node.self.peerUrl, beside })) {
+      turn.recordDecision("add", step.reason);
+    }
+    return;
+  }
+  const { id } = step.member;
+  if (turn.request("cluster", { kind: "memberRemove", via, memberId: id })) {
+    turn.recordDecision("removeStaleMember", step.reason, { member: id }, "warn");
+  }
+}
+
+/** A survivor that was restarted after its pledge goes on with what it pledged to. */
+function recoverWithoutEtcd(turn: Turn): void {
+  const step = decideBootstrap(turn.view, turn.node.bootstrap.progress);
+  if (step.kind === "commit") beginCommit(turn, step.pledge, step.reason);
+}
+
+function leave(turn: Turn): void {
+  const { node } = turn;
+  if (node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready") {
+    turn.request("local", { kind: "stopEtcd" });
+    return;
+  }
+  if (node.effects.inFlight.has("local")) return;
+  const ending = node.process.ending ?? { code: 1, reason: { code: "unknown", text: "leaving without a reason" } };
+  turn.setStatus("unknown");
+  turn.enter(ending.code === 0 ? "stopped" : "failed", ending.reason);
+  turn.emit({ kind: "exit", code: ending.code, reason: ending.reason });
+}

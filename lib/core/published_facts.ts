@@ -1,0 +1,95 @@
+/** What a node tells its peers: made from its state alone, without the sequence number. */
+import { backupFailure } from "./watch/backups.ts";
+import { ownEtcdHung } from "./watch/etcd.ts";
+import { catalogueDigest } from "./rules/bootstrap/source.ts";
+import { lostData, ownLineage } from "./evidence/lineage.ts";
+import { selfQuorumLost } from "./rules/quorum_loss.ts";
+import type { Turn } from "./state/turn.ts";
+import type { PeerData, PeerFacts } from "./facts/peer.ts";
+import type { SeenCluster } from "./facts/node_record.ts";
+
+export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequence: 0 } {
+  turn.invalidateView();
+  const { node, view } = turn;
+  const { bootstrap: { progress }, disk: { record } } = node;
+  const catalogue = catalogueDigest(view);
+  const lineage = ownLineage(view);
+  const lastLog = view.data.kind === "valid" ? view.data.lastLog : undefined;
+  const lost = lineage !== undefined && lastLog !== undefined && selfQuorumLost(view);
+  const hung = ownEtcdHung(turn);
+  const failure = backupFailure(turn);
+  return {
+    nonce: record.nonce,
+    formerNonces: record.formerNonces ?? [],
+    sequence: 0,
+    requiredSize: node.settings.requiredSize,
+    phase: node.phase,
+    data: ownData(turn),
+    pledges: record.pledges.map(({ digest, token, initialMembers, verified }) => ({
+      digest,
+      token,
+      initialMembers,
+      ...(verified === undefined ? {} : { verified }),
+    })),
+    renounced: record.started?.renounced ?? [],
+    approved: node.settings.approved,
+    ...(failure === undefined ? {} : { backupFailure: failure }),
+    ...(hung === undefined ? {} : { etcdHung: hung }),
+    ...(node.operator.pauseMark === undefined ? {} : { pause: node.operator.pauseMark }),
+    ...(node.settings.hold === undefined ? {} : { hold: node.settings.hold }),
+    ...(record.undecided === undefined ? {} : { undecided: record.undecided }),
+    ...(record.logs === undefined ? {} : { logs: record.logs }),
+    ...(record.seen === undefined ? {} : { seen: seenFact(record.seen) }),
+    ...(progress.plan === undefined ? {} : { proposal: progress.plan.digest }),
+    ...(progress.verified === undefined ? {} : { verified: progress.verified }),
+    ...(progress.offer === undefined ? {} : { offer: progress.offer }),
+    ...(catalogue === undefined ? {} : { catalogue }),
+    ...(lost && view.data.kind === "valid"
+      ? {
+        quorumLost: {
+          lineage,
+          revision: view.data.revision,
+          members: view.data.members.map((member) => member.id),
+          raftIndex: view.data.raftIndex,
+          lastLog,
+        },
+      }
+      : {}),
+  };
+}
+
+function ownData(turn: Turn): PeerData {
+  const { node, view } = turn;
+  const { disk: { data } } = node;
+  const lineage = ownLineage(view);
+  if (data.kind === "valid" && lineage !== undefined) {
+    const { clusterId, memberId } = data;
+    // While it serves the revision moves all the time and nobody needs it; it is said when it may matter.
+    const revision = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined ? 0 : data.revision;
+    const lastLog = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined ? undefined : data.lastLog;
+    return { kind: "held", clusterId, memberId, lineage, revision, ...(lastLog === undefined ? {} : { lastLog }) };
+  }
+  // What a record promises of data that cannot be used is not held.
+  if (data.kind === "damaged") return { kind: "unusable", why: data.what };
+  if (data.kind === "unreadable") return { kind: "unusable", why: data.why };
+  // Committed to a bootstrap or a join: data is about to be there, though etcd has not named its ids yet.
+  if (lineage !== undefined) return { kind: "held", clusterId: "", memberId: "", lineage, revision: 0 };
+  switch (data.kind) {
+    case "unknown":
+    case "valid":
+      return { kind: "unknown" };
+    case "absent":
+    case "empty": {
+      if (!node.disk.recordPersisted) return { kind: "unknown" };
+      // A bootstrap that never came to an etcd has lost nothing.
+      const gone = lostData(node.disk.record);
+      return { kind: "none", ...(gone === undefined ? {} : { lost: gone.lineage }) };
+    }
+    default:
+      return data satisfies never;
+  }
+}
+
+function seenFact({ clusterId, newCluster }: SeenCluster): NonNullable<PeerFacts["seen"]> {
+  return { clusterId, ...(newCluster === undefined ? {} : { newCluster }) };
+}

@@ -1,0 +1,47 @@
+/**
+ * What the leader's node does when etcd's database is full (the alarm NOSPACE): no key can be written any more, so this
+ * is no plan in etcd but one deed, which the next leader begins anew when it is cut off. Its steps are those of etcd's
+ * own maintenance guide: forget old revisions, defragment, disarm.
+ */
+import { hasAlarm } from "../../facts/etcd.ts";
+import { answerOf, isHealthy } from "../evidence/members.ts";
+import type { View } from "../facts/view.ts";
+import type { EtcdAnswer } from "../facts/cluster.ts";
+import type { Reason } from "../facts/reason.ts";
+import { snapshotHazard } from "../evidence/etcd_hazards.ts";
+
+export type RoomDecision =
+  | { readonly kind: "nothing" }
+  /** Client URLs, the own one last: it leads. */
+  | { readonly kind: "make"; readonly endpoints: readonly string[]; readonly reason: Reason }
+  | { readonly kind: "wait"; readonly reason: Reason };
+
+/** True under the alarm NOSPACE of any member. */
+export const isNoSpace = (answer: EtcdAnswer): boolean => hasAlarm(answer, "NOSPACE");
+
+/** `own` leads. One member at a time stops serving, so all others must serve first. */
+export function decideRoom(view: View, own: EtcdAnswer): RoomDecision {
+  if (!isNoSpace(own)) return { kind: "nothing" };
+  const endpoints: string[] = [];
+  for (const member of own.members) {
+    const answer = member.id === own.memberId ? own : answerOf(member, view);
+    const url = member.clientUrls[0];
+    if (url === undefined || answer === undefined || !answer.linearizable || !isHealthy(member, own, view)) {
+      const reason: Reason = {
+        code: "nospace_waits",
+        text: `the database is full, and "${member.name || member.id}" does not serve: nothing is stopped meanwhile`,
+        hint: "bring that member back; keys can be deleted all the same",
+      };
+      return { kind: "wait", reason };
+    }
+    const hazard = snapshotHazard(member, answer, own);
+    if (hazard !== undefined) {
+      return { kind: "wait", reason: { code: "nospace_waits", text: `the database is full, and ${hazard}` } };
+    }
+    if (member.id !== own.memberId) endpoints.push(url);
+  }
+  const mine = own.members.find(({ id }) => id === own.memberId)?.clientUrls[0];
+  if (mine === undefined) return { kind: "nothing" };
+  const text = "the database is full: old revisions are forgotten, members defragmented, the alarm is disarmed";
+  return { kind: "make", endpoints: [...endpoints.sort(), mine], reason: { code: "database_full", text } };
+}

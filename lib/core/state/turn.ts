@@ -1,0 +1,207 @@
+/**
+ * One turn of a node: the next state as it is being made, the effects requested so far, and the tools that the phases
+ * share: request an effect unless one of its slot is in flight, report a reason once, wake up in time.
+ */
+import type { AnsweredEffect, Effect, JournalEntry } from "../facts/effect.ts";
+import type { View } from "../facts/view.ts";
+import type { MutableNodeState, Slot } from "./state.ts";
+import type { Now } from "../facts/event.ts";
+import type { Status } from "../facts/peer.ts";
+import type { Phase, Reason } from "../facts/reason.ts";
+import { escalates, lastingMs, levelOfWait } from "../rules/wait_level.ts";
+
+export type WithoutId<T> = T extends { readonly id: number } ? Omit<T, "id"> : never;
+
+/** How long a deed that failed rests before it is tried again. */
+export const retryDelayMs = 1_000;
+
+export const probesInvalidForMs = 1_500;
+
+export class Turn {
+  readonly effects: Effect[] = [];
+  #wakeMs = Infinity;
+  #view: View | undefined;
+
+  constructor(readonly node: MutableNodeState, readonly now: Now) {}
+
+  /** The facts as they are now in this turn. */
+  get view(): View {
+    const { node, now } = this;
+    return this.#view ??= {
+      nowMs: now.monotonicMs,
+      nowWallMs: now.wallMs,
+      self: node.self,
+      settings: node.settings,
+      data: node.disk.data,
+      record: node.disk.record,
+      bootedAtMs: node.process.bootedAtMs,
+      peers: node.gossip.peers,
+      gossipKeys: node.gossip.gossipKeys,
+      nameConflicts: node.gossip.nameConflicts,
+      endpoints: node.membership.endpoints,
+      memberSinceMs: node.membership.memberSinceMs,
+      memberAnswers: node.membership.memberAnswers,
+      ...(node.membership.raft === undefined ? {} : { raft: node.membership.raft }),
+      catalogue: node.snapshots.catalogue,
+      etcd: node.ownEtcd.etcd,
+      watchingSinceMs: node.process.watchingSinceMs,
+      rememberedPeers: node.gossip.rememberedPeers,
+      ...(node.operator.pauseMark === undefined ? {} : { pauseMark: node.operator.pauseMark }),
+      ...(node.snapshots.newestSince === undefined ? {} : {
+        newestSinceMs: node.snapshots.newestSince.ms,
+        newestAskedMs: node.snapshots.newestSince.askedMs,
+      }),
+      ...(node.membership.lastCluster === undefined ? {} : { lastCluster: node.membership.lastCluster }),
+      ...(node.gossip.gossipJoinedAtMs === undefined ? {} : { gossipJoinedAtMs: node.gossip.gossipJoinedAtMs }),
+      ...(node.ownEtcd.leaderlessSinceMs === undefined ? {} : { leaderlessSinceMs: node.ownEtcd.leaderlessSinceMs }),
+    };
+  }
+
+  /** To be called after a change of the draft's facts within a turn. */
+  invalidateView(): void {
+    this.#view = undefined;
+  }
+
+  /** A change of the members was made a moment ago, and the answers that follow it are still on their way. */
+  get probesJustInvalidated(): boolean {
+    return this.now.monotonicMs - this.node.membership.probesInvalidatedAtMs < probesInvalidForMs;
+  }
+
+  emit(effect: Effect): void {
+    this.effects.push(effect);
+  }
+
+  /** True when nothing of this slot is under way and its rest after a failure is over. */
+  isFree(slot: Slot): boolean {
+    if (this.node.effects.inFlight.has(slot)) return false;
+    const restUntilMs = this.node.effects.backoffUntilMs.get(slot) ?? 0;
+    if (restUntilMs <= this.now.monotonicMs) return true;
+    this.wakeAt(restUntilMs);
+    return false;
+  }
+
+  /** Asks for the deed if its slot is free. */
+  request(slot: Slot, deed: WithoutId<AnsweredEffect>): boolean {
+    if (!this.isFree(slot)) return false;
+    const effect = { ...deed, id: this.node.effects.nextId++ } as AnsweredEffect;
+    this.node.effects.inFlight = new Map(this.node.effects.inFlight).set(slot, effect);
+    // From here an exit is this start's, not that of a process before it.
+    if (effect.kind === "startEtcd") this.node.ownEtcd.etcd = { kind: "stopped" };
+    this.emit(effect);
+    return true;
+  }
+
+  backOff(slot: Slot, ms: number): void {
+    this.node.effects.backoffUntilMs = new Map(this.node.effects.backoffUntilMs).set(slot, this.now.monotonicMs + ms);
+  }
+
+  wakeAt(ms: number): void {
+    this.#wakeMs = Math.min(this.#wakeMs, ms);
+  }
+
+  wakeIn(ms: number): void {
+    this.wakeAt(this.now.monotonicMs + ms);
+  }
+
+  get wakeMs(): number {
+    return this.#wakeMs;
+  }
+
+  /** The original's status, said when it changes. */
+  setStatus(to: Status): void {
+    if (this.node.gossip.status === to) return;
+    this.node.gossip.status = to;
+    this.emit({ kind: "setStatus", status: to });
+  }
+
+  enter(phase: Phase, reason: Reason, facts: JournalEntry["facts"] = {}): void {
+    if (this.node.phase === phase) return;
+    const outcome = `${this.node.phase} → ${phase}`;
+    this.node.phase = phase;
+    this.node.reports.waitingFor = undefined;
+    this.#tell({ level: phase === "failed" ? "error" : "info", what: "decided", outcome, reason, facts });
+  }
+
+  /**
+   * Says what is waited for, once until the reason changes or the wait becomes more urgent: wait_level.ts raises the level
+   * that the rule `asked` for.
+   */
+  waitFor(reason: Reason, asked: JournalEntry["level"] = "info"): void {
+    const { node, now } = this;
+    const [before, levelBefore] = [node.reports.waitingFor, node.reports.waitingLevel];
+    if (escalates(reason.code, node.settings)) {
+      if (before === undefined || !escalates(before.code, node.settings)) {
+        node.reports.escalatingSinceMs = now.monotonicMs;
+      }
+      if (now.monotonicMs - node.reports.escalatingSinceMs < lastingMs) {
+        this.wakeAt(node.reports.escalatingSinceMs + lastingMs);
+      }
+    }
+    const level = levelOfWait(reason.code, asked, node.settings, now.monotonicMs - node.reports.escalatingSinceMs);
+    // A hint may name a time, which moves.
+    node.reports.waitingFor = reason;
+    node.reports.waitingLevel = level;
+    if (before?.code === reason.code && before.text === reason.text && levelBefore === level) return;
+    this.#tell({ level, what: "waits", outcome: "wait", reason, facts: {} });
+  }
+
+  /** What was waited for has come, or is not wanted any more. */
+  waitNoMore(): void {
+    const before = this.node.reports.waitingFor;
+    if (before === undefined) return;
+    this.node.reports.waitingFor = undefined;
+    this.notice("info", "goes on", { code: before.code, text: `no longer: ${before.text}` });
+  }
+
+  /** `level`: `warn` for an automatic action that changes the members or quarantines data. */
+  recordDecision(
+    outcome: string,
+    reason: Reason,
+    facts: JournalEntry["facts"] = {},
+    level: JournalEntry["level"] = "info",
+  ): void {
+    this.node.reports.waitingFor = undefined;
+    this.#tell({ level, what: "decided", outcome, reason, facts });
+  }
+
+  /**
+   * A standing problem, named by its code: journaled when it arises or changes, in the status until {@link resolve} is
+   * called. An ERROR makes the node not ready unless it `keepsReady`.
+   */
+  report(level: "info" | "warn" | "error", reason: Reason, { keepsReady = false } = {}): void {
+    const before = this.node.reports.problems.get(reason.code);
+    const isSame = before?.level === level && before.reason.text === reason.text;
+    if (isSame && before.reason.hint === reason.hint && before.keepsReady === (keepsReady || undefined)) return;
+    const problem = { level, reason, ...(keepsReady ? { keepsReady } : {}) };
+    this.node.reports.problems = new Map(this.node.reports.problems).set(reason.code, problem);
+    // A hint may name a time, which moves.
+    if (!isSame) this.notice(level, "problem", reason);
+  }
+
+  /** The problem of that code, if there was one, is over. */
+  resolve(code: string): void {
+    const before = this.node.reports.problems.get(code);
+    if (before === undefined) return;
+    this.node.reports.problems = new Map([...this.node.reports.problems].filter(([each]) => each !== code));
+    this.notice("info", "resolved", { code, text: `resolved: ${before.reason.text}` });
+  }
+
+  notice(level: JournalEntry["level"], outcome: string, reason: Reason): void {
+    this.#tell({ level, what: "noticed", outcome, reason, facts: {} });
+  }
+
+  #tell(entry: Omit<JournalEntry, "phase">): void {
+    const full: JournalEntry = { ...entry, phase: this.node.phase };
+    // «Tried, failed, tried again» is told once, not every second.
+    const again = this.node.reports.journal.slice(-2).some((before) =>
+      before.level === full.level && before.outcome === full.outcome && before.reason.code === full.reason.code &&
+      before.reason.text === full.reason.text && before.phase === full.phase && before.what !== "waits"
+    );
+    if (again) return;
+    this.node.reports.journal = [...this.node.reports.journal.slice(-(journalMax - 1)), full];
+    this.emit({ kind: "journal", entry: full });
+  }
+}
+
+/** Diary lines kept in memory for `e2d why`. */
+export const journalMax = 200;

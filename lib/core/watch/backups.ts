@@ -1,0 +1,97 @@
+/**
+ * Whether the cluster's backups work, as every node can see it: by the attempts that fail beside the leader, and by the
+ * newest snapshot of the own lineage that does not follow the data. A cluster that serves without backups is a promise
+ * that is not kept: a standing problem on every node, and no reason to take a member out of service.
+ */
+import { ownLineage } from "../evidence/lineage.ts";
+import { freshAnswer } from "../evidence/members.ts";
+import { durationText } from "../../units.ts";
+import type { View } from "../facts/view.ts";
+import { leads } from "../evidence/running_cluster.ts";
+import type { Turn } from "../state/turn.ts";
+import type { BackupFailure } from "../facts/peer.ts";
+import type { SnapshotLookup } from "../facts/snapshot_lookup.ts";
+import { type BackupLag, backupLimitMs } from "../rules/backup.ts";
+
+/** One attempt may meet a store that restarts. */
+const attemptsMin = 2;
+const errorTimes = 4;
+/** For the peers, of a node whose etcd leads. */
+export function backupFailure({ node }: Turn): BackupFailure | undefined {
+  const { failure } = node.snapshots.backup;
+  return failure !== undefined && failure.attempts >= attemptsMin ? failure : undefined;
+}
+
+/** Called in each turn. */
+export function watchBackups(turn: Turn): void {
+  const { node, view, now } = turn;
+  if (!node.settings.snapshots || node.settings.newCluster !== undefined && node.phase !== "serving") {
+    return turn.resolve(code);
+  }
+  const own = freshAnswer(node.membership.endpoints.get(node.self.clientUrl), now.monotonicMs);
+  if (own !== undefined && !leads(own) && node.snapshots.backup.failure !== undefined) {
+    // Another member leads: its node saves from now on.
+    const { failure: _, ...rest } = node.snapshots.backup;
+    node.snapshots.backup = rest;
+  }
+  if (own !== undefined && node.phase === "serving") noteLag(turn, own.revision);
+  const failing = failingNode(view, node.self.name, backupFailure(turn));
+  const limitMs = backupLimitMs(node.settings.snapshotIntervalMs);
+  const aheadMs = node.phase === "serving" && node.snapshots.backupLag.aheadSinceMs !== undefined
+    ? now.monotonicMs - Math.max(node.snapshots.backupLag.aheadSinceMs, node.process.watchingSinceMs)
+    : 0;
+  if (failing === undefined && aheadMs < limitMs) return turn.resolve(code);
+  const level = aheadMs >= errorTimes * limitMs ? "error" : "warn";
+  const text = textOf(failing, node.snapshots.store, node.snapshots.backupLag, limitMs);
+  turn.report(level, { code, text, hint }, { keepsReady: true });
+}
+
+const code = "backups_failing";
+const hint = 'look at the store, its credentials and its space; "e2d snapshot list" reads it from this machine';
+
+function noteLag({ node, now, view }: Turn, revision: number): void {
+  const newest = ownNewest(node.snapshots.store.newest, view);
+  // What this node has just saved, the next look will find.
+  const saved = Math.max(newest?.revision ?? 0, node.snapshots.backup.revision);
+  const hash = newest?.hash ?? "";
+  if (revision <= saved) node.snapshots.backupLag = { newest: hash, aheadSinceMs: undefined };
+  else if (node.snapshots.backupLag.newest !== hash || node.snapshots.backupLag.aheadSinceMs === undefined) {
+    node.snapshots.backupLag = { newest: hash, aheadSinceMs: now.monotonicMs };
+  }
+}
+
+type Newest = Extract<SnapshotLookup, { kind: "newest" }>;
+
+/** Another lineage's snapshot protects nothing here; the original's files name none. */
+function ownNewest(newest: Newest | undefined, view: View): Newest | undefined {
+  const own = ownLineage(view);
+  const theirs = newest?.lineage;
+  return theirs === undefined || own === undefined || theirs.id === own.id ? newest : undefined;
+}
+
+function failingNode(
+  { peers }: View,
+  self: string,
+  own: BackupFailure | undefined,
+): { name: string; failure: BackupFailure } | undefined {
+  if (own !== undefined) return { name: self, failure: own };
+  for (const { name, state, facts } of peers) {
+    if (state === "alive" && facts?.backupFailure !== undefined) return { name, failure: facts.backupFailure };
+  }
+  return undefined;
+}
+
+/** Without what changes from turn to turn: it is reported once. */
+function textOf(
+  failing: { name: string; failure: BackupFailure } | undefined,
+  { look, newest }: { look: SnapshotLookup; newest: Newest | undefined },
+  { newest: ownHash }: BackupLag,
+  limitMs: number,
+): string {
+  const last = newest === undefined || newest.hash !== ownHash
+    ? "the store holds no snapshot of this cluster"
+    : `the newest snapshot is of ${new Date(newest.takenAtWallMs).toISOString().slice(0, 19)}Z`;
+  if (failing !== undefined) return `backups fail at "${failing.name}" (${failing.failure.text}); ${last}`;
+  const why = look.kind === "unreadable" ? `; the store cannot be read: ${look.why}` : "";
+  return `${last}, and the data has changed since for more than ${durationText(limitMs)}${why}`;
+}

@@ -1,0 +1,144 @@
+/** Which etcd members are asked, and how often; when the leader's raft is asked whom it hears; the store. */
+import { freshAnswer, goneForMs, unreachableForMs } from "../evidence/members.ts";
+import { leads, runningCluster } from "../evidence/running_cluster.ts";
+import { writerWatchMs } from "../rules/bootstrap/awaited.ts";
+import { servingWithLeader } from "../state/state.ts";
+import type { Turn } from "../state/turn.ts";
+import { isPresent } from "../facts/peer.ts";
+
+const urgentProbeIntervalMs = 500;
+const leaderProbeIntervalMs = 1_000;
+/** The other members, of one that has nothing to decide of them: for `e2d status`, which may be asked of any node. */
+const followerProbeIntervalMs = 5_000;
+/** From one question to the next, which waits for the answer to the former. */
+const lookupIntervalMs = 10_000;
+/** Beside a cluster that serves, for people alone: others save, and retention removes. */
+const lookupIntervalServingMs = 60_000;
+
+/** Fresh enough for a removal (raftFreshMs). Read only while a member is missing or silent. */
+const raftEveryMs = 1_000;
+
+export function scheduleProbes(turn: Turn): void {
+  probeEndpoints(turn);
+  probeRaft(turn);
+  lookUpSnapshots(turn);
+}
+
+function probeEndpoints(turn: Turn): void {
+  const { node, now } = turn;
+  const targets = new Map<string, number>();
+  const running = node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready";
+  const serving = servingWithLeader(node);
+  if (running) targets.set(node.self.clientUrl, serving ? leaderProbeIntervalMs : urgentProbeIntervalMs / 2);
+  const leading = running && leads(freshAnswer(node.membership.endpoints.get(node.self.clientUrl), now.monotonicMs));
+  // A plan may come to this node, and then it must know how the others are.
+  const all = leading || node.maintenance.plan !== undefined;
+  const othersMs = !serving ? urgentProbeIntervalMs : all ? leaderProbeIntervalMs : followerProbeIntervalMs;
+  for (const peer of node.gossip.peers) {
+    const here = isPresent(peer);
+    const worth = peer.status === "running" || peer.facts?.data.kind === "held";
+    if (all || here && worth) targets.set(peer.clientUrl, othersMs);
+  }
+  // What a foreign node of the original is of, only its etcd tells: it may be made one of this cluster.
+  for (const { name, isLegacy, clientUrl } of node.gossip.known) {
+    if (isLegacy && node.gossip.foreign.has(name) && !targets.has(clientUrl)) {
+      targets.set(clientUrl, followerProbeIntervalMs);
+    }
+  }
+  if (running && node.disk.data.kind === "valid") {
+    for (const member of node.disk.data.members) {
+      for (const url of member.clientUrls) if (!targets.has(url)) targets.set(url, othersMs);
+    }
+  }
+  // Who is listed where this node would join or return must have been asked before its place is touched.
+  if (!running) {
+    for (const url of listedUrls(turn)) {
+      if (!targets.has(url) && url !== node.self.clientUrl) targets.set(url, urgentProbeIntervalMs);
+    }
+  }
+  const due: string[] = [];
+  for (const [url, everyMs] of targets) {
+    const last = node.membership.lastProbedAtMs.get(url);
+    if (last === undefined || now.monotonicMs - last >= everyMs) due.push(url);
+    else turn.wakeAt(last + everyMs);
+  }
+  if (due.length === 0) return;
+  const asked = new Map([...node.membership.lastProbedAtMs].filter(([url]) => targets.has(url)));
+  for (const url of due) {
+    asked.set(url, now.monotonicMs);
+    turn.wakeIn(targets.get(url)!);
+  }
+  node.membership.lastProbedAtMs = asked;
+  turn.emit({ kind: "probe", endpoints: due });
+}
+
+/** Client URLs of the members of the cluster that runs, and of the own member where the data says it was. */
+function listedUrls({ node, view }: Turn): string[] {
+  const cluster = runningCluster(view);
+  const members = cluster === undefined || "contradiction" in cluster ? [] : [...cluster.answer.members];
+  if (node.disk.data.kind === "valid") {
+    const { memberId } = node.disk.data;
+    members.push(...node.disk.data.members.filter(({ id }) => id === memberId));
+  }
+  return members.flatMap(({ clientUrls }) => clientUrls);
+}
+
+/** Beside the leader while a member is missing; without an own etcd, while a member of this node's name or id is listed. */
+function probeRaft(turn: Turn): void {
+  const { node, now } = turn;
+  const endpoint = raftEndpoint(turn);
+  if (endpoint === undefined) return;
+  const last = node.membership.raftProbedMs;
+  if (last !== undefined && now.monotonicMs - last < raftEveryMs) return turn.wakeAt(last + raftEveryMs);
+  node.membership.raftProbedMs = now.monotonicMs;
+  turn.wakeIn(raftEveryMs);
+  turn.emit({ kind: "probeRaft", endpoint });
+}
+
+function raftEndpoint({ node, view, now }: Turn): string | undefined {
+  const { self, disk: { data } } = node;
+  if (node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready") {
+    const own = freshAnswer(node.membership.endpoints.get(self.clientUrl), now.monotonicMs);
+    if (own === undefined || !leads(own)) return undefined;
+    // Before gossip holds it for dead, so that a removal waits for no further reading.
+    const missing = own.members.some((member) =>
+      member.id !== own.memberId && (goneForMs(member, view) !== undefined || unreachableForMs(member, view) > 0)
+    );
+    return missing ? self.clientUrl : undefined;
+  }
+  const cluster = runningCluster(view);
+  if (cluster === undefined || "contradiction" in cluster) return undefined;
+  const { members, leaderId } = cluster.answer;
+  const doubtful = members.some((member) =>
+    !member.peerUrls.includes(self.peerUrl) &&
+    (data.kind === "valid" ? member.id === data.memberId : member.name === self.name)
+  );
+  return doubtful ? members.find(({ id }) => id === leaderId)?.clientUrls[0] : undefined;
+}
+
+function lookUpSnapshots(turn: Turn): void {
+  const { node, now } = turn;
+  if (!node.settings.snapshots) return;
+  // A cluster's first snapshot is waited for: the operator looks whether it works.
+  const everyMs = servingWithLeader(node) && node.snapshots.store.look.kind !== "absent"
+    ? lookupIntervalServingMs
+    : lookupIntervalMs;
+  const last = node.snapshots.catalogueAskedMs;
+  if (node.snapshots.catalogueAwaited) return;
+  if (last !== undefined && now.monotonicMs - last < everyMs && !confirmsNewest(turn, last)) return;
+  node.snapshots.catalogueAskedMs = now.monotonicMs;
+  node.snapshots.catalogueAwaited = true;
+  turn.emit({ kind: "readCatalogue" });
+}
+
+/** A look is due that shows whether the newest snapshot has a living writer (`snapshot_writer_alive`). */
+function confirmsNewest(turn: Turn, lastMs: number): boolean {
+  const { node, now } = turn;
+  const { newestSince } = node.snapshots;
+  if (servingWithLeader(node) || newestSince === undefined) return false;
+  const dueMs = Math.max(newestSince.ms, node.process.watchingSinceMs) + writerWatchMs(node.settings);
+  if (lastMs >= dueMs) return false;
+  if (now.monotonicMs >= dueMs) return true;
+  turn.wakeAt(dueMs);
+  return false;
+}

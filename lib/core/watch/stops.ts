@@ -1,0 +1,51 @@
+/** Keeps the node's knowledge of pauses and holds up to date, on disk and for its peers. */
+import type { Turn } from "../state/turn.ts";
+import { answeringCluster, holdReason, isNewerMark, pauseState, peerStops } from "../rules/stops.ts";
+import type { PauseMark } from "../facts/node_record.ts";
+
+/**
+ * Keeps what this node knows of the pause up to date: on disk (`keepPause`), for its peers, and as the setting that the
+ * rules ask. Called in each turn, after the facts and before the rules.
+ */
+export function followStops(turn: Turn): void {
+  const { node, view } = turn;
+  const cluster = answeringCluster(view);
+  if (cluster?.pause !== undefined) {
+    note(turn, { clusterId: cluster.clusterId, ...cluster.pause });
+  } else if (cluster === undefined) {
+    const clusterId = view.data.kind === "valid" ? view.data.clusterId : node.operator.pauseMark?.clusterId;
+    for (const { pause: mark } of peerStops(view)) {
+      if (mark === undefined || mark.clusterId !== clusterId) continue;
+      const known = node.operator.pauseMark?.clusterId === clusterId ? node.operator.pauseMark : undefined;
+      if (known === undefined || isNewerMark(mark, known)) note(turn, mark);
+    }
+  }
+  turn.invalidateView();
+  const state = pauseState(turn.view);
+  const paused = state.kind === "paused" || state.kind === "unknown" && node.settings.paused;
+  if (paused !== node.settings.paused) {
+    node.settings = { ...node.settings, paused };
+    const text = paused ? "automatic action is paused" : "automatic action goes on";
+    turn.notice(paused ? "warn" : "info", paused ? "paused" : "resumed", { code: "asked_by_operator", text });
+    turn.invalidateView();
+  }
+  const held = holdReason(turn.view);
+  if (held === undefined) turn.resolve("held");
+  else turn.report("warn", held);
+}
+
+/** `e2d resume` where no quorum takes it: the mark that stops this node is resumed here and, by gossip, at its peers. */
+export function resumeHere(turn: Turn): void {
+  const state = pauseState(turn.view);
+  if (state.kind === "paused") note(turn, { ...state.mark, paused: false });
+}
+
+export function note(turn: Turn, { clusterId, paused, version }: PauseMark): void {
+  const { node } = turn;
+  const before = node.operator.pauseMark;
+  if (before?.clusterId === clusterId && before.paused === paused && before.version === version) return;
+  node.operator.pauseMark = { clusterId, paused, version };
+  // A cluster that was never paused leaves no trace on the disks of its nodes.
+  if (before !== undefined || paused || version > 0) turn.emit({ kind: "keepPause", mark: node.operator.pauseMark });
+  turn.invalidateView();
+}

@@ -1,0 +1,75 @@
+/** What the snapshot adapters of one node share: their ports, their options, and the trust that follows from them. */
+import { E2dError } from "../../errors.ts";
+import type { Clock, FileReader, Files, Http, Logger, Processes, Random, Staging } from "../../ports.ts";
+import type { EtcdClient } from "../../etcd/client/client.ts";
+import type { EtcdPrograms } from "../../etcd/install/provider.ts";
+import type { SnapshotPlace } from "../../snapshot/lookup.ts";
+import type { SnapshotKeys } from "../../snapshot/format/unseal.ts";
+import { type WrapOptions, wrapSnapshot } from "../../snapshot/format/seal.ts";
+import { requireTrusted, type SnapshotTrust } from "../../snapshot/trust.ts";
+import type { SnapshotConfig } from "../node_config.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export interface SnapshotPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly staging: Staging;
+  readonly reader: FileReader;
+  readonly processes: Processes;
+  readonly http: Http;
+  readonly log: Logger;
+  /** Listens on an address that the other nodes can reach, on any free port. */
+  readonly serveHttp: (
+    at: { host: string; port: number },
+    handler: (request: Request) => Response | Promise<Response>,
+  ) => { readonly local: { host: string; port: number }; close(): Promise<void> };
+}
+
+export interface StoreSnapshotOptions {
+  /** Undefined without a store: then only a survivor's data can be restored. */
+  readonly place: SnapshotPlace | undefined;
+  readonly config: SnapshotConfig;
+  /** The present keys: derived from the CA key, and from `--snapshot-recipient`. */
+  readonly keys: () => SnapshotKeys;
+  readonly self: { readonly name: string; readonly peerUrl: string; readonly clientUrl: string };
+  readonly host: string;
+  readonly dataDir: string;
+  readonly client: EtcdClient;
+  /** Etcd programs of at least this minor version ("3.7"). */
+  readonly programs: (atLeast?: string) => Promise<EtcdPrograms>;
+  /** Stops the own etcd while `work` runs, and starts it again if it was running. */
+  readonly whileEtcdStopped: <T>(work: () => Promise<T>) => Promise<T>;
+  /** The origin of this node's data. */
+  readonly origin: () => "founded" | "joined" | "restored" | undefined;
+}
+
+/** Which snapshots in the store may be used. */
+export function trustOf({ config, keys }: Pick<StoreSnapshotOptions, "config" | "keys">): SnapshotTrust {
+  return { keys: keys(), requireSealed: config.encryption && !config.allowUnsealed };
+}
+
+/** The place in which only trusted manifests decide. Hints of its errors contain this node's arguments of a restore. */
+export function trustedPlace(place: SnapshotPlace, options: StoreSnapshotOptions): SnapshotPlace {
+  const trust = trustOf(options);
+  const { dataDir, self: { name, peerUrl } } = options;
+  const restoreArguments = `--data-dir ${dataDir} --name ${name} --peer-url ${peerUrl}`;
+  return { ...place, restoreArguments, requireTrusted: (manifest) => requireTrusted(manifest, trust) };
+}
+
+/** Compresses and seals a plaintext database with the present keys. */
+export function wrapDatabase(
+  plain: ReadableStream<Bytes>,
+  options: Omit<WrapOptions, "keys" | "randomBytes">,
+  { keys }: Pick<StoreSnapshotOptions, "keys">,
+  { random }: Pick<SnapshotPorts, "random">,
+): ReadableStream<Bytes> {
+  return wrapSnapshot(plain, { ...options, keys: keys(), randomBytes: (length) => random.bytes(length) });
+}
+
+export function unconfigured(): E2dError {
+  return new E2dError("snapshot_unconfigured", "Cannot reach snapshots: no store is configured", {
+    hint: "pass --snapshot-backup-url",
+  });
+}

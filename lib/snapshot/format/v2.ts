@@ -1,0 +1,211 @@
+/** Writes and reads snapshot format v2 as streams. DESIGN.md defines the layout. */
+import { E2dError } from "../../errors.ts";
+import { ByteReader } from "../../streams/byte_reader.ts";
+import { concat } from "../../bytes.ts";
+import { Ctr } from "./ctr.ts";
+import { derive, equalInConstantTime, keyBytes, mac, tagBytes, unwrapKey, wrapKey, type WrappedKey } from "./keys.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+export const magic = new TextEncoder().encode("E2DSNAP2");
+const headerMaxBytes = 65_536;
+export const defaultChunkBytes = 1_048_576;
+const chunkMaxBytes = 16 * 1_048_576;
+const lastMark = 0x8000_0000;
+
+export interface SnapshotFacts {
+  readonly clusterId: string;
+  readonly lineage: { readonly id: string; readonly epoch: number; readonly token: string };
+  readonly revision: number;
+  readonly etcdVersion: string;
+  /** ISO 8601. */
+  readonly takenAt: string;
+  /** Size of the database as etcd sent it. */
+  readonly plainBytes: number;
+}
+
+export type Compression = "none" | "gzip" | "zstd";
+
+export interface V2Header extends SnapshotFacts {
+  readonly version: 2;
+  readonly sealed: boolean;
+  readonly compression: Compression;
+  readonly chunkBytes: number;
+  readonly salt: string;
+  readonly recipients: readonly WrappedKey[];
+}
+
+export interface SealOptions {
+  readonly facts: SnapshotFacts;
+  readonly compression: Compression;
+  /** 32 bytes each; none: not sealed. */
+  readonly recipients: readonly Bytes[];
+  readonly randomBytes: (length: number) => Bytes;
+  readonly chunkBytes?: number;
+}
+
+/** `compressed` is the database after `options.compression`. */
+export function sealV2(compressed: ReadableStream<Uint8Array>, options: SealOptions): ReadableStream<Bytes> {
+  return ReadableStream.from(seal(compressed, options));
+}
+
+async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOptions): AsyncGenerator<Bytes> {
+  const { facts, compression, recipients, randomBytes, chunkBytes = defaultChunkBytes } = options;
+  const sealed = recipients.length > 0;
+  const salt = randomBytes(keyBytes);
+  const fileKey = sealed ? randomBytes(keyBytes) : new Uint8Array(keyBytes);
+  const header: V2Header = {
+    version: 2,
+    sealed,
+    compression,
+    chunkBytes,
+    salt: salt.toHex(),
+    recipients: await Promise.all(recipients.map((recipient) => wrapKey(fileKey, recipient, salt))),
+    ...facts,
+  };
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const keys = keysOf(fileKey, salt);
+  const head = concat(magic, uint32(text.length), text);
+  const headTag = mac(keys.header, head);
+  yield concat(head, headTag);
+
+  const reader = new ByteReader(compressed);
+  const ctr = await Ctr.of(keys.encrypt);
+  const tagged = ({ index, last, body }: { index: number; last: boolean; body: Bytes }) => {
+    const length = uint32(body.length + (last ? lastMark : 0));
+    return concat(length, body, chunkTag(keys.chunk, headTag, index, length, body));
+  };
+  try {
+    let before: Parameters<typeof tagged>[0] | undefined;
+    for (let index = 0; before?.last !== true; index++) {
+      const plain = await reader.read(chunkBytes);
+      const last = await reader.atEnd();
+      const sealing = sealed ? ctr.at(index * chunkBytes, plain) : plain;
+      // WebCrypto encrypts this chunk in parallel while the tag of the previous one blocks the event loop.
+      const whole = before && tagged(before);
+      before = { index, last, body: await sealing };
+      if (whole !== undefined) yield whole;
+    }
+    yield tagged(before);
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+export interface OpenedV2 {
+  readonly header: V2Header;
+  /** Still compressed. Each chunk is authenticated before it is emitted. */
+  readonly compressed: ReadableStream<Bytes>;
+}
+
+/**
+ * Throws E2dError `snapshot_corrupt`, `snapshot_truncated`, `snapshot_trailing`, `snapshot_wrong_key` or
+ * `snapshot_newer_format`; the stream errors with them, too.
+ */
+export async function openV2(reader: ByteReader, recipients: readonly Bytes[]): Promise<OpenedV2> {
+  const { start, text, header } = await readHead(reader);
+  const headTag = await exactly(reader, tagBytes, "its header");
+  const salt = Uint8Array.fromHex(header.salt);
+  const fileKey = header.sealed ? await unwrapKey(header.recipients, recipients, salt) : new Uint8Array(keyBytes);
+  const keys = keysOf(fileKey, salt);
+  if (!equalInConstantTime(mac(keys.header, start, text), headTag)) throw corrupt("its header");
+  return { header, compressed: ReadableStream.from(openChunks(reader, header, keys, headTag)) };
+}
+
+async function readHead(reader: ByteReader) {
+  const start = await exactly(reader, magic.length + 4, "its header");
+  const length = new DataView(start.buffer).getUint32(magic.length);
+  if (!equalInConstantTime(start.subarray(0, magic.length), magic) || length > headerMaxBytes) {
+    throw corrupt("its header");
+  }
+  const text = await exactly(reader, length, "its header");
+  return { start, text, header: parseHeader(text) };
+}
+
+/** The header without authentication: only for decisions to refuse a file. */
+export const readHeader = async (reader: ByteReader): Promise<V2Header> => (await readHead(reader)).header;
+
+async function* openChunks(
+  reader: ByteReader,
+  { chunkBytes, sealed }: V2Header,
+  keys: ReturnType<typeof keysOf>,
+  headTag: Bytes,
+): AsyncGenerator<Bytes> {
+  const ctr = await Ctr.of(keys.encrypt);
+  for (let index = 0;; index++) {
+    const name = `chunk ${index}`;
+    const field = await exactly(reader, 4, name);
+    const value = new DataView(field.buffer).getUint32(0);
+    const last = value >= lastMark;
+    const length = last ? value - lastMark : value;
+    if (length > chunkBytes || (!last && length !== chunkBytes)) throw corrupt(name);
+    const body = await exactly(reader, length, name);
+    const tag = await exactly(reader, tagBytes, name);
+    // In parallel; the plaintext is emitted only after the tag is verified.
+    const opening = sealed ? ctr.at(index * chunkBytes, body) : body;
+    const fits = equalInConstantTime(chunkTag(keys.chunk, headTag, index, field, body), tag);
+    const plain = await opening;
+    if (!fits) throw corrupt(name);
+    if (length > 0) yield plain;
+    if (!last) continue;
+    if (!await reader.atEnd()) {
+      throw new E2dError("snapshot_trailing", "Cannot open the snapshot: there are bytes after its end", { hint });
+    }
+    return;
+  }
+}
+
+const hint = "take another copy of it, or an older one: e2d snapshot list shows them";
+
+function corrupt(part: string): E2dError {
+  return new E2dError("snapshot_corrupt", `Cannot open the snapshot: ${part} fails authentication`, { hint });
+}
+
+async function exactly(reader: ByteReader, length: number, part: string): Promise<Bytes> {
+  const bytes = await reader.read(length);
+  if (bytes.length === length) return bytes;
+  throw new E2dError("snapshot_truncated", `Cannot open the snapshot: it ends within ${part}`, { hint });
+}
+
+function parseHeader(bytes: Bytes): V2Header {
+  let value: Partial<V2Header>;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as Partial<V2Header>;
+  } catch {
+    throw corrupt("its header");
+  }
+  if (value?.version !== 2 && typeof value?.version === "number") {
+    throw new E2dError("snapshot_newer_format", `Cannot open the snapshot: its format is version ${value.version}`, {
+      hint: "a newer e2d made it: use that one",
+    });
+  }
+  // The tag is verified afterwards; these fields are needed to do so.
+  const { salt, chunkBytes, recipients, compression, sealed } = value;
+  const fits = typeof salt === "string" && /^[0-9a-f]{64}$/.test(salt) && typeof sealed === "boolean" &&
+    typeof chunkBytes === "number" && Number.isInteger(chunkBytes) && chunkBytes >= 16 && chunkBytes % 16 === 0 &&
+    chunkBytes <= chunkMaxBytes && Array.isArray(recipients) && recipients.length <= 64 &&
+    recipients.every((each) => typeof each?.id === "string" && typeof each.key === "string") &&
+    (compression === "none" || compression === "gzip" || compression === "zstd");
+  if (!fits) throw corrupt("its header");
+  return value as V2Header;
+}
+
+function keysOf(fileKey: Bytes, salt: Bytes) {
+  return {
+    header: derive(fileKey, salt, "e2d v2 header"),
+    encrypt: derive(fileKey, salt, "e2d v2 encrypt"),
+    chunk: derive(fileKey, salt, "e2d v2 chunk"),
+  };
+}
+
+function chunkTag(key: Bytes, headTag: Bytes, index: number, length: Bytes, body: Bytes): Bytes {
+  const place = new DataView(new ArrayBuffer(8));
+  place.setBigUint64(0, BigInt(index));
+  return mac(key, headTag, new Uint8Array(place.buffer), length, body);
+}
+
+function uint32(value: number): Bytes {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setUint32(0, value);
+  return new Uint8Array(view.buffer);
+}

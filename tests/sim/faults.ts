@@ -1,0 +1,241 @@
+/** Ordinary faults of a simulated world: machines, disks, the network, and operators who scale, upgrade and stop. */
+import { configOf } from "./fake_etcd.ts";
+import { type Machine, production, type World } from "./world.ts";
+
+export class Faults {
+  readonly #world: World;
+  /** Number of machines so far: each new one gets a new name. */
+  #next: number;
+
+  constructor(world: World, machines: number) {
+    this.#world = world;
+    this.#next = machines;
+  }
+
+  seeds(names: readonly string[]): string[] {
+    return names.map((name) => `${this.#world.machines.get(name)?.address ?? name}:7980`);
+  }
+
+  kinds(): string[] {
+    const world = this.#world;
+    return [
+      "kill",
+      "kill",
+      "restart",
+      "restart",
+      "killAll",
+      "loseDisk",
+      "loseDisk",
+      "replace",
+      "replace",
+      "pause",
+      "pause",
+      "partition",
+      "partition",
+      "oneWay",
+      "heal",
+      "slow",
+      "address",
+      "stop",
+      ...world.options.seed % 4 === 1 ? ["scale", "scale", "upgrade"] : [],
+      ...world.referee.recoveriesAllowed ? ["loseMajority", "loseMajority", "store"] : [],
+    ];
+  }
+
+  fault(kinds: readonly string[] = this.kinds()): void {
+    const world = this.#world;
+    const up = [...world.machines.values()].filter((machine) => machine.node !== undefined);
+    const down = [...world.machines.values()].filter((machine) => machine.node === undefined);
+    const kind = world.pick(kinds);
+    switch (kind) {
+      case "kill":
+        if (up.length > 0) world.kill(world.pick(up));
+        return;
+      case "restart":
+        for (const machine of down) if (world.random() < 0.6) world.boot(machine);
+        return;
+      case "killAll":
+        for (const machine of up) world.kill(machine);
+        for (const machine of world.machines.values()) {
+          if (world.random() < 0.8) world.at(world.below(4_000), () => world.boot(machine));
+        }
+        return;
+      case "loseDisk": {
+        const machine = world.pick([...world.machines.values()]);
+        if (!this.#canSpare(machine)) return;
+        world.kill(machine);
+        world.loseDisk(machine);
+        world.at(world.below(8_000), () => world.boot(machine));
+        return;
+      }
+      case "replace": {
+        const machine = world.pick([...world.machines.values()]);
+        if (!this.#canSpare(machine) || this.#next > 7) return;
+        world.kill(machine);
+        world.loseDisk(machine);
+        world.machines.delete(machine.name);
+        const name = "abcdefgh"[this.#next++]!;
+        const seeds = this.seeds([name, ...world.machines.keys()]);
+        const fresh = world.addMachine(name, { settings: { seeds } });
+        world.at(world.below(8_000), () => world.boot(fresh));
+        return;
+      }
+      case "pause":
+        if (up.length > 0) {
+          const machine = world.pick(up);
+          world.pause(machine, world.random() < 0.5);
+          world.at(world.pick([1_500, 8_000, 25_000]), () => world.resume(machine));
+        }
+        return;
+      case "partition": {
+        const side = new Set([...world.machines.keys()].filter(() => world.random() < 0.4));
+        world.trace(`partition: ${[...side].join(" ")} | the rest`);
+        for (const a of world.machines.keys()) {
+          for (const b of world.machines.keys()) if (side.has(a) !== side.has(b)) world.cut.add(`${a} ${b}`);
+        }
+        return;
+      }
+      case "oneWay": {
+        const [a, b] = [world.pick([...world.machines.keys()]), world.pick([...world.machines.keys()])];
+        world.trace(`packets from ${a} to ${b} are lost`);
+        if (a !== b) world.cut.add(`${a} ${b}`);
+        return;
+      }
+      case "heal":
+        world.trace("the network heals");
+        world.cut.clear();
+        return;
+      case "slow": {
+        const machine = world.pick([...world.machines.values()]);
+        machine.slow = !machine.slow;
+        const member = world.memberOf(machine.name);
+        if (member !== undefined) member.slow = machine.slow;
+        return;
+      }
+      case "address": {
+        const machine = world.pick([...world.machines.values()]);
+        if (world.size === 1 || !this.#addressesKnown()) return;
+        world.kill(machine);
+        const old = `${machine.address}:7980`;
+        machine.address = `${machine.name}${1 + world.below(900)}`;
+        world.trace(`${machine.name} moves to ${machine.address}`);
+        for (const other of world.machines.values()) {
+          const seeds = other.settings.seeds.map((seed) => seed === old ? `${machine.address}:7980` : seed);
+          other.settings = { ...other.settings, seeds };
+          world.deliver(other, { kind: "settings", settings: other.settings });
+        }
+        world.at(world.below(3_000), () => world.boot(machine));
+        return;
+      }
+      case "stop":
+        if (up.length > 0) {
+          const machine = world.pick(up);
+          world.trace(`${machine.name} is asked to stop`);
+          world.deliver(machine, { kind: "stop" });
+        }
+        return;
+      case "scale": {
+        const leading = world.leading();
+        if (leading === undefined || leading.paused) return;
+        const to = world.pick([1, 3, 5]);
+        const why = world.request(leading, { scale: to });
+        world.trace(`${leading.name} is asked to scale to ${to}: ${why ?? "planned"}`);
+        return;
+      }
+      case "upgrade": {
+        const leading = world.leading();
+        if (leading === undefined || leading.paused) return;
+        const why = world.request(leading, { upgrade: "3.7" });
+        world.trace(`${leading.name} is asked to upgrade: ${why ?? "planned"}`);
+        return;
+      }
+      case "store":
+        world.trace("the store cannot be read for a while");
+        if (world.store.kind === "newest") {
+          const before = world.store;
+          world.store = { kind: "unreadable", why: "503" };
+          world.at(15_000, () => world.store = before);
+        }
+        return;
+      case "loseMajority": {
+        const holders = [...world.machines.values()].filter((machine) => machine.disk.data !== undefined);
+        const lost = holders.slice(0, Math.floor(world.size / 2) + 1 + world.below(2));
+        for (const machine of lost) {
+          world.kill(machine);
+          world.loseDisk(machine);
+          world.at(world.below(8_000), () => world.boot(machine));
+        }
+        return;
+      }
+      default:
+        throw new Error(`no fault is called ${kind}`);
+    }
+  }
+
+  /** A disk may be lost while the other voters are still a quorum with every acknowledged write. */
+  #canSpare(machine: Machine): boolean {
+    const world = this.#world;
+    if (world.size === 1) return false;
+    const data = machine.disk.data;
+    const others = [...world.machines.values()].filter((other) => other !== machine);
+    const newest = [...world.machines.values()].map((each) => each.disk.data).filter((each) => each !== undefined)
+      .sort((a, b) => b.commit - a.commit)[0];
+    if (newest === undefined) {
+      // No node has data: only one pledge may be lost, or too few initial members remember the bootstrap.
+      return machine.disk.record === undefined && others.every((other) => other.disk.record === undefined);
+    }
+    if (data === undefined) return machine.disk.record === undefined;
+    const voters = configOf(newest).filter((member) => !member.isLearner);
+    const quorum = Math.floor(voters.length / 2) + 1;
+    // A membership change that is not committed everywhere makes it unclear whose quorum counts.
+    if (
+      others.some((each) => each.disk.data !== undefined && configOf(each.disk.data).length !== configOf(newest).length)
+    ) {
+      return false;
+    }
+    if (configOf(newest).some((member) => member.isLearner)) return false;
+    const whole = others.filter((other) =>
+      other.disk.data !== undefined && other.disk.data.clusterId === newest.clusterId &&
+      other.disk.data.log.length >= newest.commit &&
+      voters.some((member) => member.id === other.disk.data!.memberId)
+    );
+    return whole.length >= quorum;
+  }
+
+  /** One move at a time: two members that both moved cannot find each other, as in real etcd. */
+  #addressesKnown(): boolean {
+    return [...this.#world.machines.values()].every((machine) => {
+      const data = machine.disk.data;
+      if (data === undefined) return true;
+      return configOf(data).every((member) => {
+        const named = this.#world.machines.get(member.name);
+        return named === undefined || member.peerUrl === this.#world.identity(named).peerUrl;
+      });
+    });
+  }
+
+  /** Undoes all changes of these faults and starts every machine. */
+  healAll(): void {
+    const world = this.#world;
+    world.trace("all faults end");
+    world.cut.clear();
+    // Machines that are gone permanently are removed from the bootstrap lists, as discovery would do.
+    // Without data and snapshots, nodes that have seen the cluster wait until an operator discards it.
+    const allLost = world.store.kind === "absent" &&
+      [...world.machines.values()].every((machine) => machine.disk.data === undefined);
+    const givenUp = allLost ? { newCluster: `after-${Math.floor(world.nowMs)}` } : {};
+    if (allLost) world.referee.evidence.giveUp(production);
+    for (const machine of world.machines.values()) {
+      const own = [...world.machines.values()].filter(({ owner }) => owner === machine.owner).map(({ name }) => name);
+      machine.settings = { ...machine.settings, ...givenUp, seeds: this.seeds(own) };
+      world.deliver(machine, { kind: "settings", settings: machine.settings });
+    }
+    for (const machine of world.machines.values()) {
+      world.resume(machine);
+      machine.slow = false;
+      const member = world.memberOf(machine.name);
+      if (member !== undefined) member.slow = false;
+      world.boot(machine);
+    }
+  }
+}
