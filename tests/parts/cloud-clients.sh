@@ -1,5 +1,6 @@
 # The providers' own Go clients, which judge our fakes of their clouds: what they cannot read is not what the cloud says.
 # part: cloud-clients-1.0.0
+# source: tests/interop/go/cloud-clients/main.go
 build_part() {
   cp "$HERE/../interop/go/cloud-clients/main.go" .
   cp main.go "$stage/"

@@ -1,5 +1,6 @@
 # The gossip role of the Go original (tests/interop/go/e2d-peer), on the memberlist it resolved to.
 # part: go-e2d-peer
+# source: tests/interop/go/e2d-peer/main.go
 build_part() {
   cp "$HERE/../interop/go/e2d-peer/main.go" .
   cp main.go "$stage/"

@@ -59,10 +59,18 @@ build() {
   esac
 }
 
+# outdated: a part built from a Go program of this repository keeps a copy of its source, which has changed since.
+outdated() {
+  recipe=$HERE/${part%-[0-9]*}.sh
+  [ -f "$recipe" ] || return 1
+  source=$(sed -n 's/^# source: //p' "$recipe")
+  [ -n "$source" ] && ! cmp -s "$HERE/../../$source" "$target/main.go"
+}
+
 install_part() {
   part=$1
   target=$PARTS_DIR/$part
-  [ -d "$target" ] && return 0
+  if [ -d "$target" ] && ! outdated; then return 0; fi
   mkdir -p "$PARTS_DIR"
   work=$(mktemp -d "$PARTS_DIR/.work-$part-XXXXXX")
   stage=$work/stage
@@ -71,6 +79,7 @@ install_part() {
   trap 'exit 130' INT TERM
   say "building $part …"
   (cd "$work/src" && build)
+  if [ -d "$target" ] && outdated; then mv "$target" "$work/outdated" || fail "cannot move the outdated $target away"; fi
   mv "$stage" "$target" 2>/dev/null || [ -d "$target" ] || fail "cannot move $part into $PARTS_DIR"
   rm -rf "$work"
   trap - EXIT INT TERM

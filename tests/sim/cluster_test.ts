@@ -61,6 +61,8 @@ const foundInTrouble: readonly (readonly [number, string])[] = [
   // Data without its record counted as the original's, and a removed member counted as a survivor for all other nodes.
   [30982, "unmounted"],
   [31210, "held+foreignLife"],
+  // A removed member's volume, mounted again, stood for the lost member at its address.
+  [31919, "unmounted+held"],
 ];
 
 for (const [seed, kinds] of foundInTrouble) {

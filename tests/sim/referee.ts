@@ -204,13 +204,12 @@ export class Referee {
     }
   }
 
+  /** One of the running instances is enough: a clone of the machine runs the same member a second time. */
   #healthy(leader: Member, id: string): boolean {
-    for (const other of this.#world.etcds.running.values()) {
-      if (other.data.memberId === id && other.data.clusterId === leader.data.clusterId) {
-        return !other.frozen && (other === leader || this.#world.connected(leader.node, other.node));
-      }
-    }
-    return false;
+    return [...this.#world.etcds.running.values()].some((other) =>
+      other.data.memberId === id && other.data.clusterId === leader.data.clusterId && !other.frozen &&
+      (other === leader || this.#world.connected(leader.node, other.node))
+    );
   }
 
   /** Writes as a client through any member, and checks the acknowledged writes on the disks. */

@@ -61,6 +61,22 @@ export function anotherHolds(view: View, clusterId: string): boolean {
   );
 }
 
+/**
+ * A peer's disk that holds no current member's data. `unmounted`: a member's own disk may only not be mounted there,
+ * because the disk's record names data that is not on it, or it holds data of a member that the own, newer log does not
+ * list any more; such a disk gets the time-out. Undefined: it holds data that may count, or is not known yet.
+ */
+export function diskWithoutMember({ facts }: GossipPeer, view: View): "empty" | "unmounted" | undefined {
+  if (facts?.data.kind === "none") return facts.data.lost === undefined ? "empty" : "unmounted";
+  const { data } = view;
+  const lineage = ownLineage(view);
+  if (facts?.data.kind !== "held" || data.kind !== "valid" || lineage === undefined || data.lastLog === undefined) {
+    return undefined;
+  }
+  const members = data.members.map(({ id }) => id);
+  return wasRemoved(facts.data, { lineage, lastLog: data.lastLog, members }) ? "unmounted" : undefined;
+}
+
 /** True when this node holds data, has had no leader for the time-out, and the others are gone for as long. */
 export function selfQuorumLost(view: View): boolean {
   const timeoutMs = view.settings.quorumLossTimeoutMs;
@@ -83,17 +99,17 @@ export function selfQuorumLost(view: View): boolean {
       holding++;
       continue;
     }
-    // An empty disk under the same address or name shows that this member is gone; one whose record names data that
-    // is not there may only not be mounted, and gets the time-out.
-    const emptied = view.peers.some((peer) => {
-      if (peer.state !== "alive" || peer.facts?.data.kind !== "none") return false;
+    // An empty disk under the same address or name shows that this member is gone.
+    const isReplaced = view.peers.some((peer) => {
+      const disk = peer.state === "alive" ? diskWithoutMember(peer, view) : undefined;
+      if (disk === undefined) return false;
       // A name alone can be a copy: then the member itself must have been silent for as long.
       const same = member.peerUrls.includes(peer.peerUrl) ||
         member.name !== "" && member.name === peer.name && unreachableForMs(member, view) >= timeoutMs;
-      const unmounted = peer.facts.data.lost !== undefined;
-      return same && (!unmounted || view.nowMs - Math.max(peer.sinceMs, view.watchingSinceMs) >= timeoutMs);
+      return same &&
+        (disk === "empty" || view.nowMs - Math.max(peer.sinceMs, view.watchingSinceMs) >= timeoutMs);
     });
-    if (emptied) continue;
+    if (isReplaced) continue;
     if ((goneForMs(member, view) ?? 0) < timeoutMs || unreachableForMs(member, view) < timeoutMs) return false;
   }
   return holding < quorumOf(voters.length);
@@ -150,9 +166,10 @@ export function quorumLost(view: View): QuorumLoss | undefined {
   };
 }
 
+/** Data of a member that the newer log of the same cluster does not list: it was removed before the log's end. */
 export function wasRemoved(
   { lineage, memberId, lastLog }: Extract<PeerData, { kind: "held" }>,
-  best: Survivor,
+  best: Pick<Survivor, "lineage" | "lastLog" | "members">,
 ): boolean {
   return lineage.token === best.lineage.token && lastLog !== undefined && compareLogs(lastLog, best.lastLog) < 0 &&
     !best.members.includes(memberId);

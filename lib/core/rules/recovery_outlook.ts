@@ -5,6 +5,7 @@
  */
 import { goneForMs, unreachableForMs } from "../evidence/members.ts";
 import { gatheredText } from "./gathering.ts";
+import { diskWithoutMember } from "./quorum_loss.ts";
 import { stopOfBootstrap } from "./stops.ts";
 import type { View } from "../facts/view.ts";
 import { type EtcdMember, quorumOf } from "../facts/cluster.ts";
@@ -76,14 +77,19 @@ export function recoveryOutlook(view: View): RecoveryOutlook {
       continue;
     }
     const here = peers.filter((peer) => isOf(peer, member) && isPresent(peer));
-    const facts = here.flatMap((peer) => peer.facts === undefined ? [] : [peer.facts.data]);
     const holders = here.filter(({ facts }) => facts?.data.kind === "held" && facts.data.memberId === member.id);
     if (holders.length > 0) {
       holding.push(member.name);
       if (!holders.some(({ peerUrl }) => member.peerUrls.includes(peerUrl))) moved.push(member);
       continue;
     }
-    if (facts.some(({ kind }) => kind === "none")) continue;
+    const disks = here.flatMap((peer) => diskWithoutMember(peer, view) ?? []);
+    if (disks.includes("empty")) continue;
+    if (disks.includes("unmounted")) {
+      const sinceMs = Math.max(view.watchingSinceMs, ...here.map((peer) => peer.sinceMs));
+      atMs = Math.max(atMs, sinceMs + timeoutMs);
+      continue;
+    }
     if (here.length > 0) return blocked(`"${member.name}" is there and did not report what data it holds`);
     const silentMs = unreachableForMs(member, view);
     if (silentMs === 0) return blocked(`etcd of "${member.name}" answers`, `look at the network to "${member.name}"`);

@@ -130,6 +130,9 @@ Deno.test("selfQuorumLost() needs the whole time-out without a leader, with the 
 Deno.test("selfQuorumLost() counts a voter that holds its data, and waits for one that may", () => {
   const b = (of: PeerData, change: Partial<GossipPeer> = {}) => [withData("b", of, change)];
   const elsewhere = { peerUrl: "http://x:2380", gossipAddr: "x:7980" };
+  const removed = held("b", { memberId: "id-x", lastLog: position(1, 50) });
+  const long = { sinceMs: nowMs - timeoutMs };
+  const logged = { data: data("a", named("abcde"), { lastLog: position(2, 100) }) };
   const recently = nowMs - timeoutMs + 1;
   const lately = new Map(gone.endpoints).set("http://b:2379", silent(recently));
   const table: [string, View, boolean][] = [
@@ -145,7 +148,17 @@ Deno.test("selfQuorumLost() counts a voter that holds its data, and waits for on
     ["its disk is empty, since lately", alone(b({ kind: "none" }, { sinceMs: recently })), true],
     ["empty, and gossip doubts it", alone(b({ kind: "none" }, { state: "suspect" })), false],
     ["not mounted, lately", alone(b({ kind: "none", lost: line }, { sinceMs: recently })), false],
-    ["not mounted, for the time-out", alone(b({ kind: "none", lost: line }, { sinceMs: nowMs - timeoutMs })), true],
+    ["not mounted, for the time-out", alone(b({ kind: "none", lost: line }, long)), true],
+    ["its disk holds a removed member, lately", alone(b(removed, { sinceMs: recently }), logged), false],
+    ["its disk holds a removed member, for the time-out", alone(b(removed, long), logged), true],
+    ["the log of that member is newer", alone(b({ ...removed, lastLog: position(2, 101) }, long), logged), false],
+    ["the end of that log is not known", alone(b(held("b", { memberId: "id-x" }), long), logged), false],
+    [
+      "that member is of another life",
+      alone(b({ ...removed, lineage: { ...line, token: "other" } }, long), logged),
+      false,
+    ],
+    ["the end of the own log is not known", alone(b(removed, long)), false],
     ["an empty newcomer of its name", alone([dead("b", 1), ...b({ kind: "none" }, elsewhere)]), true],
     ["an empty node of another name", alone([dead("b", 1), withData("x", { kind: "none" }, elsewhere)]), false],
     [

@@ -5,7 +5,7 @@ import { assertEquals } from "../../support/assert.ts";
 import { answer, answering, data, facts, goPeer, member, nowMs, peer, settings, silent, view } from "../facts.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
-const held = (name: string, memberId = `id-${name}`): PeerData => ({
+const held = (name: string, memberId = `id-${name}`): Extract<PeerData, { kind: "held" }> => ({
   kind: "held",
   clusterId: "c1",
   memberId,
@@ -90,6 +90,17 @@ Deno.test("recoveryOutlook() names the time that is missing, counted from what i
   assertEquals(told(led), "in 600000 ms");
   // An empty disk is waited for no longer.
   assertEquals(told(survivor([withData("a", { kind: "none" }), dead("b", 50_000)])), "in 550000 ms");
+  // Its own disk may come back for as long as the time-out.
+  const since = { sinceMs: nowMs - 10_000 };
+  const line = { id: "l", epoch: 1, token: "t" };
+  const unmounted = withData("a", { kind: "none", lost: line }, since);
+  assertEquals(told(survivor([unmounted, dead("b", 50_000)])), "in 590000 ms");
+  const removed = withData("a", { ...held("a", "id-x"), lastLog: { term: 1, index: 1 } }, since);
+  const logged = {
+    data: data("c", members, { lastLog: { term: 2, index: 9 } }),
+    record: { nonce: "n", pledges: [], started: { lineage: line, how: "founded", clusterId: "c1", renounced: [] } },
+  } as const;
+  assertEquals(told(survivor([removed, dead("b", 50_000)], logged)), "in 590000 ms");
   // A learner is nobody's loss.
   const learner = { data: data("c", [...members, member("d", { isLearner: true })]) };
   assertEquals(told(survivor(both(60_000), learner)), "in 540000 ms");
