@@ -90,6 +90,6 @@ function ownData(turn: Turn): PeerData {
   }
 }
 
-function seenFact({ clusterId, newCluster }: SeenCluster): NonNullable<PeerFacts["seen"]> {
-  return { clusterId, ...(newCluster === undefined ? {} : { newCluster }) };
+function seenFact({ voters: _, ...seen }: SeenCluster): NonNullable<PeerFacts["seen"]> {
+  return seen;
 }

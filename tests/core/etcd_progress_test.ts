@@ -57,6 +57,10 @@ const answered: Event = {
   probe: answer("c", members, { leaderId: "id-b" }),
 };
 
+const underWay = (kind: string) => {
+  const slot = kind === "upgradeEtcd" ? "local" : "source";
+  return new Map([[slot, { kind, id: 7 }]]) as unknown as EffectState["inFlight"];
+};
 const logged = (busy: boolean): Event => ({ kind: "etcdLogged", busy });
 
 Deno.test("an etcd that served and shows nothing for the health-check time-out is stopped, once", () => {
@@ -107,20 +111,29 @@ Deno.test("one that has not served since it was started shows by its log that it
   const starting = new Watched("starting");
   starting.run(900_000, () => logged(false));
   assertEquals(starting.stops, []);
-  // Started again by a deed of this node, which keeps the state "ready": a survivor without a quorum opens no port.
+  // Started again by an effect of this node, which keeps the state "ready": a survivor without a quorum opens no port.
   for (const kind of ["upgradeEtcd", "exportSurvivor"]) {
-    const slot = kind === "upgradeEtcd" ? "local" : "source";
-    const inFlight = new Map([[slot, { kind, id: 7 }]]) as unknown as EffectState["inFlight"];
-    const again = new Watched("ready", { effects: { inFlight } });
+    const again = new Watched("ready", { effects: { inFlight: underWay(kind) } });
     again.run(5_000, () => answered);
+    again.tell({ kind: "etcd", state: "starting" });
     again.node = { ...again.node, effects: { ...again.node.effects, inFlight: new Map() } };
-    // What it answered last is the former process's.
-    again.tell({ kind: "timer" });
     again.run(900_000, (second) => second % 2 === 0 ? unanswered : logged(false));
     assertEquals(again.stops, [], kind);
     again.tell(answered);
     again.run(again.atMs + 61_000, () => logged(false));
     assertEquals(again.stops.length, 1, kind);
+  }
+});
+
+Deno.test("an effect that fails before it starts etcd again leaves the hung process as hung as it was", () => {
+  for (const kind of ["upgradeEtcd", "exportSurvivor"]) {
+    const failed = new Watched("ready", { effects: { inFlight: underWay(kind) } });
+    failed.run(5_000, () => unanswered);
+    failed.tell({ kind: "failed", id: 7, code: "no_quorum", message: "no quorum" });
+    failed.run(64_000, () => logged(false));
+    assertEquals(failed.stops, [], kind);
+    failed.run(66_000, () => logged(false));
+    assertEquals(failed.stops, [65_000], kind);
   }
 });
 

@@ -4,7 +4,13 @@ import { assertE2dError, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
 import type { NodeRecord } from "../../lib/core/facts/node_record.ts";
 
-const seen = { clusterId: "c1", voters: [{ name: "a", peerUrl: "http://a:2380" }], newCluster: "first" };
+const seen = {
+  clusterId: "c1",
+  voters: [{ name: "a", peerUrl: "http://a:2380" }],
+  lineageId: "line",
+  token: "t",
+  newCluster: "first",
+};
 const lineage = { id: "e2d-1", epoch: 2, token: "e2d-2" };
 const initialMembers = [{ name: "a", peerUrl: "http://a:2380", nonce: "n" }];
 
@@ -65,6 +71,7 @@ Deno.test("readRecord() throws for a damaged record", async () => {
       { ...whole, seen: {} },
       { ...whole, seen: { ...seen, voters: [{ name: "a" }] } },
       { ...whole, seen: { ...seen, newCluster: 1 } },
+      { ...whole, seen: { ...seen, token: 1 } },
       { ...whole, started: { lineage, how: "guessed", renounced: [] } },
     ].map((each) => JSON.stringify(each)),
   ];

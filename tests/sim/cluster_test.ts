@@ -63,6 +63,13 @@ const foundInTrouble: readonly (readonly [number, string])[] = [
   [31210, "held+foreignLife"],
   // A removed member's volume, mounted again, stood for the lost member at its address.
   [31919, "unmounted+held"],
+  // A snapshot was saved under a lineage that the record was about to replace, and --new-cluster then gave it up.
+  [32312, "unmounted+newClusterStays"],
+  // A copy that was restored from the last snapshot looked like the cluster's own recovery.
+  [32939, "paused+foreignLife"],
+  // A pledge that was given a second time; an upgrade that failed kept the watchdog from restarting etcd.
+  [34693, "swappedDisks"],
+  [31221, "upgrade+hungEtcd"],
 ];
 
 for (const [seed, kinds] of foundInTrouble) {

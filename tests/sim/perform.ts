@@ -269,6 +269,7 @@ function resultOf(
       machine.programs = advisedPatch(effect.to);
       runVersion(world, machine, member.data);
       world.etcds.start({ ...member, frozen: false });
+      world.deliver(machine, { kind: "etcd", state: "starting" });
       return nothing;
     }
     case "checkRecord": {

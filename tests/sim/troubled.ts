@@ -31,8 +31,7 @@ export interface Plot {
 
 /** The trouble of this seed. */
 export function plotOf(chance: Prng, asked?: readonly string[]): Plot {
-  // Seeds still fail with it. Until that is mended it runs only with `--trouble oldQuorum`.
-  const names = Object.keys(troubles).filter((name) => name !== "oldQuorum");
+  const names = Object.keys(troubles);
   const first = chance.pick(names);
   const second = chance.chance(0.3) ? chance.pick(names) : undefined;
   const fits = second !== undefined && second !== first && fit(troubles[first]!, troubles[second]!);

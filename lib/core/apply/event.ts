@@ -247,11 +247,10 @@ function noteMembers(turn: Turn, answer: EtcdAnswer): void {
     const voters = answer.members.filter((member) => !member.isLearner)
       .flatMap(({ name, peerUrls }) => peerUrls.slice(0, 1).map((peerUrl) => ({ name, peerUrl })))
       .sort((a, b) => a.peerUrl < b.peerUrl ? -1 : 1);
-    const lineageId = typeof answer.lineage === "object" ? answer.lineage.id : undefined;
     node.membership.lastCluster = {
       clusterId: answer.clusterId,
       voters,
-      ...(lineageId === undefined ? {} : { lineageId }),
+      ...(typeof answer.lineage === "object" ? { lineageId: answer.lineage.id, token: answer.lineage.token } : {}),
       atMs: now.monotonicMs,
     };
   }

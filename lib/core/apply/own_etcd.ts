@@ -11,7 +11,7 @@ const dies = "etcd_dies";
 
 export function etcdChanged(turn: Turn, state: "starting" | "ready" | "stopped"): void {
   const { node, now } = turn;
-  noteProcess(turn);
+  noteProcess(turn, state);
   switch (state) {
     case "starting":
       if (node.ownEtcd.etcd.kind === "ready") return;

@@ -104,6 +104,14 @@ export function lineageToAdopt(view: View, own: EtcdAnswer): Lineage | undefined
 }
 
 /**
+ * False while a snapshot would be saved under a lineage that the record is about to replace: data without its record
+ * counts as unrecorded until the cluster has answered whether it keeps a lineage.
+ */
+export function isLineageCertain(view: View, own: EtcdAnswer, lineage: Lineage): boolean {
+  return (lineage.epoch > 0 || own.lineage !== undefined) && lineageToAdopt(view, own) === undefined;
+}
+
+/**
  * Data that this disk held and that is not there. A bootstrap that ended before its etcd was seen once has made none.
  */
 export function lostData({ lost }: NodeRecord): StartedData | undefined {

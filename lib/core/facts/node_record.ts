@@ -123,6 +123,8 @@ export interface SeenCluster {
    * did not keep its lineage, or none was read.
    */
   readonly lineageId?: string;
+  /** `Lineage.token` of its data: which life of that lineage ran. Undefined as `lineageId`, or by an older e2d. */
+  readonly token?: string;
   /** `--new-cluster` as it was when this cluster was first seen: that name may be its own, and does not give it up. */
   readonly newCluster?: string;
 }

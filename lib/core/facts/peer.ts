@@ -76,7 +76,7 @@ export interface PeerFacts {
   /** Of its record. */
   readonly logs?: SeenLogs;
   /** Of its record. */
-  readonly seen?: Pick<SeenCluster, "clusterId" | "newCluster">;
+  readonly seen?: Omit<SeenCluster, "voters">;
   /** Plans approved by the operator at that node. */
   readonly approved: readonly string[];
   readonly pause?: PauseMark;

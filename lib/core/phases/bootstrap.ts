@@ -51,7 +51,9 @@ export function advanceBootstrap(turn: Turn): void {
       });
       return;
     case "pledge": {
-      const pledges = [...node.disk.record.pledges, step.pledge].slice(-pledgesMax);
+      // A node may pledge to a plan again after it has pledged to another one.
+      const others = node.disk.record.pledges.filter(({ token }) => token !== step.pledge.token);
+      const pledges = [...others, step.pledge].slice(-pledgesMax);
       if (turn.request("local", { kind: "writeRecord", record: { ...node.disk.record, pledges } })) {
         turn.recordDecision("pledge", { code: "views_agree", text: "all initial members see the same" }, {
           digest: step.pledge.digest.slice(0, 8),

@@ -1,6 +1,6 @@
 /** What a serving node does for its cluster, one deed at a time: replace, promote, carry plans on, back up, clear up. */
 import { decideBackup } from "../rules/backup.ts";
-import { ownLineage } from "../evidence/lineage.ts";
+import { isLineageCertain, ownLineage } from "../evidence/lineage.ts";
 import { freshAnswer } from "../evidence/members.ts";
 import { decideRoom, isNoSpace } from "../rules/nospace.ts";
 import { decideReplacement } from "../rules/membership/replace.ts";
@@ -179,8 +179,9 @@ function clearVolatileKeys(turn: Turn, own: EtcdAnswer): void {
 function takeSnapshot(turn: Turn, own: EtcdAnswer): void {
   const { node, view } = turn;
   const lineage = ownLineage(view);
+  if (lineage === undefined || !isLineageCertain(view, own, lineage)) return;
   // A member that defragments is one fewer to answer, and a snapshot reads the whole of another.
-  if (lineage === undefined || node.effects.inFlight.has("backup") || node.effects.inFlight.has("care")) return;
+  if (node.effects.inFlight.has("backup") || node.effects.inFlight.has("care")) return;
   const decision = decideBackup(view, own, node.snapshots.backup);
   if (decision.kind === "take") {
     turn.request("backup", {

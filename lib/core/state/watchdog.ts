@@ -6,7 +6,7 @@ export interface EtcdProgress {
   readonly atMs: number;
   /** Until it logs the end of it: something during which it answers nothing, such as a defragmentation. */
   readonly busy: boolean;
-  /** Started again by this node behind the state `ready`, and not heard of since. */
+  /** A new process runs behind the state `ready`, and has not answered yet. */
   readonly startsAgain: boolean;
   /** Restarts by this watchdog since it last worked well, and the time of the last. */
   readonly restarts: number;

@@ -43,9 +43,10 @@ function patienceMs(node: MutableNodeState): number {
 const limitMs = (node: MutableNodeState) =>
   patienceMs(node) * 2 ** Math.min(node.ownEtcd.etcdProgress.restarts, doublingsMax);
 
-/** The process has changed. */
-export function noteProcess({ node, now }: Turn): void {
-  node.ownEtcd.etcdProgress = { ...node.ownEtcd.etcdProgress, atMs: now.monotonicMs, busy: false, startsAgain: false };
+/** The process has changed. A new one behind the state `ready` was started by a deed of this node. */
+export function noteProcess({ node, now }: Turn, state: "starting" | "ready" | "stopped"): void {
+  const startsAgain = state === "starting" && node.ownEtcd.etcd.kind === "ready";
+  node.ownEtcd.etcdProgress = { ...node.ownEtcd.etcdProgress, atMs: now.monotonicMs, busy: false, startsAgain };
 }
 
 export function noteLogLine({ node, now }: Turn, busy: boolean): void {
@@ -53,21 +54,17 @@ export function noteLogLine({ node, now }: Turn, busy: boolean): void {
   node.ownEtcd.etcdProgress = { ...node.ownEtcd.etcdProgress, atMs: now.monotonicMs, busy };
 }
 
-/** The etcd that the state `ready` speaks of has given way to a new process. */
-const startsEtcd: readonly AnsweredEffect["kind"][] = ["startEtcd", "upgradeEtcd", "exportSurvivor"];
-const blocksEtcd: readonly AnsweredEffect["kind"][] = ["defragment", "makeRoom"];
+const blocksEtcd: readonly AnsweredEffect["kind"][] = [
+  "startEtcd",
+  "upgradeEtcd",
+  "exportSurvivor",
+  "defragment",
+  "makeRoom",
+];
 
-/** A deed of this node is under way that starts etcd again, or keeps it from answering. */
-function noteDeeds({ node, now }: Turn): boolean {
-  const kinds = [...node.effects.inFlight.values()].map(({ kind }) => kind);
-  const starts = kinds.some((kind) => startsEtcd.includes(kind));
-  if (!starts && !kinds.some((kind) => blocksEtcd.includes(kind))) return false;
-  node.ownEtcd.etcdProgress = {
-    ...node.ownEtcd.etcdProgress,
-    atMs: now.monotonicMs,
-    startsAgain: starts || node.ownEtcd.etcdProgress.startsAgain,
-  };
-  return true;
+/** An effect of this node is under way that stops etcd, or keeps it from answering. */
+function isBlocked({ node: { effects } }: Turn): boolean {
+  return [...effects.inFlight.values()].some(({ kind }) => blocksEtcd.includes(kind));
 }
 
 /** When the watchdog restarts the own etcd if it shows nothing until then; undefined: nothing runs that it watches. */
@@ -96,7 +93,10 @@ export function watchOwnEtcd(turn: Turn): void {
     }
     turn.resolve("etcd_hung");
   }
-  if (noteDeeds(turn)) return;
+  if (isBlocked(turn)) {
+    node.ownEtcd.etcdProgress = { ...node.ownEtcd.etcdProgress, atMs: now.monotonicMs };
+    return;
+  }
   const dueMs = restartDueMs(turn);
   if (dueMs === undefined) return;
   if (now.monotonicMs < dueMs) return turn.wakeAt(dueMs);

@@ -25,14 +25,15 @@ function withSeen({ node: { membership: { lastCluster }, disk: { record }, setti
   const { clusterId, voters } = lastCluster;
   const known = record.seen?.clusterId === clusterId;
   const newCluster = known ? record.seen?.newCluster : settings.newCluster;
-  const lineageId = lastCluster.lineageId ?? (known ? record.seen?.lineageId : undefined);
+  const { lineageId, token } = lastCluster.lineageId !== undefined || !known ? lastCluster : record.seen ?? lastCluster;
   const seen = {
     clusterId,
     voters,
     ...(lineageId === undefined ? {} : { lineageId }),
+    ...(token === undefined ? {} : { token }),
     ...(newCluster === undefined ? {} : { newCluster }),
   };
-  const same = known && lineageId === record.seen?.lineageId &&
+  const same = known && lineageId === record.seen?.lineageId && token === record.seen?.token &&
     JSON.stringify(record.seen?.voters) === JSON.stringify(voters);
   return same ? record : { ...record, seen };
 }

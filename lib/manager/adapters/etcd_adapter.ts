@@ -146,6 +146,7 @@ export class EtcdAdapter {
     });
     this.#process = child;
     this.#stopping = false;
+    this.#options.deliver({ kind: "etcd", state: "starting" });
     void lock.noteEtcd(child.pid);
     void child.exited.then((exit) => this.#ended(child, exit));
     void this.#awaitLeader(child);

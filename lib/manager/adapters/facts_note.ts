@@ -109,7 +109,12 @@ function catalogue(value: unknown): NonNullable<PeerFacts["catalogue"]> {
 
 function seen(value: unknown): NonNullable<PeerFacts["seen"]> {
   const each = object(value);
-  return { clusterId: text(each.clusterId), ...optional(each, "newCluster", text) };
+  return {
+    clusterId: text(each.clusterId),
+    ...optional(each, "lineageId", text),
+    ...optional(each, "token", text),
+    ...optional(each, "newCluster", text),
+  };
 }
 
 function peerData(value: Json): PeerData {

@@ -78,6 +78,7 @@ function seenCluster(value: unknown): SeenCluster {
     clusterId: text(each.clusterId),
     voters,
     ...optional(each, "lineageId", text),
+    ...optional(each, "token", text),
     ...optional(each, "newCluster", text),
   };
 }

@@ -2,6 +2,7 @@ import {
   beginAnew,
   copyLineage,
   isCopy,
+  isLineageCertain,
   lineageOfCluster,
   lineageOfData,
   lineageToAdopt,
@@ -65,6 +66,17 @@ Deno.test("lineageToAdopt() heals a record that was left behind, and leaves a ri
   assertEquals(lineageToAdopt(contradicted, own), undefined);
   const right = { ...bare, record: record({ started: { ...life("t", 3, "c1") } }) };
   assertEquals(lineageToAdopt(right, { ...own, lineage: known }), undefined);
+});
+
+Deno.test("isLineageCertain() is false while the record may still adopt the lineage that the cluster keeps", () => {
+  const bare = view("a", { data: data("a", [member("a")]) });
+  const unrecorded = ownLineage(bare)!;
+  const right = { ...bare, record: record({ started: life("t", 3, "c1") }) };
+  assertEquals(isLineageCertain(bare, own, unrecorded), false, "the cluster was not asked");
+  assertEquals(isLineageCertain(bare, { ...own, lineage: known }, unrecorded), false, "the record adopts it");
+  assertEquals(isLineageCertain(bare, { ...own, lineage: "absent" }, unrecorded), true, "the cluster keeps none");
+  assertEquals(isLineageCertain(right, own, ownLineage(right)!), true, "the record knows it");
+  assertEquals(isLineageCertain(right, { ...own, lineage: { ...known, epoch: 4 } }, ownLineage(right)!), false);
 });
 
 Deno.test("the lineage of data that no record is about is the original's, and an own one is only that of valid data", () => {

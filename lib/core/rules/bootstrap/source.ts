@@ -197,16 +197,28 @@ function fromStore(view: View, here: readonly GossipPeer[], stored: Newest): Sou
       "the cluster went on from there: an operator must choose";
     return { kind: "choices", choices, ask: { code: "stored_fork", text } };
   }
+  // Nothing in the store tells a recovery from a copy that was started beside the cluster.
+  const remembered = latestKnown(candidates, known);
+  if (remembered !== undefined && remembered !== best) {
+    const text = `the store holds epoch ${best.lineage?.epoch} of this lineage, which was restored from epoch ` +
+      `${remembered.lineage?.epoch}, and the records here name no later life than that: an operator must choose`;
+    return { kind: "choices", choices, ask: { code: "other_life_stored", text } };
+  }
   const decided = best.branch === undefined && known.some(({ token }) => token === best.lineage?.token);
   if (stored.fork !== true || decided) return { kind: "choices", choices };
   const text = "the store holds snapshots of more than one life that may be the right one: an operator must choose";
   return { kind: "choices", choices, ask: { code: "stored_fork", text } };
 }
 
-/** A life that a record names by its token, unless a later life was restored from its last snapshot. */
-function bestOf(candidates: readonly Life[], known: readonly Lineage[]): Life {
+/** The latest life that a record names by its token. */
+function latestKnown(candidates: readonly Life[], known: readonly Lineage[]): Life | undefined {
   const own = candidates.filter(({ lineage }) => known.some(({ token }) => token === lineage?.token));
-  let best = own.sort((a, b) => b.lineage!.epoch - a.lineage!.epoch)[0];
+  return own.sort((a, b) => b.lineage!.epoch - a.lineage!.epoch)[0];
+}
+
+/** The life that a record names, or the last of those that were restored from its last snapshot one after another. */
+function bestOf(candidates: readonly Life[], known: readonly Lineage[]): Life {
+  let best = latestKnown(candidates, known);
   for (let next = best; next !== undefined;) {
     best = next;
     const token = best.lineage!.token;
@@ -229,13 +241,15 @@ function epochMaxOf({ lineage }: Life, lives: readonly Life[], stored: Newest): 
   return Math.max(0, ...epochs, stored.lineage?.id === lineage?.id ? stored.epochMax : 0);
 }
 
-/** The lineages of data that nodes here had and have no more, as their records name them. */
+/**
+ * The lineages of data that nodes here had and have no more, as their records name them; and of the clusters that they
+ * saw last, also where a disk's own part of it was given up. A token of "" is a life that is not known.
+ */
 function knownLineages({ record, settings }: View, here: readonly GossipPeer[]): readonly Lineage[] {
   const known = record.lost === undefined ? [] : [record.lost.lineage];
-  // The cluster that was seen last, also where this disk's own part of it was given up. Its life is not known.
-  const { seen } = record;
-  if (seen?.lineageId !== undefined && !isGivenUp(settings, seen)) {
-    known.push({ id: seen.lineageId, epoch: 1, token: "" });
+  for (const seen of [record.seen, ...here.map(({ facts }) => facts?.seen)]) {
+    if (seen?.lineageId === undefined || isGivenUp(settings, seen)) continue;
+    known.push({ id: seen.lineageId, epoch: 1, token: seen.token ?? "" });
   }
   for (const { facts } of here) {
     if (facts?.data.kind === "none" && facts.data.lost !== undefined) known.push(facts.data.lost);

@@ -54,9 +54,13 @@ Deno.test("sourceOf() takes the life that a record names, however high another o
   assertEquals(asks({ catalogue, peers }), "takes hash-first@2 hash-drill@2");
 });
 
-Deno.test("sourceOf() follows a life that was restored from the last snapshot of the one that a record names", () => {
+Deno.test("sourceOf() asks whether a life that no record names was restored in place of the one that records name", () => {
   const catalogue = stored([life(drill, 100, { parentToken: "first" }), life(first, 5)]);
-  assertEquals(asks({ catalogue, record: lost(first) }), "takes hash-drill@2 hash-first@2");
+  assertEquals(asks({ catalogue, record: lost(first) }), "other_life_stored hash-drill@2 hash-first@2");
+  const peers = [
+    peer("b", { facts: facts("b", { data: { kind: "none", lost: drill }, catalogue: found(catalogue) }) }),
+  ];
+  assertEquals(asks({ catalogue, record: lost(first), peers }), "takes hash-drill@2 hash-first@2");
 });
 
 Deno.test("sourceOf() lets an operator choose between two lives, or lineages, that no record tells apart", () => {
@@ -275,6 +279,17 @@ Deno.test("sourceOf() goes by what records name: data that was lost here or at a
   assertEquals(asks({ catalogue: two, record: lost(first), peers: [other, empty] }), "takes hash-first@1");
   // A name that came after the cluster that was seen gives that one up.
   const named = stored([life({ ...first, name: "blue" }, 9), life(foreign, 5)]);
+  // The cluster that was seen is one life of its lineage, and a peer may be the one that saw it.
+  const copied = stored([life(drill, 100), life(first, 5)]);
+  const saw = { clusterId: "c9", voters: [], lineageId: "line", token: "first" };
+  assertEquals(asks({ catalogue: copied, record: seen("line") }), "takes hash-drill@2 hash-first@2");
+  assertEquals(
+    asks({ catalogue: copied, record: { nonce: "n", pledges: [], seen: saw } }),
+    "takes hash-first@2 hash-drill@2",
+  );
+  const { voters: _, ...published } = saw;
+  const witness = peer("b", { facts: facts("b", { seen: published, catalogue: found(copied) }) });
+  assertEquals(asks({ catalogue: copied, peers: [witness] }), "takes hash-first@2 hash-drill@2");
   const blue = settings({ snapshots: true, newCluster: "blue" });
   const asked = (record: View["record"]) => asks({ catalogue: named, settings: blue, record });
   assertEquals(asked(seen("foreign")), "takes hash-first@1 hash-foreign@1");
@@ -284,7 +299,7 @@ Deno.test("sourceOf() goes by what records name: data that was lost here or at a
 Deno.test("sourceOf() follows a life only to one that was restored from its last snapshot, at that time or later", () => {
   const restored = (change: Partial<StoredLife>, epoch = 2) =>
     asks({ catalogue: stored([life(first, 5), life({ ...drill, epoch }, 5, change)]), record: lost(first) });
-  assertEquals(restored({ parentToken: "first" }), "takes hash-drill@2 hash-first@2");
+  assertEquals(restored({ parentToken: "first" }), "other_life_stored hash-drill@2 hash-first@2");
   assertEquals(restored({ parentToken: "another" }), "takes hash-first@2 hash-drill@2");
   const before = { hash: "hash-drill", revision: 5, takenAtWallMs: 4 };
   assertEquals(restored({ parentToken: "first", newest: before }), "takes hash-first@2 hash-drill@2");
