@@ -76,7 +76,16 @@ Deno.test("recoveryOutlook() names new addresses as what keeps a quorum of disks
   const apart = recoveryOutlook(survivor([away("a"), away("b")], 60_000, { self }));
   assert(apart.kind === "blocked" && apart.needsOperator);
   assert(apart.text.startsWith('"a", "b", "c" hold data at other addresses'), apart.text);
-  assert(apart.hint.includes('"a" at http://a:2380; "b" at http://b:2380; "c" at http://c:2380'), apart.hint);
+  const former = (name: string) => `"${name}" from http://new-${name}:2380 to http://${name}:2380`;
+  assert(apart.hint.includes(`back (${["a", "b", "c"].map(former).join("; ")}), or`), apart.hint);
+  // Disks in other machines than their members'.
+  const exchanged = [
+    peer("a", { facts: facts("a", held("b")) }),
+    peer("b", { facts: facts("b", held("c")), peerUrl: "http://x:2380" }),
+  ];
+  const swapped = recoveryOutlook(survivor(exchanged, 60_000, { self, data: data("a", members) }));
+  assert(swapped.kind === "blocked" && swapped.needsOperator);
+  assert(swapped.hint.includes('"b" from http://a:2380 to http://b:2380; "c" from http://x:2380'), swapped.hint);
   // Two at their addresses find each other.
   assertEquals(
     text(survivor([at("a"), away("b")], 60_000)),

@@ -70,6 +70,10 @@ const foundInTrouble: readonly (readonly [number, string])[] = [
   // A pledge that was given a second time; an upgrade that failed kept the watchdog from restarting etcd.
   [34693, "swappedDisks"],
   [31221, "upgrade+hungEtcd"],
+  // Disks in the machines of other members were invisible to the outlook.
+  [33346, "swappedDisks+movedTogether"],
+  // A volume that came back was quarantined for a pledge that was given without it.
+  [38725, "swappedDisks+unmounted"],
 ];
 
 for (const [seed, kinds] of foundInTrouble) {

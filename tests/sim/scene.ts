@@ -74,6 +74,22 @@ export class Scene {
     world.machines.delete(machine.name);
   }
 
+  /** Stops these machines and gives them other addresses, which the bootstrap lists of all machines name from now on. */
+  move(addresses: ReadonlyMap<Machine, string>): void {
+    const { world } = this;
+    const old = new Map([...addresses].map(([machine, to]) => [`${machine.address}:7980`, `${to}:7980`]));
+    for (const [machine, to] of addresses) {
+      world.kill(machine);
+      machine.address = to;
+    }
+    world.trace([...addresses].map(([{ name }, to]) => `${name} moves to ${to}`).join(", "));
+    for (const machine of this.machines([...addresses.keys()][0]?.owner)) {
+      const seeds = machine.settings.seeds.map((seed) => old.get(seed) ?? seed);
+      machine.settings = { ...machine.settings, seeds };
+      world.deliver(machine, { kind: "settings", settings: machine.settings });
+    }
+  }
+
   reboot(machine: Machine, withinMs = 3_000): void {
     this.world.kill(machine);
     this.bootSoon(machine, withinMs);

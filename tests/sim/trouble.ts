@@ -625,7 +625,7 @@ function upgrade(scene: Scene): void {
 
 /** Several members move at once to new addresses, or to each other's. */
 function movedTogether(scene: Scene): void {
-  const { world, chance } = scene;
+  const { chance } = scene;
   if (!scene.settle()) return;
   const members = scene.members();
   // One member stays, so that all others can find it.
@@ -634,15 +634,7 @@ function movedTogether(scene: Scene): void {
     ? moved.map((_, index) => `m${index}`)
     : [...moved.slice(1), moved[0]!].map(({ address }) => address);
   const staggered = chance.chance(0.3);
-  const old = new Map(moved.map((machine, index) => [`${machine.address}:7980`, `${addresses[index]}:7980`]));
-  for (const machine of moved) world.kill(machine);
-  for (const [index, machine] of moved.entries()) machine.address = addresses[index]!;
-  world.trace(`${moved.map(({ name, address }) => `${name} moves to ${address}`).join(", ")}`);
-  for (const machine of scene.machines()) {
-    const seeds = machine.settings.seeds.map((seed) => old.get(seed) ?? seed);
-    machine.settings = { ...machine.settings, seeds };
-    world.deliver(machine, { kind: "settings", settings: machine.settings });
-  }
+  scene.move(new Map(moved.map((machine, index) => [machine, addresses[index]!])));
   for (const machine of moved) scene.bootSoon(machine, staggered ? 15_000 : 3_000);
   scene.run(chance.between(4_000, 25_000));
 }

@@ -154,7 +154,7 @@ export class TroubledStory {
   /** The operator follows the hints; true: there was a hint to follow. */
   #operate(owner: string): boolean {
     const machines = this.#scene.machines(owner);
-    if (this.#approve(machines) || this.#resume(machines)) return true;
+    if (this.#approve(machines) || this.#resume(machines) || this.#moveBack(machines)) return true;
     if (!machines.some((machine) => callsOperator(machine))) return false;
     if (this.#clearStore(machines, owner) || this.#restart(machines)) return true;
     const chosen = this.#choose(owner);
@@ -233,6 +233,30 @@ export class TroubledStory {
       return false;
     }
     store.replace();
+    return true;
+  }
+
+  /** Machines get the addresses that the members of their disks are registered at. */
+  #moveBack(machines: readonly Machine[]): boolean {
+    const hint = machines.map(({ node, waitLevel }) =>
+      waitLevel === "error" ? node?.reports.waitingFor?.hint : undefined
+    )
+      .find((each) => each?.startsWith("give the machines their former addresses"));
+    const addresses = new Map<Machine, string>();
+    for (const [, from, to] of (hint ?? "").matchAll(/" from http:\/\/(\w+):2380 to http:\/\/(\w+):2380/g)) {
+      const machine = machines.find(({ address }) => address === from);
+      if (machine !== undefined) addresses.set(machine, to!);
+    }
+    // Whoever has such an address gives it up.
+    const free = [...addresses.keys()].map(({ address }) => address)
+      .filter((address) => ![...addresses.values()].includes(address));
+    const isTaken = ({ address }: Machine) => [...addresses.values()].includes(address);
+    for (const machine of machines) {
+      if (isTaken(machine) && !addresses.has(machine)) addresses.set(machine, free.pop()!);
+    }
+    if (addresses.size === 0) return false;
+    this.#scene.move(addresses);
+    for (const machine of addresses.keys()) this.world.boot(machine);
     return true;
   }
 

@@ -47,6 +47,11 @@ export interface Pledge extends BootstrapPlan {
   readonly token: string;
   /** Manifest hash that was verified before pledging; undefined when the source is empty. */
   readonly verified?: string;
+  /**
+   * Cluster id of the data that was on this disk when the node pledged, and that the commit quarantines. Data that was
+   * not there then, because its volume was not mounted, is not given up by this pledge.
+   */
+  readonly replaces?: string;
 }
 
 /**

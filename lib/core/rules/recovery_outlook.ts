@@ -68,21 +68,27 @@ export function recoveryOutlook(view: View): RecoveryOutlook {
   if (data.kind !== "valid") return blocked("this node is looking at its data");
   const voters = votersOf(data.members);
   const holding: string[] = [];
-  const moved: EtcdMember[] = [];
+  const moved: { readonly member: EtcdMember; readonly at: string }[] = [];
   let atMs = Math.max(view.leaderlessSinceMs ?? nowMs, view.watchingSinceMs) + timeoutMs;
   for (const member of voters) {
     if (member.id === data.memberId) {
       holding.push(member.name);
-      if (!member.peerUrls.includes(view.self.peerUrl)) moved.push(member);
+      if (!member.peerUrls.includes(view.self.peerUrl)) moved.push({ member, at: view.self.peerUrl });
+      continue;
+    }
+    // A disk may be in another machine than its member's.
+    const holders = peers.filter((peer) =>
+      isPresent(peer) && peer.facts?.data.kind === "held" && peer.facts.data.memberId === member.id &&
+      peer.facts.data.clusterId === data.clusterId
+    );
+    if (holders.length > 0) {
+      holding.push(member.name);
+      if (!holders.some(({ peerUrl }) => member.peerUrls.includes(peerUrl))) {
+        moved.push({ member, at: holders[0]!.peerUrl });
+      }
       continue;
     }
     const here = peers.filter((peer) => isOf(peer, member) && isPresent(peer));
-    const holders = here.filter(({ facts }) => facts?.data.kind === "held" && facts.data.memberId === member.id);
-    if (holders.length > 0) {
-      holding.push(member.name);
-      if (!holders.some(({ peerUrl }) => member.peerUrls.includes(peerUrl))) moved.push(member);
-      continue;
-    }
     const disks = here.flatMap((peer) => diskWithoutMember(peer, view) ?? []);
     if (disks.includes("empty")) continue;
     if (disks.includes("unmounted")) {
@@ -97,13 +103,14 @@ export function recoveryOutlook(view: View): RecoveryOutlook {
   }
   const isQuorum = holding.length >= quorumOf(voters.length);
   if (isQuorum && holding.length - moved.length < quorumOf(voters.length)) {
-    const former = moved.map(({ name, peerUrls }) => `"${name}" at ${peerUrls.join(", ")}`).sort().join("; ");
+    const former = moved.map(({ member: { name, peerUrls }, at }) => `"${name}" from ${at} to ${peerUrls.join(", ")}`)
+      .sort().join("; ");
     return blocked(
       `${
-        quotedNames(moved.map(({ name }) => name))
+        quotedNames(moved.map(({ member }) => member.name))
       } hold data at other addresses than their members are registered at, where ` +
         "etcd looks for them",
-      `give the machines their former addresses back (${former}), or choose one copy of the data as docs/lost-all.md ` +
+      `give the machines their former addresses or disks back (${former}), or choose one copy of the data as docs/lost-all.md ` +
         'describes under "All disks are there, but at new addresses"',
       true,
     );

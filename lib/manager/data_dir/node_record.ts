@@ -105,6 +105,7 @@ function pledge(value: unknown): Pledge {
     digest: text(each.digest),
     token: text(each.token),
     ...optional(each, "verified", text),
+    ...optional(each, "replaces", text),
   };
 }
 

@@ -6,6 +6,7 @@
  */
 import type { InitialMember } from "../../facts/effect.ts";
 import { isApproved, planOf } from "../../evidence/order.ts";
+import { ownLineage } from "../../evidence/lineage.ts";
 import { gatheredText } from "../gathering.ts";
 import { pledgeOf, proposeBootstrap } from "./proposal.ts";
 import { catalogueDigest, clusterSeen, takenAtWallMs } from "./source.ts";
@@ -94,7 +95,7 @@ function commitToPledge(view: View): BootstrapStep | undefined {
   const inPlace = pledge?.initialMembers.some(({ name, peerUrl }) =>
     name === view.self.name && peerUrl === view.self.peerUrl
   );
-  if (pledge === undefined || !inPlace) return undefined;
+  if (pledge === undefined || !inPlace || isBack(view, pledge)) return undefined;
   const started = view.peers.find((peer) =>
     isPresent(peer) && peer.facts?.data.kind === "held" && peer.facts.data.lineage.token === pledge.token
   );
@@ -107,6 +108,12 @@ function commitToPledge(view: View): BootstrapStep | undefined {
   }
   if (lackingPledge(pledge, view).length > 0) return undefined;
   return { kind: "commit", pledge, reason: { code: "all_pledged", text: "every initial member has pledged" } };
+}
+
+/** The data on this disk was not there when the node pledged: the order of evidence decides between it and the pledge. */
+function isBack(view: View, pledge: Pledge): boolean {
+  return view.data.kind === "valid" && pledge.replaces !== view.data.clusterId &&
+    ownLineage(view)?.token !== pledge.token;
 }
 
 /** Why the proposals of the initial members are not settled; undefined: all agreed, and for long enough. */
@@ -144,9 +151,10 @@ function verifySource(plan: BootstrapPlan, view: View, progress: BootstrapProgre
 
 function pledgeStep(plan: BootstrapPlan, view: View, verified: string | undefined): BootstrapStep {
   const pledge = view.record.pledges.at(-1);
+  const replaces = view.data.kind === "valid" ? view.data.clusterId : undefined;
   // One plan may be prepared twice: only a pledge to what was verified last counts.
-  if (pledge?.digest !== plan.digest || pledge.verified !== verified) {
-    return { kind: "pledge", plan, pledge: pledgeOf(plan, verified) };
+  if (pledge?.digest !== plan.digest || pledge.verified !== verified || pledge.replaces !== replaces) {
+    return { kind: "pledge", plan, pledge: pledgeOf(plan, verified, replaces) };
   }
   const text = `pledged; waiting for the pledge of ${quotedNames(lackingPledge(pledge, view))}`;
   return { kind: "wait", reason: { code: "pledged", text }, plan };

@@ -221,6 +221,12 @@ function chooseInitialMembers(
 }
 
 /** This node's pledge to the plan. `verified`: manifest hash of its source; undefined when that is empty. */
-export function pledgeOf(plan: BootstrapPlan, verified: string | undefined): Pledge {
-  return { ...plan, token: plan.lineage.token, ...(verified === undefined ? {} : { verified }) };
+/** `replaces`: cluster id of the data on this disk, if there is valid data. */
+export function pledgeOf(plan: BootstrapPlan, verified: string | undefined, replaces?: string): Pledge {
+  return {
+    ...plan,
+    token: plan.lineage.token,
+    ...(verified === undefined ? {} : { verified }),
+    ...(replaces === undefined ? {} : { replaces }),
+  };
 }

@@ -86,7 +86,7 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
   }
   if (doubt !== undefined) return doubt;
   const pledged = view.record.pledges.at(-1);
-  if (pledged !== undefined && pledged.token !== own.token && !outranks(view, data, pledged, here)) {
+  if (pledged?.replaces === data.clusterId && pledged.token !== own.token && !outranks(view, data, pledged, here)) {
     return wait(
       "recovery_pending",
       `this node pledged its data to the recovery ${pledged.digest.slice(0, 8)} and waits for its initial members`,

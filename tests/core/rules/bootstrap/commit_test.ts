@@ -48,6 +48,26 @@ function told(step: ReturnType<typeof decideBootstrap>): string {
   return "reason" in step ? `${step.kind} ${step.reason.code}` : step.kind;
 }
 
+Deno.test("decideBootstrap() carries a pledge out over the data that it was given with, not over data that came back", () => {
+  const { plan } = gathered();
+  const pledge = pledgeOf(plan, undefined, "c1");
+  const started = peer("b", {
+    facts: facts("b", {
+      data: { kind: "held", clusterId: "c2", memberId: "", lineage: pledge.lineage, revision: 0 },
+    }),
+  });
+  const step = (of: Pledge, change: Partial<View> = {}) =>
+    decideBootstrap(view("a", { record: { nonce: "nonce-a", pledges: [of] }, peers: [started], ...change }), {}).kind;
+  const onDisk = { data: data("a", [member("a")]) };
+  assertEquals(step(pledge, onDisk), "commit");
+  assertEquals(step(pledge), "commit", "it is quarantined already");
+  assertEquals(step(pledgeOf(plan, undefined), onDisk), "wait", "it was not mounted");
+  assertEquals(step(pledgeOf(plan, undefined, "c9"), onDisk), "wait", "another one was");
+  const made = { lineage: pledge.lineage, how: "restored", clusterId: "c1", renounced: [] } as const;
+  const record = { nonce: "nonce-a", pledges: [pledgeOf(plan, undefined)], started: made };
+  assertEquals(step(pledge, { ...onDisk, record }), "commit", "the commit made it");
+});
+
 const withPeer = (seen: View, name: string, change: (of: GossipPeer) => GossipPeer): View => ({
   ...seen,
   peers: seen.peers.map((each) => each.name === name ? change(each) : each),

@@ -248,11 +248,13 @@ Deno.test("decideRestart() keeps its data for the recovery that it pledged to, u
     lineage: later,
     digest: "0123456789abcdef",
     token: "second",
+    replaces: "c1",
   };
   const pledged = (change: Partial<View>, of: Partial<Pledge> = {}) =>
     told(onData({ record: { ...record, pledges: [{ ...pledge, ...of }] }, ...change }));
   assertEquals(pledged({}), "wait recovery_pending");
   assertEquals(pledged({}, { token: "first" }), "restart alone own_data");
+  assertEquals(pledged({}, { replaces: "c2" }), "restart alone own_data", "it was not there when the node pledged");
   assertEquals(pledged({ peers: [holder("c")] }), "restart alone own_data");
   const begun = peer("a", {
     facts: facts("a", { data: held("a", { clusterId: "", lineage: { id: "x", epoch: 1, token: "second" } }) }),
