@@ -178,7 +178,7 @@ export class TroubledStory {
 
   /** Nodes whose gossip was that of two clusters: they start again when the other one has forgotten them. */
   #restart(machines: readonly Machine[]): boolean {
-    const codes = ["two_clusters", "other_lineage_stored", "other_cluster"];
+    const codes = ["two_clusters", "other_lineage_stored", "other_cluster", "standby_unlisted"];
     const confused = machines.filter(({ node }) => codes.includes(node?.reports.waitingFor?.code ?? ""));
     if (!this.#scene.machines(neighbours).length) return false;
     // Without a quorum all of them, because they would tell each other.

@@ -172,8 +172,8 @@ export function unlistedCluster(
     } of that list are standby nodes, too`,
     hint:
       "if these are two clusters, take the addresses of the other one out of every --bootstrap-addrs, stop the nodes " +
-      "of this list for a minute, and start them with --new-cluster NAME; if they are one, add its members to " +
-      "--bootstrap-addrs",
+      "of this list for a minute and start them; they ask before they restore a snapshot, and begin empty with " +
+      "--new-cluster NAME; if they are one, add its members to --bootstrap-addrs",
   };
 }
 
