@@ -38,7 +38,7 @@ Deno.test("the leader's manager compacts and defragments a full etcd and disarms
     assert(dbSizeBytes < quotaBytes / 2, `${name} has ${dbSizeBytes} bytes`);
   }
   await node.eventually("reported by the leader's node", () => {
-    const told = names.flatMap((name) => cluster.node(name).log).filter(({ reason }) => reason === "room_made");
+    const told = names.flatMap((name) => cluster.node(name).log).filter(({ reason }) => reason === "nospace_resolved");
     assert(told.length > 0 && JSON.stringify(told).includes("/jobs/current"), JSON.stringify(told));
     return Promise.resolve();
   });
