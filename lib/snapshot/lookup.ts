@@ -15,7 +15,14 @@ import { incomplete, mayBeNewest, newerAtKey } from "./newest_evidence.ts";
 import type { SnapshotLookup, StoredLife } from "../facts/snapshot_lookup.ts";
 
 export { objectKeyOf, openStored, type SnapshotPlace } from "./history.ts";
-export { copyToKey, isNewestOfItsLife, type Publication, type Published, publishSnapshot } from "./publish.ts";
+export {
+  copyToKey,
+  isNewestOfItsLife,
+  keepLastCopy,
+  type Publication,
+  type Published,
+  publishSnapshot,
+} from "./publish.ts";
 export { pruneSnapshots } from "./prune.ts";
 export { explainDamage } from "./older_snapshot.ts";
 

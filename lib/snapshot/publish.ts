@@ -24,7 +24,7 @@ import {
   standingOf,
 } from "./lives.ts";
 import { encodeManifest, type Manifest, manifestSuffix } from "./manifest.ts";
-import { keepUnmanaged, lastCopy, verifyWritten } from "./last_copy.ts";
+import { type Hashing, keepUnmanaged, lastCopy, verifyWritten } from "./last_copy.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -142,6 +142,13 @@ export async function isNewestOfItsLife(
   const history = await readHistory(place, signal);
   return newestEntry(lastBranch(manifest.lineage, trustedLives(history)))?.manifest.sha256 === manifest.sha256 &&
     standing(manifest, history, nowMs).ownsKey;
+}
+
+/** Keeps the file at the key before a copy is repeated: it may have been put there since the save. Throws the store's errors. */
+export async function keepLastCopy(place: SnapshotPlace, hashing: Hashing): Promise<void> {
+  const history = await readHistory(place, hashing.signal);
+  const last = await lastCopy(place, history, hashing.signal);
+  if (last !== undefined) await keepUnmanaged(place, last, history, hashing);
 }
 
 function standing(manifest: Manifest, { entries }: History, nowMs: number): Standing {

@@ -273,6 +273,24 @@ Deno.test("take() retries only the failed copy at the key, reports the failure, 
   assertEquals([await take(7), written], [{ revision: 7, saved: false }, []]);
 });
 
+Deno.test("take(): a retried copy keeps a file of another tool that was put at the key meanwhile", async () => {
+  await using dir = await temporaryDirectory();
+  const store = new MemoryStore();
+  const write = store.write.bind(store);
+  store.write = (name, content, options) =>
+    name === key ? Promise.reject(new E2dError("store_forbidden", "no")) : write(name, content, options);
+  const { snapshots, clock } = manager({ dataDir: `${dir.path}/data`, store });
+  await clock.settle(snapshots.take(takeSnapshot));
+  store.write = write;
+  const theirs = new TextEncoder().encode("the snapshot of another tool");
+  await write(key, new Blob([theirs]).stream() as ReadableStream<Uint8Array<ArrayBuffer>>, {});
+  const result = await clock.settle(snapshots.take(takeSnapshot));
+  assertEquals(result.status, "fulfilled");
+  const kept = [...store.objects].filter(([name]) => name.includes("foreign-")).map(([, { bytes }]) => bytes);
+  assertEquals(kept, [theirs]);
+  assertEquals(store.objects.get(key)!.bytes, store.objects.get((await listSnapshots({ store, key }))[0]!.key)!.bytes);
+});
+
 Deno.test("take(): a retried copy never replaces the newer copy of another life", async () => {
   await using dir = await temporaryDirectory();
   const store = new MemoryStore();

@@ -3,6 +3,7 @@
  * A time is named only while nothing but time is missing; whatever else stops a recovery is named in its place. Decides
  * nothing: quorum.ts decides when a quorum counts as lost.
  */
+import { clientEvidence } from "../evidence/member_evidence.ts";
 import { goneForMs, unreachableForMs } from "../evidence/members.ts";
 import { gatheredText } from "./gathering.ts";
 import { diskWithoutMember } from "./quorum_loss.ts";
@@ -97,8 +98,10 @@ export function recoveryOutlook(view: View): RecoveryOutlook {
       continue;
     }
     if (here.length > 0) return blocked(`"${member.name}" is there and did not report what data it holds`);
+    if (clientEvidence(member, view).kind === "answers") {
+      return blocked(`etcd of "${member.name}" answers`, `look at the network to "${member.name}"`);
+    }
     const silentMs = unreachableForMs(member, view);
-    if (silentMs === 0) return blocked(`etcd of "${member.name}" answers`, `look at the network to "${member.name}"`);
     atMs = Math.max(atMs, nowMs + timeoutMs - Math.min(goneForMs(member, view) ?? 0, silentMs));
   }
   const isQuorum = holding.length >= quorumOf(voters.length);

@@ -9,6 +9,7 @@ import { isCopy } from "../../core/evidence/lineage.ts";
 import type { EtcdStatus } from "../../facts/etcd.ts";
 import {
   isNewestOfItsLife,
+  keepLastCopy,
   latestSnapshot,
   pruneSnapshots,
   type Published,
@@ -159,6 +160,7 @@ export class StoreSnapshots implements SnapshotAdapter {
     const nowMs = this.#ports.clock.wallMs();
     const isNewest = await isNewestOfItsLife(this.#trusted(place), manifest, nowMs, this.#closing.signal);
     if (!isNewest) this.#uncopied = undefined;
+    else await keepLastCopy(place, { sha256: () => createHash("sha256"), signal: this.#closing.signal });
     await this.#copyPending(place);
   }
 

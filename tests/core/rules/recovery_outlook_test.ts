@@ -86,6 +86,7 @@ Deno.test("recoveryOutlook() names the time that is missing, counted from what i
   assertEquals(told(survivor([dead("a", 60_000), dead("b", 10_000)])), "in 590000 ms", "gossip lost b later");
   assertEquals(told(survivor(both(60_000), {}, 60_000, 5_000)), "in 595000 ms", "etcd lost them later");
   assertEquals(told(survivor(both(60_000), {}, 1_000, 60_000)), "in 599000 ms", "its leader was lost later");
+  assertEquals(told(survivor(both(60_000), { watchingSinceMs: nowMs })), "in 600000 ms", "this process stood still");
   const { leaderlessSinceMs: _, ...led } = survivor(both(60_000));
   assertEquals(told(led), "in 600000 ms");
   // An empty disk is waited for no longer.

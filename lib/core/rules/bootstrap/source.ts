@@ -139,9 +139,9 @@ export function sourceOf(view: View, here: readonly GossipPeer[], loss: QuorumLo
 function fromSurvivor(loss: QuorumLoss, stored: Newest | undefined): SourceOutcome {
   const { id, epoch, name, token } = loss.lineage;
   const lives = (stored === undefined ? [] : livesOf(stored)).filter(({ lineage }) => lineage?.id === id);
-  const epochMax = Math.max(epoch, ...lives.map(({ lineage }) => lineage!.epoch), stored?.epochMax ?? 0);
-  const sameLine = lives.length > 0 || stored?.lineage?.id === id;
-  const parent = { id, epoch: sameLine ? epochMax : epoch, ...(name === undefined ? {} : { name }) };
+  const storedMax = stored?.lineage?.id === id ? stored.epochMax : 0;
+  const epochMax = Math.max(epoch, ...lives.map(({ lineage }) => lineage!.epoch), storedMax);
+  const parent = { id, epoch: epochMax, ...(name === undefined ? {} : { name }) };
   const survivor: SourceChoice = {
     source: { kind: "survivor", name: loss.name, revision: loss.revision },
     parent,

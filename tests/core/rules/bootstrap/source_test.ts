@@ -243,6 +243,8 @@ Deno.test("sourceOf() of a survivor continues the highest epoch that the store h
   // Its own newest snapshot is damaged, so the store shows no life of it.
   assertEquals(outcome({ catalogue: { ...newest, epochMax: 4, lives: [life(foreign, 1)] } }, loss), takes(4));
   assertEquals(outcome({ catalogue: stored([life({ ...foreign, epoch: 9 }, 99)]) }, loss), takes(1));
+  // The highest epoch of another lineage is none of its own.
+  assertEquals(outcome({ catalogue: stored([life({ ...foreign, epoch: 9 }, 99), life(first, 9)]) }, loss), takes(1));
   // As far as the disk, or another life of the same epoch.
   assertEquals(outcome({ catalogue: stored([life(first, 10)]) }, loss), takes(1));
   assertEquals(outcome({ catalogue: stored([life({ ...first, token: "other" }, 99)]) }, loss), takes(1));
