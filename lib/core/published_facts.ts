@@ -1,7 +1,7 @@
 /** What a node tells its peers: made from its state alone, without the sequence number. */
 import { backupFailure } from "./watch/backups.ts";
 import { ownEtcdHung } from "./watch/etcd.ts";
-import { catalogueDigest } from "./rules/bootstrap/source.ts";
+import { lookupDigest } from "./rules/bootstrap/source.ts";
 import { lostData, ownLineage } from "./evidence/lineage.ts";
 import { selfQuorumLost } from "./rules/quorum_loss.ts";
 import type { Turn } from "./state/turn.ts";
@@ -12,7 +12,7 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
   turn.invalidateView();
   const { node, view } = turn;
   const { bootstrap: { progress }, disk: { record } } = node;
-  const catalogue = catalogueDigest(view);
+  const snapshotLookup = lookupDigest(view);
   const lineage = ownLineage(view);
   const lastLog = view.data.kind === "valid" ? view.data.lastLog : undefined;
   const lost = lineage !== undefined && lastLog !== undefined && selfQuorumLost(view);
@@ -43,7 +43,7 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
     ...(progress.plan === undefined ? {} : { proposal: progress.plan.digest }),
     ...(progress.verified === undefined ? {} : { verified: progress.verified }),
     ...(progress.offer === undefined ? {} : { offer: progress.offer }),
-    ...(catalogue === undefined ? {} : { catalogue }),
+    ...(snapshotLookup === undefined ? {} : { snapshotLookup }),
     ...(lost && view.data.kind === "valid"
       ? {
         quorumLost: {

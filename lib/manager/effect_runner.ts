@@ -79,8 +79,8 @@ export class EffectRunner {
         return;
       case "probeRaft":
         return void cluster.probeRaft(effect.endpoint).then((probe) => this.events.push({ kind: "raftProbed", probe }));
-      case "readCatalogue":
-        return void snapshots.latestSnapshot().then((catalogue) => this.events.push({ kind: "catalogue", catalogue }));
+      case "lookUpSnapshot":
+        return void snapshots.latestSnapshot().then((lookup) => this.events.push({ kind: "snapshotLookedUp", lookup }));
       case "readPlan":
         return void this.#readPlan();
       case "setStatus":
@@ -130,7 +130,7 @@ export class EffectRunner {
       case "writeRecord":
         await writeRecord(files, dataDir, effect.record);
         return nothing;
-      case "moveDataAside": {
+      case "quarantineData": {
         // A running etcd would keep writing to the renamed data-dir.
         if (etcd.running) throw new E2dError("etcd_running", `Cannot quarantine "${dataDir}": etcd runs on it`);
         const to = await quarantineDataDir(files, dataDir, { ...effect, wallMs: clock.wallMs() });
@@ -180,8 +180,8 @@ export class EffectRunner {
       case "allowDowngrade":
         await cluster.allowDowngrade(effect.to);
         return nothing;
-      case "makeRoom":
-        return { kind: "roomMade", detail: await cluster.reclaimSpace(effect.endpoints) };
+      case "reclaimSpace":
+        return { kind: "spaceReclaimed", detail: await cluster.reclaimSpace(effect.endpoints) };
       case "hashMembers":
         return { kind: "membersHashed", hashes: await cluster.hashMembers(effect.members, effect.revision) };
       case "disarmCorrupt":

@@ -29,7 +29,7 @@ function effects(change: Partial<EtcdAnswer>, node: StateChange = {}): string[] 
     },
     node,
   );
-  const wanted: readonly Effect["kind"][] = ["abortSnapshot", "makeRoom", "takeSnapshot", "clearVolatile"];
+  const wanted: readonly Effect["kind"][] = ["abortSnapshot", "reclaimSpace", "takeSnapshot", "clearVolatile"];
   return step(before, { kind: "timer" }, now).effects.map(({ kind }) => kind).filter((kind) =>
     wanted.includes(kind as Effect["kind"])
   );
@@ -42,7 +42,7 @@ Deno.test("a full database ends the snapshot that is being taken; room is made a
     effects: { inFlight: new Map() },
     snapshots: { backup: { revision: 0, attemptedAtMs: now.monotonicMs, diverged: false } },
   };
-  assertEquals(effects({ alarms: [alarm("NOSPACE", "a")] }, ended), ["makeRoom"]);
+  assertEquals(effects({ alarms: [alarm("NOSPACE", "a")] }, ended), ["reclaimSpace"]);
 });
 
 Deno.test("a node whose member leads no more ends its snapshot, too", () => {
@@ -66,7 +66,7 @@ Deno.test("a restored cluster without space reclaims space before the volatile k
     effects: { inFlight: new Map() },
     disk: { record: { nonce: "n", pledges: [], started } },
   };
-  assertEquals(effects({ alarms: [alarm("NOSPACE", "a")] }, restored), ["makeRoom"]);
+  assertEquals(effects({ alarms: [alarm("NOSPACE", "a")] }, restored), ["reclaimSpace"]);
   assertEquals(effects({}, restored), ["clearVolatile"]);
   // Beside a follower the leader's node reclaims the space.
   assertEquals(effects({ alarms: [alarm("NOSPACE", "a")], leaderId: "id-b" }, restored), ["clearVolatile"]);

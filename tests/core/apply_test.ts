@@ -38,13 +38,13 @@ Deno.test("a member's data is as old as its last linearizable read; a learner's,
 Deno.test("a look into the store while this node serves is for people: what is founded from stays as it was", () => {
   const newest = { kind: "newest", hash: "h", revision: 7, takenAtWallMs: 1, verified: true, epochMax: 1 } as const;
   const seen = (phase: NodeState["phase"]) =>
-    step(nodeA({ phase }), { kind: "catalogue", catalogue: newest }, at(1)).node;
-  assertEquals([seen("gathering").snapshots.catalogue, seen("gathering").snapshots.store.look], [newest, newest]);
+    step(nodeA({ phase }), { kind: "snapshotLookedUp", lookup: newest }, at(1)).node;
+  assertEquals([seen("gathering").snapshots.lookup, seen("gathering").snapshots.store.lookup], [newest, newest]);
   const serving = seen("serving");
-  assertEquals([serving.snapshots.catalogue.kind, serving.snapshots.store.newest], ["unknown", newest]);
+  assertEquals([serving.snapshots.lookup.kind, serving.snapshots.store.newest], ["unknown", newest]);
   const why = { kind: "unreadable", code: "x", why: "no route" } as const;
-  const after = step(serving, { kind: "catalogue", catalogue: why }, at(2)).node;
-  assertEquals([after.snapshots.store.look.kind, after.snapshots.store.newest], ["unreadable", newest]);
+  const after = step(serving, { kind: "snapshotLookedUp", lookup: why }, at(2)).node;
+  assertEquals([after.snapshots.store.lookup.kind, after.snapshots.store.newest], ["unreadable", newest]);
 });
 
 Deno.test("any node knows the members: one that does not lead asks the others, too, each five seconds", () => {
@@ -257,9 +257,9 @@ Deno.test("a node that waits for a snapshot's writer asks the store again when i
   for (let ms = 100; ms <= 9_000; ms += 100) {
     const { node: next, effects } = step(node, { kind: "timer" }, at(ms));
     node = next;
-    if (!effects.some(({ kind }) => kind === "readCatalogue")) continue;
+    if (!effects.some(({ kind }) => kind === "lookUpSnapshot")) continue;
     asks.push(ms);
-    node = step(node, { kind: "catalogue", catalogue: newest }, at(ms + 50)).node;
+    node = step(node, { kind: "snapshotLookedUp", lookup: newest }, at(ms + 50)).node;
   }
   assertEquals(asks, [100, 6_200]);
   assertEquals(node.snapshots.newestSince, { hash: "h", ms: 150, askedMs: 6_200 });

@@ -62,7 +62,7 @@ class Follower {
 
 Deno.test("every node reports a store that does not follow the data, first as a warning, then as an error, and stays ready", () => {
   const follower = new Follower();
-  follower.tell({ kind: "catalogue", catalogue: stored(50) });
+  follower.tell({ kind: "snapshotLookedUp", lookup: stored(50) });
   follower.run(10 * limitMs);
   assertEquals(follower.problem(), undefined);
   follower.revision = 60;
@@ -77,7 +77,7 @@ Deno.test("every node reports a store that does not follow the data, first as a 
   assertEquals(follower.node.reports.problems.get("backups_failing")?.keepsReady, true);
   const told = follower.node.reports.journal.filter(({ reason }) => reason.code === "backups_failing");
   assertEquals(told.map(({ level }) => level), ["warn", "error"]);
-  follower.tell({ kind: "catalogue", catalogue: stored(60) });
+  follower.tell({ kind: "snapshotLookedUp", lookup: stored(60) });
   follower.run(2_000);
   assertEquals(follower.problem(), undefined);
 });
@@ -85,7 +85,7 @@ Deno.test("every node reports a store that does not follow the data, first as a 
 Deno.test("each new snapshot is progress, however far the data runs ahead", () => {
   const follower = new Follower();
   for (let minute = 0; minute < 60; minute++) {
-    follower.tell({ kind: "catalogue", catalogue: stored(50 + minute) });
+    follower.tell({ kind: "snapshotLookedUp", lookup: stored(50 + minute) });
     follower.revision = 1_000 + minute;
     follower.run(60_000);
   }
@@ -93,16 +93,16 @@ Deno.test("each new snapshot is progress, however far the data runs ahead", () =
 });
 
 Deno.test("no snapshot, one of another lineage, and a store that cannot be read are told as what they are", () => {
-  for (const catalogue of [{ kind: "absent" } as const, stored(500, "another")]) {
+  for (const snapshotLookup of [{ kind: "absent" } as const, stored(500, "another")]) {
     const follower = new Follower();
-    follower.tell({ kind: "catalogue", catalogue });
+    follower.tell({ kind: "snapshotLookedUp", lookup: snapshotLookup });
     follower.run(limitMs + 2_000);
     assert(follower.problem()?.includes("the store holds no snapshot of this cluster"), follower.problem());
   }
   const follower = new Follower();
-  follower.tell({ kind: "catalogue", catalogue: stored(50) });
+  follower.tell({ kind: "snapshotLookedUp", lookup: stored(50) });
   follower.revision = 60;
-  follower.tell({ kind: "catalogue", catalogue: { kind: "unreadable", code: "forbidden", why: "403" } });
+  follower.tell({ kind: "snapshotLookedUp", lookup: { kind: "unreadable", code: "forbidden", why: "403" } });
   follower.run(limitMs + 2_000);
   assert(follower.problem()?.endsWith("; the store cannot be read: 403"), follower.problem());
 });
@@ -110,7 +110,7 @@ Deno.test("no snapshot, one of another lineage, and a store that cannot be read 
 Deno.test("the leader's failed attempts are reported by every node at the second one, until one succeeds", () => {
   const told = (change: Partial<PeerFacts>) => {
     const follower = new Follower();
-    follower.tell({ kind: "catalogue", catalogue: stored(50) });
+    follower.tell({ kind: "snapshotLookedUp", lookup: stored(50) });
     follower.tell({ kind: "gossip", joined: true, peers: [peer("a", { facts: facts("a", change) })] });
     follower.run(2_000);
     return follower.problem();
@@ -120,7 +120,7 @@ Deno.test("the leader's failed attempts are reported by every node at the second
 
   const take = { kind: "takeSnapshot", id: 9, format: "v2", lineage, lastRevision: 0 } as const;
   const leader = new Follower();
-  leader.tell({ kind: "catalogue", catalogue: stored(50) });
+  leader.tell({ kind: "snapshotLookedUp", lookup: stored(50) });
   const attempt = (event: Event) => {
     leader.node = { ...leader.node, effects: { ...leader.node.effects, inFlight: new Map([["backup", take]]) } };
     leader.tell(event);

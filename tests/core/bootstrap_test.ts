@@ -22,12 +22,12 @@ Deno.test("proposeBootstrap() bootstraps no empty cluster beside one that was se
   const seen = { clusterId: "c1", voters: [{ name: "a", peerUrl: "http://a:2380" }], newCluster: "first" };
   const plan = (newCluster?: string, snapshot?: SnapshotLookup) => {
     const said = snapshot?.kind === "newest" ? found(snapshot) : undefined;
-    const peers = ["b", "c"].map((name) => peer(name, said && { facts: facts(name, { catalogue: said }) }));
+    const peers = ["b", "c"].map((name) => peer(name, said && { facts: facts(name, { snapshotLookup: said }) }));
     return codeOf(proposeBootstrap(view("a", {
       record: { nonce: "nonce-a", pledges: [], seen },
       settings: settings({ snapshots: snapshot !== undefined, ...(newCluster === undefined ? {} : { newCluster }) }),
       peers,
-      ...(snapshot === undefined ? {} : { catalogue: snapshot }),
+      ...(snapshot === undefined ? {} : { snapshotLookup: snapshot }),
     })));
   };
   assertEquals(plan(), "cluster_seen");
@@ -51,8 +51,8 @@ Deno.test("proposeBootstrap() waits with the reason for whatever is missing, unk
     ],
     ["size_contradiction", view("a", { peers: [peer("b"), peer("c", { facts: facts("c", { requiredSize: 5 }) })] })],
     [
-      "catalogue_contradiction",
-      view("a", { peers: [peer("b"), peer("c", { facts: facts("c", { catalogue: "absent" }) })] }),
+      "snapshot_contradiction",
+      view("a", { peers: [peer("b"), peer("c", { facts: facts("c", { snapshotLookup: "absent" }) })] }),
     ],
     ["cluster_seen", view("a", { peers: [peer("b"), peer("c")], record: { nonce: "nonce-a", pledges: [], seen } })],
     [
@@ -182,8 +182,8 @@ Deno.test("proposeBootstrap() waits for every disk that may hold data, up to the
   const gathered = (change: Parameters<typeof view>[1] = {}) =>
     view("a", {
       settings: settings({ seeds, snapshots: true }),
-      peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { catalogue: found(stored) }) })),
-      catalogue: stored,
+      peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { snapshotLookup: found(stored) }) })),
+      snapshotLookup: stored,
       bootedAtMs: nowMs - 1_000,
       ...change,
     });
@@ -195,11 +195,14 @@ Deno.test("proposeBootstrap() waits for every disk that may hold data, up to the
   assertEquals(codeOf(proposeBootstrap(gathered({ settings: approved }))), "a b c", "an operator approved");
   const never = settings({ seeds, snapshots: true, quorumLossTimeoutMs: "never" });
   assertEquals(codeOf(proposeBootstrap(gathered({ settings: never, bootedAtMs: 0 }))), "disks_awaited");
-  const absent = ["b", "c"].map((name) => peer(name, { facts: facts(name, { catalogue: "absent" }) }));
-  assertEquals(codeOf(proposeBootstrap(gathered({ catalogue: { kind: "absent" }, peers: absent }))), "disks_awaited");
+  const absent = ["b", "c"].map((name) => peer(name, { facts: facts(name, { snapshotLookup: "absent" }) }));
+  assertEquals(
+    codeOf(proposeBootstrap(gathered({ snapshotLookup: { kind: "absent" }, peers: absent }))),
+    "disks_awaited",
+  );
   const anew = settings({ seeds, snapshots: true, newCluster: "blue" });
   assertEquals(
-    codeOf(proposeBootstrap(gathered({ catalogue: { kind: "absent" }, peers: absent, settings: anew }))),
+    codeOf(proposeBootstrap(gathered({ snapshotLookup: { kind: "absent" }, peers: absent, settings: anew }))),
     "disks_awaited",
     "the flag may have stayed from the first bootstrap: a disk that does not answer may hold what it made",
   );
@@ -253,8 +256,8 @@ Deno.test("proposeBootstrap() does not count an unmounted member's node as the m
     },
     lastCluster: { clusterId: "c1", voters, atMs: nowMs - 1_000 },
     settings: settings({ snapshots: true }),
-    catalogue: stored,
-    peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { catalogue: found(stored) }) })),
+    snapshotLookup: stored,
+    peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { snapshotLookup: found(stored) }) })),
   });
   const waiting = proposeBootstrap(gathered);
   assertEquals(codeOf(waiting), "cluster_silent");
@@ -280,7 +283,7 @@ Deno.test("bootstrapPlanOf() carries the name of --new-cluster into the lineage,
 Deno.test("proposeBootstrap() restores no snapshot whose writer may be alive elsewhere", () => {
   const nowWallMs = 1_700_000_000_000;
   const gathered = (agoMs: number, watchedMs: number, approved: string[] = [], lookedMs = 0) => {
-    const catalogue: SnapshotLookup = {
+    const snapshotLookup: SnapshotLookup = {
       kind: "newest",
       hash: "h",
       revision: 9,
@@ -292,8 +295,8 @@ Deno.test("proposeBootstrap() restores no snapshot whose writer may be alive els
     return view("a", {
       nowWallMs,
       settings: settings({ snapshots: true, snapshotIntervalMs: 60_000, approved }),
-      peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { catalogue: found(catalogue) }) })),
-      catalogue,
+      peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { snapshotLookup: found(snapshotLookup) }) })),
+      snapshotLookup,
       newestSinceMs: nowMs - watchedMs,
       newestAskedMs: nowMs - lookedMs,
     });

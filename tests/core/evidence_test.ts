@@ -170,16 +170,17 @@ const stored: SnapshotLookup = {
 };
 
 Deno.test("judgeStore() never ends a life: a quorum of disks starts, fewer wait for the others for a time", () => {
-  const judge = (change: Partial<View>) => judgeStore(returning({ catalogue: stored, ...change }), data("b", members));
+  const judge = (change: Partial<View>) =>
+    judgeStore(returning({ snapshotLookup: stored, ...change }), data("b", members));
   assertEquals(judge({ peers: [holder("c")] }).kind, "stands");
   assertEquals(judge({ bootedAtMs: nowMs - 1_000 }).kind, "waits");
   assertEquals(judge({}).kind, "stands", "after the time-out");
-  assertEquals(judge({ catalogue: { ...stored, lineage: first, epochMax: 1 } }).kind, "alone");
-  assertEquals(judge({ catalogue: { ...stored, lineage: { ...second, id: "foreign" } } }).kind, "alone");
+  assertEquals(judge({ snapshotLookup: { ...stored, lineage: first, epochMax: 1 } }).kind, "alone");
+  assertEquals(judge({ snapshotLookup: { ...stored, lineage: { ...second, id: "foreign" } } }).kind, "alone");
 });
 
 Deno.test("decideStart() restarts a quorum of intact disks whatever the store says", () => {
-  const outcome = decideStart(returning({ peers: [holder("c")], catalogue: stored }));
+  const outcome = decideStart(returning({ peers: [holder("c")], snapshotLookup: stored }));
   assertEquals(outcome.kind, "restart");
 });
 
@@ -218,17 +219,17 @@ Deno.test("decideStart() joins no cluster of another lineage than its record or 
   const lost = { nonce: "n", pledges: [], lost: started };
   assertEquals(codeOf({ ...empty, record: lost }), "error other_cluster");
   const withStore = { ...empty, settings: settings({ snapshots: true }) };
-  assertEquals(codeOf({ ...withStore, catalogue: stored }), "error other_lineage_stored");
+  assertEquals(codeOf({ ...withStore, snapshotLookup: stored }), "error other_lineage_stored");
   assertEquals(
-    codeOf({ ...withStore, catalogue: { kind: "unknown" }, bootedAtMs: nowMs - 1_000 }),
-    "info catalogue_unknown",
+    codeOf({ ...withStore, snapshotLookup: { kind: "unknown" }, bootedAtMs: nowMs - 1_000 }),
+    "info snapshot_unknown",
   );
   assertEquals(
-    codeOf({ ...withStore, catalogue: { kind: "unknown" } }),
+    codeOf({ ...withStore, snapshotLookup: { kind: "unknown" } }),
     "join",
     "a store that stalls keeps no one out",
   );
-  assertEquals(codeOf({ ...withStore, catalogue: { kind: "absent" } }), "join");
+  assertEquals(codeOf({ ...withStore, snapshotLookup: { kind: "absent" } }), "join");
 });
 
 Deno.test("decideStart() keeps a quorum of disks that the store is ahead of waiting for the disk that has not spoken", () => {
@@ -246,7 +247,7 @@ Deno.test("decideStart() keeps a quorum of disks that the store is ahead of wait
   const start = (change: Partial<View>) =>
     decideStart(returning({
       peers: [holder("c"), peer("a", { state: "dead" })],
-      catalogue: ahead,
+      snapshotLookup: ahead,
       settings: withStore,
       bootedAtMs: nowMs - 20_000,
       ...change,
@@ -262,18 +263,18 @@ Deno.test("decideStart() keeps a quorum of disks that the store is ahead of wait
     facts: facts("c", { data: { kind: "held", clusterId: "c1", memberId: "id-c", lineage: first, revision: 90 } }),
   });
   assertEquals(codeOf({ peers: [newer, peer("a", { state: "dead" })] }), "restart own_data", "a disk has all of it");
-  assertEquals(codeOf({ catalogue: { ...ahead, lives: [] } }), "restart own_data");
+  assertEquals(codeOf({ snapshotLookup: { ...ahead, lives: [] } }), "restart own_data");
   const other = { ...first, token: "another life" };
   const foreign = [{ lineage: other, newest: { hash: "h", revision: 90, takenAtWallMs: 0 } }];
-  assertEquals(codeOf({ catalogue: { ...ahead, lives: foreign } }), "restart own_data", "of another life");
+  assertEquals(codeOf({ snapshotLookup: { ...ahead, lives: foreign } }), "restart own_data", "of another life");
   assertEquals(codeOf({ bootedAtMs: nowMs - 600_000 }), "restart own_data", "after the time-out");
   const outcome = start({});
   const plan = outcome.kind === "wait" ? outcome.reason.choices![0]!.plan : "";
   assertEquals(codeOf({ settings: { ...withStore, approved: [plan] } }), "restart own_data", "an operator approved");
   // The first look is waited for, and no store that stalls keeps a quorum from starting.
   const unknown = { kind: "unknown" } as const;
-  assertEquals(codeOf({ catalogue: unknown, bootedAtMs: nowMs - 4_000 }), "wait asking_store");
-  assertEquals(codeOf({ catalogue: unknown }), "restart own_data");
+  assertEquals(codeOf({ snapshotLookup: unknown, bootedAtMs: nowMs - 4_000 }), "wait asking_store");
+  assertEquals(codeOf({ snapshotLookup: unknown }), "restart own_data");
 });
 
 Deno.test("decideStart() quarantines no removed member that is ahead of the cluster: the cluster went back in time", () => {
@@ -288,7 +289,7 @@ Deno.test("decideStart() quarantines no removed member that is ahead of the clus
     }));
   const codeOf = (outcome: ReturnType<typeof start>) =>
     `${outcome.kind} ${"level" in outcome ? outcome.level : ""} ${"reason" in outcome ? outcome.reason.code : ""}`;
-  assertEquals(codeOf(start({ revision: 50 }, { revision: 50 })), "moveAside  removed_member");
+  assertEquals(codeOf(start({ revision: 50 }, { revision: 50 })), "quarantine  removed_member");
   const ahead = start({ revision: 51 }, { revision: 50 });
   assertEquals(codeOf(ahead), "wait error removed_ahead");
   assert(ahead.kind === "wait" && ahead.reason.text.includes("revision 50") && ahead.reason.text.includes("51"));
@@ -297,7 +298,7 @@ Deno.test("decideStart() quarantines no removed member that is ahead of the clus
     "wait error removed_ahead",
   );
   const plan = ahead.kind === "wait" ? ahead.reason.choices![0]!.plan : "";
-  assertEquals(codeOf(start({ revision: 51 }, { revision: 50 }, [plan])), "moveAside  removed_member");
+  assertEquals(codeOf(start({ revision: 51 }, { revision: 50 }, [plan])), "quarantine  removed_member");
 });
 
 Deno.test("judgeRival() waits for an operator also while the life that it was seen with a quorum is away", () => {
@@ -353,5 +354,5 @@ Deno.test("decideStart() starts no listed member that is ahead of its cluster, a
   );
   assertEquals(levelOfWait("member_ahead", "info", settings(), lastingMs), "error");
   const plan = ahead.kind === "wait" ? ahead.reason.choices![0]!.plan : "";
-  assertEquals(codeOf(start({ revision: 51 }, { revision: 50 }, [plan])), "moveAside  member_ahead");
+  assertEquals(codeOf(start({ revision: 51 }, { revision: 50 }, [plan])), "quarantine  member_ahead");
 });

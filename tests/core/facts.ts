@@ -1,9 +1,9 @@
 /** Views and answers for the tests of single rules: plain facts with sensible defaults. */
 import type { NodeState } from "../../lib/core/state/state.ts";
-import { catalogueDigest } from "../../lib/core/rules/bootstrap/source.ts";
+import { lookupDigest } from "../../lib/core/rules/bootstrap/source.ts";
 import type { View } from "../../lib/core/facts/view.ts";
 import type { SnapshotLookup } from "../../lib/core/facts/snapshot_lookup.ts";
-import type { CatalogueDigest, GossipPeer, PeerFacts } from "../../lib/core/facts/peer.ts";
+import type { GossipPeer, LookupDigest, PeerFacts } from "../../lib/core/facts/peer.ts";
 import type { EndpointFacts, EtcdAlarm, EtcdAnswer, EtcdMember } from "../../lib/core/facts/cluster.ts";
 import type { Settings } from "../../lib/core/facts/settings.ts";
 import type { ValidData } from "../../lib/core/facts/data_dir.ts";
@@ -38,7 +38,7 @@ export function facts(name: string, change: Partial<PeerFacts> = {}): PeerFacts 
     pledges: [],
     renounced: [],
     approved: [],
-    catalogue: "unconfigured",
+    snapshotLookup: "unconfigured",
     ...change,
   };
 }
@@ -155,7 +155,7 @@ export function view(name: string, change: Partial<View> = {}): View {
     endpoints: new Map(),
     memberSinceMs: new Map(),
     memberAnswers: new Map(),
-    catalogue: { kind: "unconfigured" },
+    snapshotLookup: { kind: "unconfigured" },
     etcd: { kind: "stopped" },
     watchingSinceMs: 0,
     ...change,
@@ -163,8 +163,8 @@ export function view(name: string, change: Partial<View> = {}): View {
 }
 
 /** What a peer that has found this in the store publishes. */
-export function found(catalogue: SnapshotLookup): CatalogueDigest {
-  return catalogueDigest(view("any", { settings: settings({ snapshots: true }), catalogue }))!;
+export function found(snapshotLookup: SnapshotLookup): LookupDigest {
+  return lookupDigest(view("any", { settings: settings({ snapshots: true }), snapshotLookup }))!;
 }
 
 /** Some fields of some groups of a state. */

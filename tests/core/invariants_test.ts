@@ -41,10 +41,10 @@ const broken: Record<string, any> = {
   "membership: no endpoint was probed after the last event": {
     membership: { lastProbedAtMs: new Map([["http://b:2379", 1]]) },
   },
-  "snapshots: without a store nothing is looked up": { snapshots: { catalogueAwaited: true, catalogueAskedMs: 0 } },
+  "snapshots: without a store nothing is looked up": { snapshots: { lookupInFlight: true, lookupStartedMs: 0 } },
   "snapshots: an answer is awaited only of a lookup": {
     settings: { snapshots: true },
-    snapshots: { catalogueAwaited: true },
+    snapshots: { lookupInFlight: true },
   },
   "own etcd: one that is ready has not exited since": { ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, exits: 1 } },
   "own etcd: a node that serves has data": { phase: "serving" },

@@ -96,13 +96,13 @@ Deno.test("decideReplacement() evicts a joiner that gets nowhere", () => {
   assertEquals(deed.kind === "remove" ? deed.reason.code : deed.kind, "joiner_stalled");
 });
 
-Deno.test("decideJoin() removes its stale member first, waits for a change, is a spare, or adds itself", () => {
+Deno.test("decideJoin() removes its stale member first, waits for a change, is a standby node, or adds itself", () => {
   const cluster = answer("a", members);
   const healthy = new Map(members.map((each) => [each.clientUrls[0]!, answering(answer(each.name, members))] as const));
   assertEquals(decideJoin(view("c", { endpoints: healthy }), cluster, undefined).kind, "removeStaleMember");
   assertEquals(decideJoin(view("c", { endpoints: healthy }), cluster, "id-c").kind, "start");
-  const spare = decideJoin(view("d"), cluster, undefined);
-  assertEquals(spare.kind === "wait" && spare.isStandby, true);
+  const standby = decideJoin(view("d"), cluster, undefined);
+  assertEquals(standby.kind === "wait" && standby.isStandby, true);
   assertEquals(decideJoin(view("d"), answer("a", members.slice(0, 2)), undefined).kind, "add");
   const busy = [...members.slice(0, 2), member("e", { isLearner: true })];
   const waits = decideJoin(view("d"), answer("a", busy), undefined);
@@ -174,7 +174,7 @@ Deno.test("decideBackup() saves what moved, in the original's format beside Go n
   );
 });
 
-Deno.test("planScale() changes the record first, and refuses beside Go nodes, sick members and missing spares", () => {
+Deno.test("planScale() changes the record first, and refuses beside Go nodes, sick members and missing standby nodes", () => {
   const healthy = new Map(members.map((each) => [each.clientUrls[0]!, answering(answer(each.name, members))] as const));
   const own = answer("a", members, { recordedSize: 3 });
   const up = planScale(view("a", { endpoints: healthy, peers: [peer("d"), peer("e")] }), own, 5, "p1");

@@ -25,9 +25,9 @@ function serving(): {
     }),
     look(revision: number, ms: number) {
       const newest = { hash: `h${revision}`, revision, takenAtWallMs: 0 };
-      const catalogue = { kind: "newest" as const, ...newest, lineage, verified: true, epochMax: 1 };
+      const lookup = { kind: "newest" as const, ...newest, lineage, verified: true, epochMax: 1 };
       const lives = [{ lineage, newest }];
-      const event = { kind: "catalogue" as const, catalogue: { ...catalogue, lives } };
+      const event = { kind: "snapshotLookedUp" as const, lookup: { ...lookup, lives } };
       world.node = step(world.node, event, { monotonicMs: ms, wallMs: ms }).node;
     },
     read(revision: number, ms: number) {

@@ -73,9 +73,9 @@ class Leader {
   }
 
   #answer(effect: Effect): void {
-    if (effect.kind === "readCatalogue") {
+    if (effect.kind === "lookUpSnapshot") {
       this.looks++;
-      if (!this.silent) this.tell({ kind: "catalogue", catalogue: this.look });
+      if (!this.silent) this.tell({ kind: "snapshotLookedUp", lookup: this.look });
     } else if (effect.kind === "takeSnapshot") {
       const saved = revision > effect.lastRevision;
       if (saved) this.look = stored(revision);
@@ -185,7 +185,7 @@ Deno.test("a look that was asked before the snapshot was saved proves nothing, a
   leader.run(300_000);
   assertEquals([leader.looks, leader.taken.length], [1, 1]);
   leader.silent = false;
-  leader.tell({ kind: "catalogue", catalogue: absent });
+  leader.tell({ kind: "snapshotLookedUp", lookup: absent });
   leader.run(5_000);
   assertEquals([leader.looks, leader.taken.length, leader.told()], [2, 1, []]);
 });

@@ -55,7 +55,7 @@ for (const [code, grade] of Object.entries(grades)) {
 }
 
 Deno.test("a wait that another node ends stays at INFO however long it lasts", () => {
-  for (const code of ["too_few_peers", "spare", "peer_holds_data", "pledged"]) {
+  for (const code of ["too_few_peers", "standby", "peer_holds_data", "pledged"]) {
     assertEquals(logged(code, never, ...moments), ["0 info"]);
   }
 });
@@ -72,9 +72,9 @@ const stored = { kind: "newest", hash: "h", revision: 9, takenAtWallMs: 0, verif
 const voters = ["a", "b", "x"].map((name) => ({ name, peerUrl: `http://${name}:2380` }));
 
 const waits: Readonly<Record<string, Partial<View>>> = {
-  catalogue_contradiction: { peers: [peer("b"), peer("c", { facts: facts("c", { catalogue: "absent" }) })] },
+  snapshot_contradiction: { peers: [peer("b"), peer("c", { facts: facts("c", { snapshotLookup: "absent" }) })] },
   data_unreadable: { data: { kind: "unreadable", why: "EIO" } },
-  mixed_restore: { peers: [goPeer("b"), peer("c")], settings: settings({ snapshots: true }), catalogue: stored },
+  mixed_restore: { peers: [goPeer("b"), peer("c")], settings: settings({ snapshots: true }), snapshotLookup: stored },
   mixed_too_many: { peers: [goPeer("b"), peer("c"), peer("d")] },
   peer_data_unusable: {
     peers: [peer("b"), peer("c", { facts: facts("c", { data: { kind: "unusable", why: "x" } }) })],
@@ -89,9 +89,9 @@ const waits: Readonly<Record<string, Partial<View>>> = {
   },
   too_many_silent: { peers: both, settings: settings({ seeds: ["d:7980", "e:7980"] }) },
   cluster_silent: {
-    peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { catalogue: found(stored) }) })),
+    peers: ["b", "c"].map((name) => peer(name, { facts: facts(name, { snapshotLookup: found(stored) }) })),
     settings: settings({ snapshots: true, quorumLossTimeoutMs: "never" }),
-    catalogue: stored,
+    snapshotLookup: stored,
     lastCluster: { clusterId: "c1", voters, atMs: nowMs },
   },
   disks_awaited: { peers: both, settings: silentSeed },

@@ -9,7 +9,7 @@ import { freshHost, NodeProcess } from "./node_process.ts";
 
 export interface ClusterOptions {
   size: number;
-  /** More of them than `size` are spares. */
+  /** More of them than `size` are standby nodes. */
   nodes?: number;
   healthCheckTimeout?: string;
   args?: readonly string[];
@@ -80,9 +80,9 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Resolves when each of them knows that the cluster has its members already. */
-  async startSpares(names: readonly string[]): Promise<void> {
-    const spares = names.map((name) => this.startNode(name));
-    await Promise.all(spares.map((spare) => spare.logged(({ reason }) => reason === "spare")));
+  async startStandbys(names: readonly string[]): Promise<void> {
+    const standbys = names.map((name) => this.startNode(name));
+    await Promise.all(standbys.map((standby) => standby.logged(({ reason }) => reason === "standby")));
   }
 
   /** Kills e2d and etcd at once, as a power failure does. */

@@ -156,8 +156,8 @@ Deno.test("of two simultaneous joiners one takes the free place and the other wa
     assert(found !== undefined, "no joiner votes yet");
     return found.name;
   });
-  const spare = joiners.find((name) => name !== joined)!;
-  await cluster.node(spare).logged(({ reason }) => reason === "spare");
+  const standby = joiners.find((name) => name !== joined)!;
+  await cluster.node(standby).logged(({ reason }) => reason === "standby");
   await cluster.healthy(["a", "c", joined]);
   assertEquals((await cluster.members(["a", "c", joined])).length, 3);
 });

@@ -65,7 +65,7 @@ Deno.test(
     await using cluster = await Cluster.start({ size: 3, healthCheckTimeout: "60s" });
     await cluster.healthy();
     await cluster.members(["a", "b", "c"]);
-    await cluster.startSpares(["d", "e"]);
+    await cluster.startStandbys(["d", "e"]);
     const writers = new Writers(cluster, ["a", "b", "c"]);
     const members = async () => {
       const node = cluster.node("b");

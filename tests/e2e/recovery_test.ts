@@ -177,6 +177,6 @@ Deno.test(
       const { hint } = await cluster.node("b").logged(({ reason }) => reason === "two_epochs");
       await approve(cluster, "b", /approve ([0-9a-f]{16})": quarantine/, hint);
     }
-    for (const name of others) await cluster.node(name).logged(({ reason }) => reason === "spare");
+    for (const name of others) await cluster.node(name).logged(({ reason }) => reason === "standby");
   },
 );

@@ -326,7 +326,7 @@ Deno.test(
     assertEquals((await asideOf(cluster, "a")).map((name) => name.replace(/-.*/, "")), ["a.superseded"]);
     // One node of the lost majority returns with its disk: it must not start its old life.
     const b = cluster.startNode("b");
-    await b.logged(({ reason }) => reason === "spare");
+    await b.logged(({ reason }) => reason === "standby");
     assertEquals((await asideOf(cluster, "b")).map((name) => name.replace(/-.*/, "")), ["b.superseded"]);
     await cluster.members(["a", "d", "e"]);
   },

@@ -115,14 +115,14 @@ Deno.test("statusReport() has the newest snapshot of any node, and keeps it when
     epochMax: 1,
   } as const;
   const [lastAt, verifiedAt] = ["1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z"];
-  set({ snapshots: { store: { look: newest, newest } } });
+  set({ snapshots: { store: { lookup: newest, newest } } });
   const told = { configured: true, lastAt, lastRevision: 7, verifiedAt, catalogue: "newest" };
   assertEquals(snapshots(), told);
-  set({ snapshots: { store: { look: { kind: "unreadable", code: "x", why: "no route" }, newest } } });
+  set({ snapshots: { store: { lookup: { kind: "unreadable", code: "x", why: "no route" }, newest } } });
   assertEquals(snapshots(), { ...told, catalogue: "unreadable", why: "no route" });
   // Saved by this node after that look.
   set({ snapshots: { lastSnapshotAtWallMs: 9_000, backup: { revision: 8, diverged: false } } });
-  set({ snapshots: { store: { look: { kind: "absent" }, newest: undefined } } });
+  set({ snapshots: { store: { lookup: { kind: "absent" }, newest: undefined } } });
   const at = "1970-01-01T00:00:09.000Z";
   assertEquals(snapshots(), { configured: true, lastAt: at, lastRevision: 8, verifiedAt: at, catalogue: "newest" });
   // A drill saves to the same store: its snapshots are not this cluster's.
@@ -136,7 +136,7 @@ Deno.test("statusReport() has the newest snapshot of any node, and keeps it when
   const started = { lineage: { id: "l", epoch: 1, token: "own" }, how: "founded" as const, renounced: [] };
   set({
     snapshots: {
-      store: { look: both, newest: both },
+      store: { lookup: both, newest: both },
       lastSnapshotAtWallMs: undefined,
       backup: { revision: 0, diverged: false },
     },

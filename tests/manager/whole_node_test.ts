@@ -123,7 +123,7 @@ Deno.test("a plan and its dry run are refused without a standby node", async () 
   for (const dryRun of [true, false]) {
     assertEquals(await machine.control({ command: "scale", to: 3, dryRun }), {
       kind: "refused",
-      why: "2 more nodes are needed and 0 wait as spares",
+      why: "2 more nodes are needed; standby nodes now: 0",
     });
     assertEquals(await machine.control({ command: "scale", to: 2, dryRun }), {
       kind: "refused",

@@ -85,7 +85,7 @@ const operatorComesMs = 20_000;
 class Story {
   readonly #world: World;
   readonly #faults: Faults;
-  readonly #spares: number;
+  readonly #standbys: number;
   /** Faults from the start on, with more nodes than places, to test the bootstrap. */
   readonly #rush: boolean;
 
@@ -93,13 +93,13 @@ class Story {
     this.#world = world;
     const scales = world.options.seed % 4 === 1;
     this.#rush = world.options.seed % 8 === 6 && world.size > 1;
-    this.#spares = this.#rush ? 3 : world.size > 1 && world.random() < 0.3 ? scales ? 2 : 1 : 0;
-    this.#faults = new Faults(world, world.size + this.#spares);
+    this.#standbys = this.#rush ? 3 : world.size > 1 && world.random() < 0.3 ? scales ? 2 : 1 : 0;
+    this.#faults = new Faults(world, world.size + this.#standbys);
   }
 
   play(): void {
     const world = this.#world;
-    const names = "abcdefgh".slice(0, world.size + this.#spares).split("");
+    const names = "abcdefgh".slice(0, world.size + this.#standbys).split("");
     for (const name of names) world.addMachine(name);
     const few = world.random() < 0.3;
     for (const machine of world.machines.values()) {

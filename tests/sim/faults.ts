@@ -62,7 +62,7 @@ export class Faults {
         return;
       case "loseDisk": {
         const machine = world.pick([...world.machines.values()]);
-        if (!this.#canSpare(machine)) return;
+        if (!this.#canLose(machine)) return;
         world.kill(machine);
         world.loseDisk(machine);
         world.at(world.below(8_000), () => world.boot(machine));
@@ -70,7 +70,7 @@ export class Faults {
       }
       case "replace": {
         const machine = world.pick([...world.machines.values()]);
-        if (!this.#canSpare(machine) || this.#next > 7) return;
+        if (!this.#canLose(machine) || this.#next > 7) return;
         world.kill(machine);
         world.loseDisk(machine);
         world.machines.delete(machine.name);
@@ -173,7 +173,7 @@ export class Faults {
   }
 
   /** A disk may be lost while the other voters are still a quorum with every acknowledged write. */
-  #canSpare(machine: Machine): boolean {
+  #canLose(machine: Machine): boolean {
     const world = this.#world;
     if (world.size === 1) return false;
     const data = machine.disk.data;

@@ -56,11 +56,11 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
         jitter(),
         () => world.deliver(machine, { kind: "raftProbed", probe: raftPeers(world, machine, effect.endpoint) }),
       );
-    case "readCatalogue":
+    case "lookUpSnapshot":
       return world.later(
         machine,
         20 + world.below(100) + world.storeOf(machine.owner).delayMs,
-        () => world.deliver(machine, { kind: "catalogue", catalogue: catalogue(world, machine) }),
+        () => world.deliver(machine, { kind: "snapshotLookedUp", lookup: snapshotLookup(world, machine) }),
       );
     case "readPlan":
       return world.later(machine, jitter(), () => {
@@ -174,7 +174,7 @@ function durationMs(
   const slow = machine.slow ? 400 : 0;
   switch (effect.kind) {
     case "writeRecord":
-    case "moveDataAside":
+    case "quarantineData":
       return 3 + world.below(10) + slow;
     case "startEtcd":
       return 50 + world.below(150) + slow;
@@ -208,13 +208,13 @@ function resultOf(
       }
       disk.record = effect.record;
       return nothing;
-    case "moveDataAside":
+    case "quarantineData":
       if (world.memberOf(machine.name) !== undefined) {
         world.fail(`${machine.name} quarantined the data of a running etcd`);
       }
       if (disk.data !== undefined || disk.record !== undefined && !effect.keepRecord) {
         disk.aside.push({ label: effect.label, data: disk.data });
-        world.referee.movedAside(machine, effect.label);
+        world.referee.quarantined(machine, effect.label);
       }
       disk.data = undefined;
       if (!effect.keepRecord) disk.record = undefined;
@@ -305,7 +305,7 @@ function resultOf(
     case "allowDowngrade":
       world.downgraded.set(own(world, machine).data.clusterId, effect.to);
       return nothing;
-    case "makeRoom":
+    case "reclaimSpace":
       return world.fail(`${machine.name} reclaims space of a database that is not full`);
     case "hashMembers":
     case "disarmCorrupt":
@@ -598,7 +598,7 @@ function raftPeers(world: World, machine: Machine, endpoint: string): RaftProbe 
   return { kind: "answer", memberId: member.data.memberId, peers: world.etcds.received(member) };
 }
 
-function catalogue(world: World, machine: Machine): Exclude<SnapshotLookup, { kind: "unknown" }> {
+function snapshotLookup(world: World, machine: Machine): Exclude<SnapshotLookup, { kind: "unknown" }> {
   const store = world.storeOf(machine.owner);
   if (store.current.kind === "unreadable") {
     return { kind: "unreadable", code: "forbidden", why: store.current.why };

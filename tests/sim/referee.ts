@@ -116,7 +116,7 @@ export class Referee {
     if (data !== undefined) this.#afterLoss(data.clusterId, machine);
   }
 
-  movedAside(machine: Machine, label: string): void {
+  quarantined(machine: Machine, label: string): void {
     const data = machine.disk.data;
     if (data === undefined) return;
     this.evidence.yields(machine, data, label);

@@ -15,7 +15,7 @@ export interface Trouble {
   readonly storeless?: true;
   readonly size?: number;
   /** Number of standby nodes. */
-  readonly spares?: number;
+  readonly standbys?: number;
   readonly commitsLate?: boolean;
   /** Another, unrelated cluster runs in the same world. */
   readonly neighbours?: true;
@@ -644,18 +644,18 @@ const stored: Partial<Settings> = { snapshots: true, quorumLossTimeoutMs: 15_000
 
 export const troubles: Readonly<Record<string, Trouble>> = {
   foreignLife: { settings: stored, play: foreignLife },
-  split: { settings: stored, storeless: true, spares: 2, size: 3, play: split },
+  split: { settings: stored, storeless: true, standbys: 2, size: 3, play: split },
   unmounted: { settings: stored, storeless: true, play: unmounted },
   swappedDisks: { settings: stored, storeless: true, play: swappedDisks },
   oldImage: { settings: { ...stored, snapshots: false }, play: oldImage },
-  oldQuorum: { settings: stored, spares: 0, play: oldQuorum },
+  oldQuorum: { settings: stored, standbys: 0, play: oldQuorum },
   clone: { settings: stored, storeless: true, play: clone },
   lateSurvivor: { settings: stored, play: lateSurvivor },
   newClusterStays: { settings: { ...stored, newCluster: "first" }, play: newClusterStays },
   duplicateNames: { settings: stored, storeless: true, play: duplicateNames },
   wrongStore: { settings: stored, play: wrongStore },
   storeEmptied: { settings: stored, play: storeEmptied },
-  mergedGossip: { settings: stored, storeless: true, size: 3, spares: 0, neighbours: true, play: mergedGossip },
+  mergedGossip: { settings: stored, storeless: true, size: 3, standbys: 0, neighbours: true, play: mergedGossip },
   hungEtcd: { settings: stored, storeless: true, play: hungEtcd },
   hungManager: { settings: stored, storeless: true, play: hungManager },
   wrongClock: { settings: { ...stored, restoreMaxAgeMs: 3_600_000 }, play: wrongClock },

@@ -25,7 +25,7 @@ const forgottenAfterMs = 60_000;
 export interface Plot {
   readonly kinds: readonly string[];
   readonly size: number;
-  readonly spares: number;
+  readonly standbys: number;
   readonly settings: Partial<Settings>;
 }
 
@@ -38,14 +38,14 @@ export function plotOf(chance: Prng, asked?: readonly string[]): Plot {
   const kinds = asked ?? (fits ? [first, second] : [first]);
   const all = kinds.map((name) => troubles[name]!);
   const size = all.find((each) => each.size !== undefined)?.size ?? chance.pick([3, 3, 3, 5]);
-  const spares = all.find((each) => each.spares !== undefined)?.spares ?? chance.pick([0, 0, 1, 1, 2]);
+  const standbys = all.find((each) => each.standbys !== undefined)?.standbys ?? chance.pick([0, 0, 1, 1, 2]);
   const settings: Partial<Settings> = Object.assign({}, ...all.map((each) => each.settings ?? {}));
   const storeless = chance.chance(0.5) && all.every((each) => each.storeless);
-  return { kinds, size, spares, settings: storeless ? { ...settings, snapshots: false } : settings };
+  return { kinds, size, standbys, settings: storeless ? { ...settings, snapshots: false } : settings };
 }
 
 const fit = (a: Trouble, b: Trouble) =>
-  (a.size === undefined || b.size === undefined) && (a.spares === undefined || b.spares === undefined) &&
+  (a.size === undefined || b.size === undefined) && (a.standbys === undefined || b.standbys === undefined) &&
   a.settings?.snapshots === b.settings?.snapshots;
 
 /** Returns the world after success; throws `SimulationFailure` otherwise. */
@@ -61,11 +61,11 @@ export class TroubledStory {
   constructor(options: Omit<WorldOptions, "size">, asked?: readonly string[]) {
     this.#chance = new Prng(options.seed);
     this.plot = plotOf(this.#chance.fork(), asked);
-    const { size, spares, settings, kinds } = this.plot;
+    const { size, standbys, settings, kinds } = this.plot;
     this.world = new World({ ...options, size, settings: { ...settings, ...options.settings } });
     this.world.referee.recoveriesAllowed = true;
     this.world.etcds.commitsLate = kinds.some((kind) => troubles[kind]!.commitsLate);
-    this.#faults = new Faults(this.world, size + spares);
+    this.#faults = new Faults(this.world, size + standbys);
     this.#scene = new Scene(this.world, this.#chance.fork(), this.#faults);
   }
 
@@ -96,7 +96,7 @@ export class TroubledStory {
 
   #populate(): void {
     const { world, plot } = this;
-    const names = "abcdefgh".slice(0, plot.size + plot.spares).split("");
+    const names = "abcdefgh".slice(0, plot.size + plot.standbys).split("");
     for (const name of names) world.addMachine(name);
     if (plot.kinds.some((kind) => troubles[kind]!.neighbours)) {
       for (const name of ["x", "y", "z"]) world.addMachine(name, { owner: neighbours });

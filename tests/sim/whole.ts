@@ -29,7 +29,7 @@ export function notWhole(world: World, owner = production): string | undefined {
     // bootstrap, beside a cluster that was bootstrapped without it: an operator decides.
     const theirs = world.referee.clusters.get(machine.disk.data?.clusterId ?? "");
     const orphan = waits === "other_cluster" && (theirs === undefined || theirs.dead || !theirs.led);
-    if (waits !== "spare" && !orphan) return `"${machine.name}" is no standby node: ${machine.node?.phase} ${waits}`;
+    if (waits !== "standby" && !orphan) return `"${machine.name}" is no standby node: ${machine.node?.phase} ${waits}`;
   }
   return undefined;
 }

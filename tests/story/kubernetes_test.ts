@@ -72,7 +72,7 @@ Deno.test(
 
     await underWriters("the cluster scales from three members to five", async () => {
       for (const [name, host] of [["e", hosts[4]!], ["f", hosts[5]!]] as const) cluster.startNode(name, { host });
-      for (const name of ["e", "f"]) await cluster.node(name).logged(({ reason }) => reason === "spare");
+      for (const name of ["e", "f"]) await cluster.node(name).logged(({ reason }) => reason === "standby");
       await operate("a", "scale", "5");
       await cluster.members(["a", "b", "d", "e", "f"]);
     });

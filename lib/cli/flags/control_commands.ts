@@ -23,7 +23,7 @@ export const controlCommands: readonly Command[] = [
   command({
     path: "scale",
     summary: "change the number of voting members, one member at a time",
-    details: "Growing adds standby nodes (spares) as members; shrinking removes members, the leader last.",
+    details: "Growing adds standby nodes as members; shrinking removes members, the leader last.",
     flags: controlFlags,
     operands: [{ name: "N", help: "new number of members", required: true, choices: ["1", "3", "5", "7"] }],
     run: async (values, [to]) => await controlNode({ command: "scale", to: Number(to) }, values),

@@ -30,7 +30,7 @@ export function applyDone(turn: Turn, id: number, value: DoneValue): void {
       node.disk.recordPersisted = true;
       inspectAgain(turn);
       return;
-    case "moveDataAside":
+    case "quarantineData":
       if (!effect.keepRecord) forgetRecord(turn);
       node.membership.added = undefined;
       node.disk.data = { kind: "unknown" };
@@ -94,8 +94,8 @@ export function applyDone(turn: Turn, id: number, value: DoneValue): void {
     case "defragment":
       invalidateProbes(turn);
       return;
-    case "makeRoom":
-      if (value.kind === "roomMade") {
+    case "reclaimSpace":
+      if (value.kind === "spaceReclaimed") {
         turn.notice("warn", "room made", { code: "nospace_resolved", text: `the database was full: ${value.detail}` });
       }
       // One that fills at once again is not stopped again at once.
@@ -178,7 +178,7 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
       node.ownEtcd.etcd = { kind: "stopped" };
       etcdGone(turn);
       return;
-    case "moveDataAside":
+    case "quarantineData":
     case "stopEtcd":
       turn.emit({ kind: "inspectData" });
       return;
@@ -210,7 +210,7 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
       turn.backOff(slot, defragRestMs);
       invalidateProbes(turn);
       return;
-    case "makeRoom":
+    case "reclaimSpace":
       // Each time forgets revisions and stops members: not as often as there is no room.
       turn.backOff(slot, roomRestMs);
       invalidateProbes(turn);
@@ -260,10 +260,10 @@ export function forgetRecord(turn: Turn): void {
 }
 
 /** After a restore everybody asks what is missing. */
-function restoredText({ snapshots: { catalogue } }: MutableNodeState, source: Source): string {
+function restoredText({ snapshots: { lookup } }: MutableNodeState, source: Source): string {
   if (source.kind === "empty") return "the data-dir was made anew";
   const what = source.kind === "survivor" ? `the data of "${source.name}"` : "a snapshot";
-  const takenMs = takenAtWallMs({ catalogue }, source);
+  const takenMs = takenAtWallMs({ snapshotLookup: lookup }, source);
   const takenAt = takenMs === undefined ? "" : ` of ${new Date(takenMs).toISOString().slice(0, 19)}Z`;
   return `the data-dir was made from ${what}${takenAt}, revision ${source.revision}: what was written later is not in it`;
 }

@@ -48,8 +48,8 @@ export function applyEvent(turn: Turn, event: Event): void {
     case "raftProbed":
       node.membership.raft = withReading(node.membership.raft, event.probe, now.monotonicMs);
       return;
-    case "catalogue":
-      return looked(turn, event.catalogue);
+    case "snapshotLookedUp":
+      return looked(turn, event.lookup);
     case "etcd":
       return etcdChanged(turn, event.state);
     case "etcdLogged":
@@ -74,8 +74,8 @@ export function applyEvent(turn: Turn, event: Event): void {
         paused: node.settings.paused,
         approved: node.settings.approved,
       };
-      if (!event.settings.snapshots) node.snapshots.catalogue = { kind: "unconfigured" };
-      else if (node.snapshots.catalogue.kind === "unconfigured") node.snapshots.catalogue = { kind: "unknown" };
+      if (!event.settings.snapshots) node.snapshots.lookup = { kind: "unconfigured" };
+      else if (node.snapshots.lookup.kind === "unconfigured") node.snapshots.lookup = { kind: "unknown" };
       return;
     case "command":
       return addCommand(turn, event.id, event.command);
@@ -104,23 +104,23 @@ export function applyEvent(turn: Turn, event: Event): void {
   }
 }
 
-function looked(turn: Turn, catalogue: Exclude<SnapshotLookup, { kind: "unknown" }>): void {
+function looked(turn: Turn, lookup: Exclude<SnapshotLookup, { kind: "unknown" }>): void {
   const { node, now } = turn;
-  node.snapshots.catalogueAwaited = false;
+  node.snapshots.lookupInFlight = false;
   // A store that cannot be read may hold it still; an empty one does not.
-  const kept = catalogue.kind === "unreadable" ? node.snapshots.store.newest : undefined;
-  node.snapshots.store = { look: catalogue, newest: catalogue.kind === "newest" ? catalogue : kept };
-  const askedMs = node.snapshots.catalogueAskedMs ?? now.monotonicMs;
-  if (catalogue.kind === "newest") {
-    const { hash } = catalogue;
+  const kept = lookup.kind === "unreadable" ? node.snapshots.store.newest : undefined;
+  node.snapshots.store = { lookup, newest: lookup.kind === "newest" ? lookup : kept };
+  const askedMs = node.snapshots.lookupStartedMs ?? now.monotonicMs;
+  if (lookup.kind === "newest") {
+    const { hash } = lookup;
     const since = node.snapshots.newestSince?.hash === hash ? node.snapshots.newestSince.ms : now.monotonicMs;
     node.snapshots.newestSince = { hash, ms: since, askedMs };
   }
-  reportOtherLife(turn, catalogue);
-  noteStored(turn, catalogue, askedMs);
-  noteStoredRevision(turn, catalogue);
+  reportOtherLife(turn, lookup);
+  noteStored(turn, lookup, askedMs);
+  noteStoredRevision(turn, lookup);
   // While this node serves the look is for people: the source of a bootstrap is looked up when one begins.
-  if (!servingWithLeader(node)) node.snapshots.catalogue = catalogue;
+  if (!servingWithLeader(node)) node.snapshots.lookup = lookup;
 }
 
 function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected" }>): void {

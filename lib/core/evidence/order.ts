@@ -295,10 +295,12 @@ function isLiving(view: View, { clusterId }: ValidData): boolean {
  */
 export function judgeStore(view: View, data: ValidData): LifeVerdict {
   const own = ownLineage(view);
-  const { catalogue } = view;
-  if (own === undefined || catalogue.kind !== "newest" || catalogue.lineage?.id !== own.id) return { kind: "alone" };
-  if (catalogue.epochMax <= own.epoch) return { kind: "alone" };
-  const reason = otherLifeStored(catalogue.epochMax, own);
+  const { snapshotLookup } = view;
+  if (own === undefined || snapshotLookup.kind !== "newest" || snapshotLookup.lineage?.id !== own.id) {
+    return { kind: "alone" };
+  }
+  if (snapshotLookup.epochMax <= own.epoch) return { kind: "alone" };
+  const reason = otherLifeStored(snapshotLookup.epochMax, own);
   const { holding, silent, voters } = countDisks(view, data);
   const waits = holding.length < quorumOf(voters) && silent.length > 0 && !hasWaited(view);
   if (!waits) return { kind: "stands", reason };

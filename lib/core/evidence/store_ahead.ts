@@ -17,9 +17,9 @@ import { quotedNames } from "../facts/reason.ts";
 const askStoreMs = 5_000;
 
 /** Revision of the newest snapshot of that very life; 0: the store shows none. */
-export function storedRevision(catalogue: SnapshotLookup, { id, token }: Lineage): number {
-  if (catalogue.kind !== "newest") return 0;
-  const shown = catalogue.lives ?? [{ lineage: catalogue.lineage, newest: catalogue }];
+export function storedRevision(lookup: SnapshotLookup, { id, token }: Lineage): number {
+  if (lookup.kind !== "newest") return 0;
+  const shown = lookup.lives ?? [{ lineage: lookup.lineage, newest: lookup }];
   const own = shown.filter(({ lineage }) => lineage?.id === id && lineage.token === token);
   return Math.max(0, ...own.map(({ newest }) => newest.revision));
 }
@@ -31,12 +31,12 @@ export function judgeStoredRevision(view: View, data: ValidData): LifeVerdict {
   if (own === undefined || own.epoch === 0 || !view.settings.snapshots) return { kind: "alone" };
   // Also where fewer disks than a quorum are in sight: their etcds reach members that gossip does not show here.
   if (silent.length === 0) return { kind: "alone" };
-  if (view.catalogue.kind === "unknown") {
+  if (view.snapshotLookup.kind === "unknown") {
     if (view.nowMs - view.bootedAtMs >= askStoreMs) return { kind: "alone" };
     const text = "asking the store whether it holds newer data of this cluster than the disks here";
     return { kind: "waits", level: "info", reason: { code: "asking_store", text } };
   }
-  const stored = storedRevision(view.catalogue, own);
+  const stored = storedRevision(view.snapshotLookup, own);
   const here = Math.max(data.revision, ...revisionsHere(view, data));
   if (stored <= here) return { kind: "alone" };
   const missing = quotedNames(silent);

@@ -13,9 +13,9 @@ const clocksDifferMs = 60_000;
 const activeMs = 24 * 3_600_000;
 
 /** The other life that saves beside the own one; of several, the one that saved last. */
-export function otherLife(own: Lineage, catalogue: SnapshotLookup, nowWallMs: number): Reason | undefined {
-  if (catalogue.kind !== "newest") return undefined;
-  const lives = catalogue.lives ?? [];
+export function otherLife(own: Lineage, lookup: SnapshotLookup, nowWallMs: number): Reason | undefined {
+  if (lookup.kind !== "newest") return undefined;
+  const lives = lookup.lives ?? [];
   const self = lives.find(({ lineage }) => lineage.id === own.id && lineage.token === own.token);
   if (self === undefined) return undefined;
   // Another branch under the own token is what a rollback left behind: the same cluster.

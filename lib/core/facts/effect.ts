@@ -24,8 +24,8 @@ export type Effect =
   | { readonly kind: "probe"; readonly endpoints: readonly string[] }
   /** Read how much the raft of the etcd at this client URL has received from each member → `raftProbed`, within four seconds. */
   | { readonly kind: "probeRaft"; readonly endpoint: string }
-  /** → `catalogue`, always; no second one before that. */
-  | { readonly kind: "readCatalogue" }
+  /** → `snapshotLookedUp`, always; no second one before that. */
+  | { readonly kind: "lookUpSnapshot" }
   /** Read the plan under e2d's prefix through one's own etcd → `plan` */
   | { readonly kind: "readPlan" }
   // Levels: the last one holds.
@@ -46,7 +46,7 @@ export type Effect =
    * refuses while etcd runs. `keepRecord`: the record stays where it is, and only a copy of it goes with the data.
    */
   | {
-    readonly kind: "moveDataAside";
+    readonly kind: "quarantineData";
     readonly id: number;
     readonly label: "removed" | "superseded" | "damaged";
     readonly keepRecord: boolean;
@@ -110,9 +110,9 @@ export type Effect =
   | { readonly kind: "defragment"; readonly id: number; readonly endpoint: string }
   /**
    * Under the alarm NOSPACE: forget old revisions, defragment these members one after another as long as this one leads,
-   * and disarm the alarm once all have room → `roomMade`. Fails with `no_room` when they have none all the same.
+   * and disarm the alarm once all have room → `spaceReclaimed`. Fails with `space_not_reclaimed` when they have none all the same.
    */
-  | { readonly kind: "makeRoom"; readonly id: number; readonly endpoints: readonly string[] }
+  | { readonly kind: "reclaimSpace"; readonly id: number; readonly endpoints: readonly string[] }
   /** HashKV of each of these members at this revision; of the silent ones none → `membersHashed` */
   | {
     readonly kind: "hashMembers";

@@ -39,8 +39,8 @@ export type Event =
   }
   /** Answer to `probeRaft`. */
   | { readonly kind: "raftProbed"; readonly probe: RaftProbe }
-  /** Answer to `readCatalogue`. */
-  | { readonly kind: "catalogue"; readonly catalogue: Exclude<SnapshotLookup, { kind: "unknown" }> }
+  /** Answer to `lookUpSnapshot`. */
+  | { readonly kind: "snapshotLookedUp"; readonly lookup: Exclude<SnapshotLookup, { kind: "unknown" }> }
   /** The local etcd process changed. `ready`: its health question is answered with a leader. */
   | { readonly kind: "etcd"; readonly state: "starting" | "ready" | "stopped" }
   | {
@@ -90,8 +90,8 @@ export type DoneValue =
   | { readonly kind: "snapshotTaken"; readonly revision: number; readonly saved: boolean }
   /** `checkRecord`: the size in the cluster record after it was written if absent. */
   | { readonly kind: "recordChecked"; readonly size: number; readonly formerSizes: readonly number[] }
-  /** `makeRoom`: what takes the most space, in words. */
-  | { readonly kind: "roomMade"; readonly detail: string }
+  /** `reclaimSpace`: what takes the most space, in words. */
+  | { readonly kind: "spaceReclaimed"; readonly detail: string }
   /** `hashMembers`: of those that answered. */
   | { readonly kind: "membersHashed"; readonly hashes: readonly MemberHash[] }
   /** `compareHashes` */

@@ -72,7 +72,7 @@ export interface PeerFacts {
   /** Set by the survivor whose data is the source: where and what its export is. */
   readonly offer?: { readonly hash: string; readonly revision: number; readonly url: string };
   /** What this node found in the store; all initial members must find the same. */
-  readonly catalogue?: CatalogueDigest;
+  readonly snapshotLookup?: LookupDigest;
   /** Of its record. */
   readonly logs?: SeenLogs;
   /** Of its record. */
@@ -90,7 +90,7 @@ export interface PeerFacts {
 }
 
 /** `absent` and `unreadable` are facts; `newest:` is followed by a digest of all that the store shows (source.ts). */
-export type CatalogueDigest = "unconfigured" | "absent" | "unreadable" | `newest:${string}`;
+export type LookupDigest = "unconfigured" | "absent" | "unreadable" | `newest:${string}`;
 
 /** An e2d node that gossip knows, the original's or ours. Self is not among them. */
 export interface GossipPeer {

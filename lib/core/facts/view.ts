@@ -52,7 +52,7 @@ export interface View {
   readonly memberSinceMs: ReadonlyMap<string, number>;
   /** The last cluster with a quorum that answered, and when; of one that answered an earlier process, when this began. */
   readonly lastCluster?: Omit<SeenCluster, "newCluster"> & { readonly atMs: number };
-  readonly catalogue: SnapshotLookup;
+  readonly snapshotLookup: SnapshotLookup;
   /** Since when this node has found that snapshot to be the newest; undefined: it has found none. */
   readonly newestSinceMs?: number;
   /** When the store was last asked and still showed that snapshot as the newest. */

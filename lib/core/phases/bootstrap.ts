@@ -119,7 +119,7 @@ export function executeCommit(turn: Turn, pledge: Pledge): void {
     case "valid":
       if (!mine) {
         // The record keeps the pledge: without data and without pledge this disk would have lost its part of the recovery.
-        turn.request("local", { kind: "moveDataAside", label: "superseded", keepRecord: true });
+        turn.request("local", { kind: "quarantineData", label: "superseded", keepRecord: true });
         return;
       }
       break;

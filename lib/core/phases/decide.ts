@@ -107,10 +107,10 @@ function gather(turn: Turn): void {
       node.process.ending = { code: 1, reason: outcome.reason };
       turn.enter("leaving", outcome.reason);
       return leave(turn);
-    case "moveAside":
+    case "quarantine":
       clearProposal(turn);
-      if (turn.request("local", { kind: "moveDataAside", label: outcome.label, keepRecord: false })) {
-        turn.recordDecision("moveAside", outcome.reason, {}, "warn");
+      if (turn.request("local", { kind: "quarantineData", label: outcome.label, keepRecord: false })) {
+        turn.recordDecision("quarantine", outcome.reason, {}, "warn");
       }
       return;
     case "updateAddress": {

@@ -2,7 +2,7 @@
 import { decideBackup } from "../rules/backup.ts";
 import { isLineageCertain, ownLineage } from "../evidence/lineage.ts";
 import { freshAnswer } from "../evidence/members.ts";
-import { decideRoom, isNoSpace } from "../rules/nospace.ts";
+import { decideReclaim, isNoSpace } from "../rules/nospace.ts";
 import { decideReplacement } from "../rules/membership/replace.ts";
 import { type CorruptDecision, decideCorrupt } from "../rules/membership/replace_corrupt.ts";
 import { executePlan, proposeRequestedPlan, upgradeSelf } from "./execute_plan.ts";
@@ -123,20 +123,20 @@ function replaceCorrupt(turn: Turn, decision: CorruptDecision): boolean {
 
 /** True while the database is full: nothing that writes can go on. */
 export function reclaimSpace(turn: Turn, own: EtcdAnswer): boolean {
-  const decision = decideRoom(turn.view, own);
+  const decision = decideReclaim(turn.view, own);
   switch (decision.kind) {
     case "nothing":
       return false;
     case "wait":
       turn.waitFor(decision.reason, "error");
       return true;
-    case "make":
+    case "reclaim":
       if (turn.node.effects.inFlight.has("backup")) {
         abortSnapshot(turn);
         return true;
       }
-      if (turn.request("care", { kind: "makeRoom", endpoints: decision.endpoints })) {
-        turn.recordDecision("makeRoom", decision.reason, { members: decision.endpoints.length });
+      if (turn.request("care", { kind: "reclaimSpace", endpoints: decision.endpoints })) {
+        turn.recordDecision("reclaimSpace", decision.reason, { members: decision.endpoints.length });
       }
       return true;
     default:

@@ -1,6 +1,6 @@
 /**
  * The plan of `e2d scale N`: made once from the cluster as it is, refused with a reason when the cluster is not well.
- * The record changes first, both ways: growing, that is what lets waiting spares in; shrinking, it is what keeps those
+ * The record changes first, both ways: growing, that is what lets waiting standbys in; shrinking, it is what keeps those
  * who leave from coming back. Then one member at a time, the leader's place handed over before its member goes.
  */
 import { changeInProgress, isHealthy } from "../evidence/members.ts";
@@ -37,13 +37,13 @@ export function planScale(view: View, own: EtcdAnswer, to: number, id: string): 
   operations.push({ kind: "resize", from, to });
   let text = `scale from ${from} to ${to}`;
   if (to > from) {
-    const spares = view.peers.filter((peer) => peer.state === "alive" && peer.facts?.data.kind === "none")
+    const standbys = view.peers.filter((peer) => peer.state === "alive" && peer.facts?.data.kind === "none")
       .sort((a, b) => a.name < b.name ? -1 : 1).slice(0, to - own.members.length);
-    if (own.members.length + spares.length < to) {
-      return refused(`${to - own.members.length} more nodes are needed and ${spares.length} wait as spares`);
+    if (own.members.length + standbys.length < to) {
+      return refused(`${to - own.members.length} more nodes are needed; standby nodes now: ${standbys.length}`);
     }
-    for (const { peerUrl } of spares) operations.push({ kind: "add", peerUrl }, { kind: "promote", peerUrl });
-    text += `: ${spares.map((peer) => `"${peer.name}"`).join(", ")} join`;
+    for (const { peerUrl } of standbys) operations.push({ kind: "add", peerUrl }, { kind: "promote", peerUrl });
+    text += `: ${standbys.map((peer) => `"${peer.name}"`).join(", ")} join`;
   } else {
     // The leader stays where it can; among the others the last by name go.
     const leaving = own.members.filter((member) => member.id !== own.leaderId)

@@ -10,17 +10,17 @@ import type { EtcdAnswer } from "../facts/cluster.ts";
 import type { Reason } from "../facts/reason.ts";
 import { snapshotHazard } from "../evidence/etcd_hazards.ts";
 
-export type RoomDecision =
+export type ReclaimDecision =
   | { readonly kind: "nothing" }
   /** Client URLs, the own one last: it leads. */
-  | { readonly kind: "make"; readonly endpoints: readonly string[]; readonly reason: Reason }
+  | { readonly kind: "reclaim"; readonly endpoints: readonly string[]; readonly reason: Reason }
   | { readonly kind: "wait"; readonly reason: Reason };
 
 /** True under the alarm NOSPACE of any member. */
 export const isNoSpace = (answer: EtcdAnswer): boolean => hasAlarm(answer, "NOSPACE");
 
 /** `own` leads. One member at a time stops serving, so all others must serve first. */
-export function decideRoom(view: View, own: EtcdAnswer): RoomDecision {
+export function decideReclaim(view: View, own: EtcdAnswer): ReclaimDecision {
   if (!isNoSpace(own)) return { kind: "nothing" };
   const endpoints: string[] = [];
   for (const member of own.members) {
@@ -43,5 +43,5 @@ export function decideRoom(view: View, own: EtcdAnswer): RoomDecision {
   const mine = own.members.find(({ id }) => id === own.memberId)?.clientUrls[0];
   if (mine === undefined) return { kind: "nothing" };
   const text = "the database is full: old revisions are forgotten, members defragmented, the alarm is disarmed";
-  return { kind: "make", endpoints: [...endpoints.sort(), mine], reason: { code: "database_full", text } };
+  return { kind: "reclaim", endpoints: [...endpoints.sort(), mine], reason: { code: "database_full", text } };
 }

@@ -35,7 +35,7 @@ export const grades: Readonly<Record<string, Grade>> = {
   survivor_behind: "error",
   two_clusters: "error",
 
-  catalogue_contradiction: "lasting",
+  snapshot_contradiction: "lasting",
   data_unreadable: "lasting",
   member_ahead: "lasting",
   mixed_restore: "lasting",

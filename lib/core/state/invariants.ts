@@ -35,9 +35,9 @@ export const invariants: Readonly<Record<string, Check>> = {
     [...membership.lastProbedAtMs.values()].every((ms) => ms <= process.lastEventMs),
 
   "snapshots: without a store nothing is looked up": ({ settings, snapshots }) =>
-    settings.snapshots || !snapshots.catalogueAwaited && snapshots.catalogue.kind === "unconfigured",
+    settings.snapshots || !snapshots.lookupInFlight && snapshots.lookup.kind === "unconfigured",
   "snapshots: an answer is awaited only of a lookup": ({ snapshots }) =>
-    !snapshots.catalogueAwaited || snapshots.catalogueAskedMs !== undefined,
+    !snapshots.lookupInFlight || snapshots.lookupStartedMs !== undefined,
 
   "own etcd: one that is ready has not exited since": ({ ownEtcd: { etcd, exits } }) =>
     etcd.kind !== "ready" || exits === 0,

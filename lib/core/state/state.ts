@@ -121,14 +121,14 @@ export interface MembershipState {
 
 /** The snapshot store and the backups of the cluster. */
 export interface SnapshotState {
-  catalogue: SnapshotLookup;
+  lookup: SnapshotLookup;
   /** What the last lookup found, for people, and the newest snapshot that any lookup has found. */
-  store: { readonly look: SnapshotLookup; readonly newest: Extract<SnapshotLookup, { kind: "newest" }> | undefined };
+  store: { readonly lookup: SnapshotLookup; readonly newest: Extract<SnapshotLookup, { kind: "newest" }> | undefined };
   /** `View.newestSinceMs` and `newestAskedMs`, and the hash that they are about. */
   newestSince: { readonly hash: string; readonly ms: number; readonly askedMs: number } | undefined;
-  catalogueAskedMs: number | undefined;
+  lookupStartedMs: number | undefined;
   /** A lookup is under way: lookups never overlap. */
-  catalogueAwaited: boolean;
+  lookupInFlight: boolean;
   backup: BackupHistory;
   backupLag: BackupLag;
   ownSnapshot: KnownSnapshot | undefined;
@@ -304,11 +304,11 @@ export function createNode(
       clusterRecordVerified: false,
     },
     snapshots: {
-      catalogue: noLookup,
-      store: { look: noLookup, newest: undefined },
+      lookup: noLookup,
+      store: { lookup: noLookup, newest: undefined },
       newestSince: undefined,
-      catalogueAskedMs: undefined,
-      catalogueAwaited: false,
+      lookupStartedMs: undefined,
+      lookupInFlight: false,
       backup: { revision: 0, diverged: false },
       backupLag: { newest: "", aheadSinceMs: undefined },
       ownSnapshot: undefined,

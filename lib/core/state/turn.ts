@@ -42,7 +42,7 @@ export class Turn {
       memberSinceMs: node.membership.memberSinceMs,
       memberAnswers: node.membership.memberAnswers,
       ...(node.membership.raft === undefined ? {} : { raft: node.membership.raft }),
-      catalogue: node.snapshots.catalogue,
+      snapshotLookup: node.snapshots.lookup,
       etcd: node.ownEtcd.etcd,
       watchingSinceMs: node.process.watchingSinceMs,
       rememberedPeers: node.gossip.rememberedPeers,

@@ -84,7 +84,7 @@ function failingNode(
 /** Without what changes from turn to turn: it is reported once. */
 function textOf(
   failing: { name: string; failure: BackupFailure } | undefined,
-  { look, newest }: { look: SnapshotLookup; newest: Newest | undefined },
+  { lookup, newest }: { lookup: SnapshotLookup; newest: Newest | undefined },
   { newest: ownHash }: BackupLag,
   limitMs: number,
 ): string {
@@ -92,6 +92,6 @@ function textOf(
     ? "the store holds no snapshot of this cluster"
     : `the newest snapshot is of ${new Date(newest.takenAtWallMs).toISOString().slice(0, 19)}Z`;
   if (failing !== undefined) return `backups fail at "${failing.name}" (${failing.failure.text}); ${last}`;
-  const why = look.kind === "unreadable" ? `; the store cannot be read: ${look.why}` : "";
+  const why = lookup.kind === "unreadable" ? `; the store cannot be read: ${lookup.why}` : "";
   return `${last}, and the data has changed since for more than ${durationText(limitMs)}${why}`;
 }

@@ -59,7 +59,7 @@ const blocksEtcd: readonly AnsweredEffect["kind"][] = [
   "upgradeEtcd",
   "exportSurvivor",
   "defragment",
-  "makeRoom",
+  "reclaimSpace",
 ];
 
 /** An effect of this node is under way that stops etcd, or keeps it from answering. */

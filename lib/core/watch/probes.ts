@@ -120,15 +120,15 @@ function lookUpSnapshots(turn: Turn): void {
   const { node, now } = turn;
   if (!node.settings.snapshots) return;
   // A cluster's first snapshot is waited for: the operator looks whether it works.
-  const everyMs = servingWithLeader(node) && node.snapshots.store.look.kind !== "absent"
+  const everyMs = servingWithLeader(node) && node.snapshots.store.lookup.kind !== "absent"
     ? lookupIntervalServingMs
     : lookupIntervalMs;
-  const last = node.snapshots.catalogueAskedMs;
-  if (node.snapshots.catalogueAwaited) return;
+  const last = node.snapshots.lookupStartedMs;
+  if (node.snapshots.lookupInFlight) return;
   if (last !== undefined && now.monotonicMs - last < everyMs && !confirmsNewest(turn, last)) return;
-  node.snapshots.catalogueAskedMs = now.monotonicMs;
-  node.snapshots.catalogueAwaited = true;
-  turn.emit({ kind: "readCatalogue" });
+  node.snapshots.lookupStartedMs = now.monotonicMs;
+  node.snapshots.lookupInFlight = true;
+  turn.emit({ kind: "lookUpSnapshot" });
 }
 
 /** A look is due that shows whether the newest snapshot has a living writer (`snapshot_writer_alive`). */

@@ -16,10 +16,10 @@ const code = "store_ahead";
 const readsMin = 3;
 
 /** Called with each look that came in. */
-export function noteStoredRevision({ node }: Turn, catalogue: SnapshotLookup): void {
+export function noteStoredRevision({ node }: Turn, lookup: SnapshotLookup): void {
   const own = ownLineage(node.disk);
-  if (own === undefined || own.epoch === 0 || catalogue.kind !== "newest") return;
-  const revision = storedRevision(catalogue, own);
+  if (own === undefined || own.epoch === 0 || lookup.kind !== "newest") return;
+  const revision = storedRevision(lookup, own);
   // A cluster that went on from older data saves again: what was once seen is not forgotten for that.
   if (node.snapshots.storedAhead?.token === own.token && node.snapshots.storedAhead.revision >= revision) return;
   node.snapshots.storedAhead = { token: own.token, revision, reads: 0 };

@@ -5,13 +5,13 @@ import { lineageOfData } from "../evidence/lineage.ts";
 import { otherLife } from "../evidence/two_lives.ts";
 
 /** After each look into the store that succeeded; an unreadable store leaves what was known. */
-export function reportOtherLife(turn: Turn, catalogue: SnapshotLookup): void {
+export function reportOtherLife(turn: Turn, lookup: SnapshotLookup): void {
   const { node, now } = turn;
   const own = node.disk.data.kind === "valid"
     ? lineageOfData(node.disk.data.clusterId, node.disk.record)
     : node.disk.record.started?.lineage;
-  if (own === undefined || catalogue.kind !== "newest") return;
-  const reason = otherLife(own, catalogue, now.wallMs);
+  if (own === undefined || lookup.kind !== "newest") return;
+  const reason = otherLife(own, lookup, now.wallMs);
   if (reason === undefined) turn.resolve("two_lives_saved");
   // The cluster serves as before: a drill elsewhere must not take it out of a load balancer.
   else turn.report("error", reason, { keepsReady: true });

@@ -52,7 +52,7 @@ export interface ClusterAdapter {
   moveLeader(to: string, via?: string): Promise<void>;
   defragment(endpoint: string): Promise<void>;
   allowDowngrade(to: string): Promise<void>;
-  /** Returns a text about what takes the most space. Throws E2dError `no_room` when a database is still full. */
+  /** Returns a text about what takes the most space. Throws E2dError `space_not_reclaimed` when a database is still full. */
   reclaimSpace(endpoints: readonly string[]): Promise<string>;
   /** The hashes of the members that answer within 60 s. */
   hashMembers(members: readonly AskedMember[], revision: number): Promise<readonly MemberHash[]>;

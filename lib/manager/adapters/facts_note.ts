@@ -13,8 +13,9 @@ import {
   readPauseMark,
   readSeenLogs,
 } from "../data_dir/read_facts.ts";
-import type { BackupFailure, PeerData, PeerFacts } from "../../core/facts/peer.ts";
+import type { BackupFailure, LookupDigest, PeerData, PeerFacts } from "../../core/facts/peer.ts";
 import type { Phase } from "../../core/facts/reason.ts";
+import { withoutUndefined } from "../without_undefined.ts";
 
 /** The facts of one node, and the process that sent them. */
 export interface FactsNote {
@@ -30,7 +31,8 @@ const formatVersion = 1;
 const noteMaxBytes = 262_144;
 
 export function encodeFactsNote(note: FactsNote): Uint8Array<ArrayBuffer> {
-  const facts = { ...note.facts, pledges: note.facts.pledges.map(pledgeToJson) };
+  const { snapshotLookup: catalogue, pledges, ...rest } = note.facts;
+  const facts = { ...rest, pledges: pledges.map(pledgeToJson), ...withoutUndefined({ catalogue }) };
   return new TextEncoder().encode(JSON.stringify({ version: formatVersion, ...note, facts }));
 }
 
@@ -97,14 +99,15 @@ function facts(value: Json): PeerFacts {
     ...optional(value, "verified", text),
     ...optional(value, "quorumLost", quorumLost),
     ...optional(value, "offer", offer),
-    ...optional(value, "catalogue", catalogue),
+    ...(value.catalogue === undefined ? {} : { snapshotLookup: lookupDigest(value.catalogue) }),
   };
 }
 
-function catalogue(value: unknown): NonNullable<PeerFacts["catalogue"]> {
+/** In a note the result of the snapshot lookup is called `catalogue`. */
+function lookupDigest(value: unknown): LookupDigest {
   const found = text(value);
   if (!/^(unconfigured|absent|unreadable|newest:.+)$/.test(found)) throw new TypeError(`catalogue "${found}"`);
-  return found as NonNullable<PeerFacts["catalogue"]>;
+  return found as LookupDigest;
 }
 
 function seen(value: unknown): NonNullable<PeerFacts["seen"]> {

@@ -25,7 +25,7 @@ const pageBytes = 4 * 1_048_576;
 const timeoutMs = 60_000;
 
 /**
- * Returns a text about what takes the most space. Throws E2dError `no_room` when a database is still full, `lost_lead`
+ * Returns a text about what takes the most space. Throws E2dError `space_not_reclaimed` when a database is still full, `lost_lead`
  * when another member leads now (the manager of that member starts over), or what the calls to etcd throw.
  */
 export async function reclaimSpace(
@@ -52,7 +52,7 @@ export async function reclaimSpace(
     const { dbSizeBytes } = await client.status(endpoint);
     if (dbSizeBytes < fullShare * quota) continue;
     throw new E2dError(
-      "no_room",
+      "space_not_reclaimed",
       `Cannot reclaim space: the database at "${endpoint}" has ${dbSizeBytes} of ${quota} bytes after a defragmentation; ${detail}`,
       { hint: "delete keys, or restart the nodes one by one with a larger --quota-backend-bytes" },
     );

@@ -7,7 +7,7 @@ import type { AnsweredEffect, JournalEntry } from "../../core/facts/effect.ts";
 /** What each effect does, as the subject of "… failed" and "… fails". */
 export const effectText: Readonly<Record<AnsweredEffect["kind"], string>> = {
   writeRecord: "writing the node record",
-  moveDataAside: "quarantining the data-dir",
+  quarantineData: "quarantining the data-dir",
   startEtcd: "starting etcd",
   provideEtcd: "getting an etcd",
   stopEtcd: "stopping etcd",
@@ -24,7 +24,7 @@ export const effectText: Readonly<Record<AnsweredEffect["kind"], string>> = {
   upgradeEtcd: "changing etcd's version",
   allowDowngrade: "enabling the downgrade of etcd",
   defragment: "defragmenting a member",
-  makeRoom: "reclaiming space in the database",
+  reclaimSpace: "reclaiming space in the database",
   hashMembers: "comparing the members",
   disarmCorrupt: "disarming an alarm",
   writePlan: "writing the plan",
@@ -49,8 +49,8 @@ const decisionText: Readonly<Record<string, (facts: Facts) => string>> = {
   defragment: (facts) => `defragmenting ${memberText(facts)}`,
   disarm: (facts) => `disarming the alarm of ${memberText(facts)}`,
   export: () => "exporting this node's data for the other initial members",
-  makeRoom: () => "reclaiming space in the database",
-  moveAside: () => "quarantining the data-dir",
+  reclaimSpace: () => "reclaiming space in the database",
+  quarantine: () => "quarantining the data-dir",
   moveLeader: () => "moving the leadership",
   plan: () => "starting a plan",
   "plan done": () => "plan finished",

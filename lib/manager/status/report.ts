@@ -179,7 +179,7 @@ function ownData({ disk: { data }, self }: NodeState, own: EtcdAnswer | undefine
 }
 
 function snapshotReport(node: NodeState): SnapshotReport {
-  const { settings, snapshots: { store: { look }, backup, lastSnapshotAtWallMs } } = node;
+  const { settings, snapshots: { store: { lookup }, backup, lastSnapshotAtWallMs } } = node;
   const { takenAtWallMs, revision, verifiedAtWallMs } = ownNewest(node);
   // The last lookup may be older than the snapshot that this node has saved since.
   const ownIsNewer = lastSnapshotAtWallMs !== undefined && backup.revision > (revision ?? -1);
@@ -191,10 +191,10 @@ function snapshotReport(node: NodeState): SnapshotReport {
     ...withoutUndefined({
       lastAt: lastAtWallMs === undefined ? undefined : iso(lastAtWallMs),
       verifiedAt: verifiedMs === undefined ? undefined : iso(verifiedMs),
-      why: look.kind === "unreadable" ? look.why : undefined,
+      why: lookup.kind === "unreadable" ? lookup.why : undefined,
     }),
     lastRevision: ownIsNewer ? backup.revision : revision ?? 0,
-    catalogue: ownIsNewer && look.kind === "absent" ? "newest" : look.kind,
+    catalogue: ownIsNewer && lookup.kind === "absent" ? "newest" : lookup.kind,
   };
 }
 

@@ -90,7 +90,7 @@ Deno.test("decideStart() lets an operator approve: a voter among others joins an
     const plan = decideStart(seen).reason.choices![0]!.plan;
     return outcome({ ...seen, settings: settings({ approved: [plan] }) });
   };
-  assertEquals(approved(back(101)), "moveAside");
+  assertEquals(approved(back(101)), "quarantine");
   const alone = [member("c")];
   const single = back(0, {
     data: data("c", alone, { lastLog: { term: 2, index: 100 } }),

@@ -63,10 +63,10 @@ function told(verdict: ReturnType<typeof judgeStore>): string {
 Deno.test("judgeStoredRevision() holds a quorum of disks that lacks one for as long as the store is ahead of all of them", () => {
   const judge = (change: Partial<View>, lineage = line) =>
     told(judgeStoredRevision(seen(change, lineage), data("b", members)));
-  const ahead = { catalogue: newest(51) };
+  const ahead = { snapshotLookup: newest(51) };
   const waits = "waits info quorum_behind_store";
   assertEquals(judge(ahead), waits);
-  assertEquals(judge({ catalogue: newest(50) }), "alone");
+  assertEquals(judge({ snapshotLookup: newest(50) }), "alone");
   assertEquals(judge({ ...ahead, bootedAtMs: nowMs - 600_000 }), "stands quorum_behind_store");
   assertEquals(judge({ ...ahead, settings: settings() }), "alone");
   assertEquals(judge(ahead, { ...line, epoch: 0 }), "alone");
@@ -86,7 +86,7 @@ Deno.test("judgeStoredRevision() holds a quorum of disks that lacks one for as l
     waits,
   );
   assertEquals(judge({ ...ahead, peers: [holder("c"), holder("x", { revision: 51 }, { state: "dead" })] }), waits);
-  const unknown = { catalogue: { kind: "unknown" } } as const;
+  const unknown = { snapshotLookup: { kind: "unknown" } } as const;
   assertEquals(judge({ ...unknown, bootedAtMs: nowMs - 4_999 }), "waits info asking_store");
   assertEquals(judge({ ...unknown, bootedAtMs: nowMs - 5_000 }), "alone");
   const verdict = judgeStoredRevision(seen(ahead), data("b", members));
@@ -99,8 +99,8 @@ Deno.test("judgeStoredRevision() holds a quorum of disks that lacks one for as l
 
 Deno.test("judgeStore() makes fewer disks than a quorum wait for silent ones while the store has a later epoch", () => {
   const later = newest(1, { epochMax: 2 });
-  const judge = (change: Partial<View>, catalogue: SnapshotLookup = later) =>
-    told(judgeStore(seen({ catalogue, peers: [], ...change }), data("b", members)));
+  const judge = (change: Partial<View>, snapshotLookup: SnapshotLookup = later) =>
+    told(judgeStore(seen({ snapshotLookup, peers: [], ...change }), data("b", members)));
   const waits = "waits info newer_epoch_stored";
   assertEquals(judge({}), waits);
   assertEquals(judge({}, newest(1)), "alone");

@@ -52,8 +52,9 @@ Deno.test("two lives in one store are a problem on each node that looks, until i
   const fresh = createNode(self, settings, "seed", { monotonicMs: 0, wallMs: 0 });
   const started = { lineage: production, how: "founded" as const, renounced: [] };
   let node: NodeState = changed(fresh, { phase: "serving", disk: { record: { ...fresh.disk.record, started } } });
-  const look = (catalogue: Exclude<SnapshotLookup, { kind: "unknown" }>) => {
-    node = step(node, { kind: "catalogue", catalogue }, { monotonicMs: 1, wallMs: 60 * minuteMs }).node;
+  const look = (snapshotLookup: Exclude<SnapshotLookup, { kind: "unknown" }>) => {
+    node =
+      step(node, { kind: "snapshotLookedUp", lookup: snapshotLookup }, { monotonicMs: 1, wallMs: 60 * minuteMs }).node;
     return node.reports.problems.get("two_lives_saved")?.level;
   };
   assertEquals(look(showing(life(production, 0, 50))), undefined);
@@ -73,8 +74,8 @@ Deno.test("a restored copy that saves to production's store leaves production re
     disk: { data: data("a", [member("a")]), record: { ...fresh.disk.record, started } },
   });
   const look = (atMinute: number, ...lives: StoredLife[]) => {
-    const catalogue = { ...showing(...lives), lineage: production, epochMax: lives.length };
-    node = step(node, { kind: "catalogue", catalogue }, {
+    const snapshotLookup = { ...showing(...lives), lineage: production, epochMax: lives.length };
+    node = step(node, { kind: "snapshotLookedUp", lookup: snapshotLookup }, {
       monotonicMs: atMinute * minuteMs,
       wallMs: atMinute * minuteMs,
     }).node;
@@ -109,8 +110,8 @@ Deno.test("otherLife() at its limits: one minute after the birth of the younger,
   });
   const found = (...lives: StoredLife[]) => {
     const [{ lineage, newest }] = lives as [StoredLife];
-    const catalogue: SnapshotLookup = { kind: "newest", ...newest, lineage, verified: true, epochMax: 1, lives };
-    return otherLife(own, catalogue, nowMs)?.text;
+    const snapshotLookup: SnapshotLookup = { kind: "newest", ...newest, lineage, verified: true, epochMax: 1, lives };
+    return otherLife(own, snapshotLookup, nowMs)?.text;
   };
   const self = of(own, nowMs, 0);
   const other = { id: "line", epoch: 2, token: "other" };

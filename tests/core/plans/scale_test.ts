@@ -94,7 +94,7 @@ Deno.test("planScale() refuses, with the reason, while the cluster is not whole 
     ["member id-b is joining; wait until it votes", { members: [a, { ...b, isLearner: true }, c] }],
     ["the cluster has 2 of its 3 members; wait until it is whole", { members: [a, b], own: { recordedSize: 3 } }],
     ['member "c" is sick', { view: { endpoints: new Map([["http://b:2379", answering(answer("b", [a, b, c]))]]) } }],
-    ["2 more nodes are needed and 1 wait as spares", {
+    ["2 more nodes are needed; standby nodes now: 1", {
       view: {
         peers: [
           peer("d"),

@@ -1,4 +1,4 @@
-import { decideRoom } from "../../../lib/core/rules/nospace.ts";
+import { decideReclaim } from "../../../lib/core/rules/nospace.ts";
 import { assertEquals } from "../../support/assert.ts";
 import { alarm, answer, answering, member, view } from "../facts.ts";
 import type { EtcdAnswer, EtcdMember } from "../../../lib/core/facts/cluster.ts";
@@ -17,23 +17,23 @@ function decide(changes: Readonly<Record<string, Partial<EtcdAnswer> | "silent">
       return given === undefined ? [] : [[each.clientUrls[0]!, answering(given)] as const];
     }),
   );
-  return decideRoom(view("a", { endpoints }), answers.get("a")!);
+  return decideReclaim(view("a", { endpoints }), answers.get("a")!);
 }
 
-Deno.test("decideRoom() reclaims space when any member is full, followers first and the own member last", () => {
+Deno.test("decideReclaim() reclaims space when any member is full, followers first and the own member last", () => {
   const wanted = [members[1], members[2], members[0]].map((each) => each!.clientUrls[0]);
   for (const alarms of [[alarm("NOSPACE", "a")], [alarm("NOSPACE", "c")]]) {
     const decision = decide({ a: { alarms } });
-    assertEquals(decision.kind === "make" && decision.endpoints, wanted);
+    assertEquals(decision.kind === "reclaim" && decision.endpoints, wanted);
   }
 });
 
-Deno.test("decideRoom() does nothing without that alarm", () => {
+Deno.test("decideReclaim() does nothing without that alarm", () => {
   assertEquals(decide({}).kind, "nothing");
   assertEquals(decide({ a: { alarms: [alarm("CORRUPT", "x")] } }).kind, "nothing");
 });
 
-Deno.test("decideRoom() stops no member while another one does not serve", () => {
+Deno.test("decideReclaim() stops no member while another one does not serve", () => {
   const full = { alarms: [alarm("NOSPACE", "a")] };
   for (
     const other of ["silent", { linearizable: false }, { alarms: [alarm("CORRUPT", "b")] }, {
@@ -45,19 +45,19 @@ Deno.test("decideRoom() stops no member while another one does not serve", () =>
   }
 });
 
-Deno.test("decideRoom() defragments no member that may receive a snapshot, on a release that this can corrupt", () => {
+Deno.test("decideReclaim() defragments no member that may receive a snapshot, on a release that this can corrupt", () => {
   const full = { alarms: [alarm("NOSPACE", "a")], raftIndex: 10_000, raftAppliedIndex: 10_000 };
   const behind = (version: string) => decide({ a: full, b: { version, raftAppliedIndex: 8_000 }, c: full });
   const decision = behind("3.6.4");
   assertEquals(decision.kind === "wait" && decision.reason.code, "nospace_waits");
-  assertEquals(behind("3.6.5").kind, "make");
+  assertEquals(behind("3.6.5").kind, "reclaim");
 });
 
-Deno.test("decideRoom() names the member that does not serve, and asks the own etcd's answer alone about itself", () => {
+Deno.test("decideReclaim() names the member that does not serve, and asks the own etcd's answer alone about itself", () => {
   const full = answer("a", members, { alarms: [alarm("NOSPACE", "a")] });
   const others = new Map(["b", "c"].map((name) => [`http://${name}:2379`, answering(answer(name, members))] as const));
-  assertEquals(decideRoom(view("a", { endpoints: others }), full), {
-    kind: "make",
+  assertEquals(decideReclaim(view("a", { endpoints: others }), full), {
+    kind: "reclaim",
     endpoints: ["http://b:2379", "http://c:2379", "http://a:2379"],
     reason: {
       code: "database_full",
@@ -66,11 +66,11 @@ Deno.test("decideRoom() names the member that does not serve, and asks the own e
   });
   const text = (of: Partial<EtcdMember>) => {
     const list = members.map((each) => each.id === "id-b" ? { ...each, ...of } : each);
-    const decision = decideRoom(view("a", { endpoints: others }), { ...full, members: list });
+    const decision = decideReclaim(view("a", { endpoints: others }), { ...full, members: list });
     return decision.kind === "wait" ? decision.reason.text.slice(0, 35) : decision.kind;
   };
   assertEquals(text({ clientUrls: [] }), 'the database is full, and "b" does ');
   assertEquals(text({ name: "", clientUrls: [] }), 'the database is full, and "id-b" do');
   const unlisted = { ...full, members: members.slice(1) };
-  assertEquals(decideRoom(view("a", { endpoints: others }), unlisted), { kind: "nothing" });
+  assertEquals(decideReclaim(view("a", { endpoints: others }), unlisted), { kind: "nothing" });
 });

@@ -157,7 +157,7 @@ Deno.test("memberRows() distinguishes unknown from zero", () => {
 
 Deno.test("otherRows() lists gossip nodes that are not members", () => {
   const peer = (name: string) => ({ name, state: "alive", status: "pending", kind: "e2d" as const, address: "h:7980" });
-  assertEquals(otherRows(report({ gossip: [peer("b"), peer("spare")] })).map(({ cells }) => cells[0]), ["spare"]);
+  assertEquals(otherRows(report({ gossip: [peer("b"), peer("standby")] })).map(({ cells }) => cells[0]), ["standby"]);
 });
 
 Deno.test("snapshotRows() finds a snapshot where the age decreases, newest first", () => {

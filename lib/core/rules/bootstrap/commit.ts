@@ -9,7 +9,7 @@ import { isApproved, planOf } from "../../evidence/order.ts";
 import { ownLineage } from "../../evidence/lineage.ts";
 import { gatheredText } from "../gathering.ts";
 import { pledgeOf, proposeBootstrap } from "./proposal.ts";
-import { catalogueDigest, clusterSeen, takenAtWallMs } from "./source.ts";
+import { clusterSeen, lookupDigest, takenAtWallMs } from "./source.ts";
 import { stopOfBootstrap } from "../stops.ts";
 import type { View } from "../../facts/view.ts";
 import { settleMs } from "../../evidence/running_cluster.ts";
@@ -209,10 +209,10 @@ function legacyObstacle(view: View, known: readonly GossipPeer[]): Reason | unde
   if (unclear !== undefined) {
     return { code: "peer_holds_data", text: `"${unclear.name}" holds data, or has not reported yet whether it does` };
   }
-  const stored = catalogueDigest(view);
+  const stored = lookupDigest(view);
   if (stored !== "absent" && stored !== "unconfigured") {
-    if (view.catalogue.kind === "unknown") {
-      return { code: "catalogue_unknown", text: "asking the store for a snapshot" };
+    if (view.snapshotLookup.kind === "unknown") {
+      return { code: "snapshot_unknown", text: "asking the store for a snapshot" };
     }
     return {
       code: "mixed_restore",

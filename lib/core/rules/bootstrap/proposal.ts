@@ -62,8 +62,8 @@ function proposeFrom(
   if (!initialMembers.some(({ name }) => name === self.name)) {
     const members = initialMembers.map(({ name, peerUrl }) => ({ name, peerUrls: [peerUrl] }));
     const names = quotedNames(initialMembers.map(({ name }) => name));
-    const spare = { code: "spare", text: `${names} bootstrap the cluster; this node is a standby node` };
-    return { kind: "wait", isStandby: true, reason: unlistedCluster(view, members) ?? spare };
+    const standby = { code: "standby", text: `${names} bootstrap the cluster; this node is a standby node` };
+    return { kind: "wait", isStandby: true, reason: unlistedCluster(view, members) ?? standby };
   }
   if (approved !== undefined) return { kind: "propose", plan };
   // A restore that needs an approval waits for nothing else: the approval ends the other waits, too.

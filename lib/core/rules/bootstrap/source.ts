@@ -7,7 +7,7 @@ import { digestOf } from "../../facts/digest.ts";
 import type { View } from "../../facts/view.ts";
 import type { QuorumLoss } from "../quorum_loss.ts";
 import type { SnapshotLookup, StoredLife } from "../../facts/snapshot_lookup.ts";
-import type { CatalogueDigest, GossipPeer, PeerFacts } from "../../facts/peer.ts";
+import type { GossipPeer, LookupDigest, PeerFacts } from "../../facts/peer.ts";
 import type { Lineage, Source } from "../../facts/node_record.ts";
 import type { Reason } from "../../facts/reason.ts";
 import type { Settings } from "../../facts/settings.ts";
@@ -39,21 +39,21 @@ const wait = (code: string, text: string, hint?: string): SourceOutcome => ({
  * What this node publishes of the store, and what all initial members must find alike; undefined: it does not know yet. Of
  * a store with snapshots it is the digest of everything that {@link sourceOf} decides from.
  */
-export function catalogueDigest(view: View): CatalogueDigest | undefined {
-  const { catalogue, settings } = view;
+export function lookupDigest(view: View): LookupDigest | undefined {
+  const { snapshotLookup, settings } = view;
   if (!settings.snapshots) return "unconfigured";
-  switch (catalogue.kind) {
+  switch (snapshotLookup.kind) {
     case "unknown":
       return undefined;
     case "unconfigured":
     case "absent":
     case "unreadable":
-      return catalogue.kind;
+      return snapshotLookup.kind;
     case "newest":
       // An operator began anew beside these snapshots, by a name that has not begun a cluster yet.
-      return beginsAnew(settings, catalogue) ? "absent" : `newest:${digestOfStore(catalogue)}`;
+      return beginsAnew(settings, snapshotLookup) ? "absent" : `newest:${digestOfStore(snapshotLookup)}`;
     default:
-      return catalogue satisfies never;
+      return snapshotLookup satisfies never;
   }
 }
 
@@ -71,18 +71,18 @@ function digestOfStore(newest: Newest): string {
 }
 
 /** `--new-cluster NAME` with snapshots in the store: it counts until a cluster of that name has saved one. */
-function beginsAnew({ newCluster }: Settings, catalogue: Newest): boolean {
-  return newCluster !== undefined && !livesOf(catalogue).some(({ lineage }) => lineage?.name === newCluster);
+function beginsAnew({ newCluster }: Settings, lookup: Newest): boolean {
+  return newCluster !== undefined && !livesOf(lookup).some(({ lineage }) => lineage?.name === newCluster);
 }
 
 /** When the snapshot of that hash was taken; undefined: it is not among those that the store shows. */
-export function takenAtWallMs({ catalogue }: Pick<View, "catalogue">, source: Source): number | undefined {
-  if (source.kind !== "snapshot" || catalogue.kind !== "newest") return undefined;
-  return livesOf(catalogue).find(({ newest }) => newest.hash === source.hash)?.newest.takenAtWallMs;
+export function takenAtWallMs({ snapshotLookup }: Pick<View, "snapshotLookup">, source: Source): number | undefined {
+  if (source.kind !== "snapshot" || snapshotLookup.kind !== "newest") return undefined;
+  return livesOf(snapshotLookup).find(({ newest }) => newest.hash === source.hash)?.newest.takenAtWallMs;
 }
 
 /** Different stores, or different lives and epochs in one, have different digests. */
-const foundText = (found: CatalogueDigest) =>
+const foundText = (found: LookupDigest) =>
   found.startsWith("newest:")
     ? `with snapshots (digest ${found.slice("newest:".length, "newest:".length + 12)})`
     : found;
@@ -94,28 +94,28 @@ function livesOf({ hash, revision, takenAtWallMs, lineage, lives }: Newest): rea
 }
 
 export function sourceOf(view: View, here: readonly GossipPeer[], loss: QuorumLoss | undefined): SourceOutcome {
-  const { catalogue, settings } = view;
-  const own = catalogueDigest(view);
-  if (own === undefined) return wait("catalogue_unknown", "asking the store for a snapshot");
-  if (own === "unreadable" && catalogue.kind === "unreadable") {
+  const { snapshotLookup, settings } = view;
+  const own = lookupDigest(view);
+  if (own === undefined) return wait("snapshot_unknown", "asking the store for a snapshot");
+  if (own === "unreadable" && snapshotLookup.kind === "unreadable") {
     return wait(
       "snapshot_unreadable",
-      `the snapshot cannot be read (${catalogue.why}), and an unreadable snapshot never becomes an empty cluster`,
-      catalogue.hint ??
+      `the snapshot cannot be read (${snapshotLookup.why}), and an unreadable snapshot never becomes an empty cluster`,
+      snapshotLookup.hint ??
         "restore the access to the store; to begin empty, pass a --snapshot-backup-url of its own to all nodes",
     );
   }
   for (const peer of here) {
-    const theirs = peer.facts?.catalogue;
+    const theirs = peer.facts?.snapshotLookup;
     if (peer.facts === undefined || theirs === own) continue;
-    if (theirs === undefined) return wait("catalogue_unknown", `"${peer.name}" is asking the store for a snapshot`);
+    if (theirs === undefined) return wait("snapshot_unknown", `"${peer.name}" is asking the store for a snapshot`);
     return wait(
-      "catalogue_contradiction",
+      "snapshot_contradiction",
       `this node finds the store ${foundText(own)}, "${peer.name}" finds it ${foundText(theirs)}`,
       "give all nodes the same snapshot URL, credentials, key and --new-cluster",
     );
   }
-  const stored = catalogue.kind === "newest" && own.startsWith("newest:") ? catalogue : undefined;
+  const stored = snapshotLookup.kind === "newest" && own.startsWith("newest:") ? snapshotLookup : undefined;
   if (loss !== undefined) return fromSurvivor(loss, stored);
   if (stored === undefined) {
     const seen = clusterSeen(view, here);

@@ -16,7 +16,7 @@ import type { Reason } from "../../facts/reason.ts";
 
 export type DoubtfulOutcome =
   | { readonly kind: "wait"; readonly level: "info" | "error"; readonly reason: Reason }
-  | { readonly kind: "moveAside"; readonly label: "damaged" | "removed" | "superseded"; readonly reason: Reason };
+  | { readonly kind: "quarantine"; readonly label: "damaged" | "removed" | "superseded"; readonly reason: Reason };
 
 /** The same until this disk's data or record changes. */
 function digest({ self, record }: View, ...parts: readonly string[]): string {
@@ -24,7 +24,7 @@ function digest({ self, record }: View, ...parts: readonly string[]): string {
 }
 
 const givenUp = (code: string, state: string): DoubtfulOutcome => ({
-  kind: "moveAside",
+  kind: "quarantine",
   label: "damaged",
   reason: { code, text: `${state}, and an operator approved to go on without it` },
 });
@@ -113,7 +113,7 @@ export function decideMemberAhead(
   const plan = digest(view, digestName, data.clusterId, data.memberId, String(data.revision));
   if (isApproved(view, plan)) {
     const text = `${state}, and an operator approved to go on without this member's data`;
-    return { kind: "moveAside", label, reason: { code: approvedCode, text } };
+    return { kind: "quarantine", label, reason: { code: approvedCode, text } };
   }
   const text = `${state}: disks of the cluster went back in time, and acknowledged writes may be on this disk alone`;
   const hint = "look into a copy of this data-dir (etcd on the copy, with --force-new-cluster) and save what the " +

@@ -45,8 +45,8 @@ export function decideJoin(view: View, cluster: EtcdAnswer, added: string | unde
   }
   const size = cluster.recordedSize ?? settings.requiredSize;
   if (cluster.members.length >= size) {
-    const spare = joinWait("spare", `the cluster has its ${size} members; this node is a spare`);
-    return { ...spare, reason: unlistedCluster(view, cluster.members) ?? spare.reason, isStandby: true };
+    const standby = joinWait("standby", `the cluster has its ${size} members; this node is a standby node`);
+    return { ...standby, reason: unlistedCluster(view, cluster.members) ?? standby.reason, isStandby: true };
   }
   return {
     kind: "add",

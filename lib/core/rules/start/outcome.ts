@@ -15,7 +15,7 @@ export type StartOutcome =
     readonly peerUrl: string;
     readonly reason: Reason;
   }
-  | { readonly kind: "moveAside"; readonly label: "removed" | "superseded" | "damaged"; readonly reason: Reason }
+  | { readonly kind: "quarantine"; readonly label: "removed" | "superseded" | "damaged"; readonly reason: Reason }
   | { readonly kind: "join"; readonly cluster: RunningCluster; readonly reason: Reason }
   /** No data here and none to wait for: rules/bootstrap decides. */
   | { readonly kind: "bootstrap"; readonly reason: Reason };

@@ -29,7 +29,7 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
   const rival = cluster === undefined ? judgeRival(view, data) : { kind: "alone" } as const;
   switch (rival.kind) {
     case "yields":
-      return { kind: "moveAside", label: "superseded", reason: rival.reason };
+      return { kind: "quarantine", label: "superseded", reason: rival.reason };
     case "waits":
       return { kind: "wait", reason: rival.reason, level: rival.level };
     case "stands":
@@ -52,7 +52,7 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
       const ahead = decideMemberAhead(view, data, cluster, "removed");
       if (ahead !== undefined) return ahead;
       return {
-        kind: "moveAside",
+        kind: "quarantine",
         label: "removed",
         reason: { code: "removed_member", text: `the cluster does not list member ${data.memberId} any more` },
       };
@@ -169,5 +169,5 @@ export function renouncedFor(
   const { holding, voters } = countDisks(view, data);
   if (holding.length >= quorumOf(voters)) return undefined;
   const text = `the bootstrap of this data was left by its initial members for another one ("${witness.name}")`;
-  return { kind: "moveAside", label: "superseded", reason: { code: "bootstrap_renounced", text } };
+  return { kind: "quarantine", label: "superseded", reason: { code: "bootstrap_renounced", text } };
 }

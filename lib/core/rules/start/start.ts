@@ -52,7 +52,7 @@ export function decideStart(view: View): StartOutcome {
     const newer = decideDamagedNewer(view, data, lineageOfCluster(cluster.answer, view));
     if (newer !== undefined) return newer;
     return {
-      kind: "moveAside",
+      kind: "quarantine",
       label: "damaged",
       reason: {
         code: "data_damaged",
@@ -90,7 +90,7 @@ export function decideStart(view: View): StartOutcome {
  * another lineage. Unknown on either side is no difference.
  */
 function foreignCluster(view: View, answer: EtcdAnswer): StartOutcome | undefined {
-  const { record, settings, catalogue } = view;
+  const { record, settings, snapshotLookup } = view;
   // An operator gave the former cluster up.
   if (settings.newCluster !== undefined && settings.newCluster !== record.seen?.newCluster) return undefined;
   const theirs = lineageOfCluster(answer, view);
@@ -109,11 +109,11 @@ function foreignCluster(view: View, answer: EtcdAnswer): StartOutcome | undefine
     );
   }
   if (!settings.snapshots) return undefined;
-  if (catalogue.kind === "unknown" && view.nowMs - view.bootedAtMs < askStoreMs) {
-    return wait("catalogue_unknown", "asking the store which lineage its snapshots have");
+  if (snapshotLookup.kind === "unknown" && view.nowMs - view.bootedAtMs < askStoreMs) {
+    return wait("snapshot_unknown", "asking the store which lineage its snapshots have");
   }
-  const stored = catalogue.kind === "newest"
-    ? [catalogue.lineage, ...catalogue.lives?.map(({ lineage }) => lineage) ?? []]
+  const stored = snapshotLookup.kind === "newest"
+    ? [snapshotLookup.lineage, ...snapshotLookup.lives?.map(({ lineage }) => lineage) ?? []]
     : [];
   const others = stored.every((lineage) => lineage !== undefined && lineage.epoch > 0 && lineage.id !== theirs.id);
   if (stored.length === 0 || !others || theirs.name !== undefined) return undefined;

@@ -48,21 +48,21 @@ export function quorumOf(report: StatusReport): { voters: number; silent: number
 export function verdictOf(report: StatusReport): Verdict {
   const concerns = concernsOf(report).sort((a, b) => severity(b.level) - severity(a.level));
   const { voters, silent, needed } = quorumOf(report);
-  const spare = voters - silent - needed;
+  const tolerated = voters - silent - needed;
   const sentence = voters === 0
     ? "This node does not know the members yet."
-    : spare < 0
+    : tolerated < 0
     ? `${voters - silent} of ${voters} voters answer; ${needed} are needed to write.`
     : `${voters - silent === voters ? `All ${voters}` : `${voters - silent} of ${voters}`} voting member${
       voters === 1 ? "" : "s"
     } in place. ${
-      spare === 0
+      tolerated === 0
         ? "No further member may be lost."
-        : `${spare === 1 ? "One" : spare} may be lost without losing writes.`
+        : `${tolerated === 1 ? "One" : tolerated} may be lost without losing writes.`
     }`;
   const worst = concerns[0]?.level ?? "good";
   const noQuorum = concerns.some(({ level }) => level === "bad") && voters > 0 &&
-    (spare < 0 || report.reasons.some(({ code }) => code === "no_quorum"));
+    (tolerated < 0 || report.reasons.some(({ code }) => code === "no_quorum"));
   if (noQuorum) return { level: "bad", headline: "No quorum: writes are stopped", summary: sentence, concerns };
   if (worst === "bad") return { level: "bad", headline: "Act now", summary: sentence, concerns };
   if (report.phase !== "serving" || !report.ready) {

@@ -24,8 +24,8 @@ const snapshotOf = (ageMs: number): SnapshotLookup => ({
 
 /** a, with b and c, which propose the same as a does; `each` changes what they publish. */
 function gathered(change: Partial<View> = {}, each: (name: string) => Partial<PeerFacts> = () => ({})) {
-  const { catalogue } = change;
-  const published = catalogue === undefined ? {} : { catalogue: found(catalogue) };
+  const { snapshotLookup } = change;
+  const published = snapshotLookup === undefined ? {} : { snapshotLookup: found(snapshotLookup) };
   const peersOf = (proposal: string | undefined) =>
     ["b", "c"].map((name) =>
       peer(name, {
@@ -176,7 +176,7 @@ Deno.test("--restore-max-age: an older snapshot waits for an approval, one of th
   const decide = (ageMs: number, change: Partial<Settings> = { restoreMaxAgeMs: hourMs }) => {
     const { plan, seen } = gathered({
       settings: settings({ snapshots: true, ...change }),
-      catalogue: snapshotOf(ageMs),
+      snapshotLookup: snapshotOf(ageMs),
     });
     return { step: decideBootstrap(seen, settled(plan)), plan };
   };
@@ -202,13 +202,13 @@ Deno.test("--restore-max-age: an older snapshot waits for an approval, one of th
 Deno.test("--restore=ask waits for an approval whatever the age, also of a survivor's data", () => {
   const asked = gathered({
     settings: settings({ snapshots: true, restore: "ask" }),
-    catalogue: snapshotOf(3_600_000),
+    snapshotLookup: snapshotOf(3_600_000),
   });
   const step = decideBootstrap(asked.seen, settled(asked.plan));
   assertEquals(told(step), "wait restore_asks");
   const both = gathered({
     settings: settings({ snapshots: true, restore: "ask", restoreMaxAgeMs: 1 }),
-    catalogue: snapshotOf(3_600_000),
+    snapshotLookup: snapshotOf(3_600_000),
   });
   assertEquals(told(decideBootstrap(both.seen, settled(both.plan))), "wait snapshot_too_old");
   const surviving = (restore: Settings["restore"]) => {
@@ -224,7 +224,7 @@ Deno.test("--restore=ask waits for an approval whatever the age, also of a survi
 });
 
 Deno.test("decideBootstrap() restores a snapshot that every initial member has verified", () => {
-  const change = { settings: settings({ snapshots: true }), catalogue: snapshotOf(3_600_000) };
+  const change = { settings: settings({ snapshots: true }), snapshotLookup: snapshotOf(3_600_000) };
   const step = (progress: Partial<BootstrapProgress>, each: (name: string) => Partial<PeerFacts> = () => ({})) => {
     const { plan, seen } = gathered(change, each);
     return decideBootstrap(seen, settled(plan, progress));
@@ -319,7 +319,7 @@ Deno.test("decideBootstrap() asks an operator where the sources contradict each 
   const other: Lineage = { id: "line", epoch: 2, token: "other" };
   const stored = snapshotOf(3_600_000) as Extract<SnapshotLookup, { kind: "newest" }>;
   const { hash, revision, takenAtWallMs } = stored;
-  const catalogue: SnapshotLookup = {
+  const snapshotLookup: SnapshotLookup = {
     ...stored,
     fork: true,
     lives: [
@@ -327,7 +327,7 @@ Deno.test("decideBootstrap() asks an operator where the sources contradict each 
       { lineage: other, newest: { hash: "other", revision, takenAtWallMs } },
     ],
   };
-  const { plan, seen } = gathered({ settings: settings({ snapshots: true }), catalogue });
+  const { plan, seen } = gathered({ settings: settings({ snapshots: true }), snapshotLookup });
   const step = decideBootstrap(seen, settled(plan));
   assertEquals(told(step), "wait stored_fork");
   assertEquals(step.kind === "wait" && step.plan, plan);
@@ -369,10 +369,10 @@ Deno.test("decideBootstrap() beside legacy peers bootstraps as they do, or waits
   const few = decideBootstrap(view("T", { peers: [goPeer("B", pending)] }), {});
   assertEquals(few.kind === "wait" && Object.keys(few.reason), ["code", "text"]);
   const on = settings({ snapshots: true });
-  assertEquals(step({ settings: on, catalogue: { kind: "unknown" } }).split(":")[0], "wait catalogue_unknown");
-  assertEquals(step({ settings: on, catalogue: snapshotOf(1) }).split(":")[0], "wait mixed_restore");
+  assertEquals(step({ settings: on, snapshotLookup: { kind: "unknown" } }).split(":")[0], "wait snapshot_unknown");
+  assertEquals(step({ settings: on, snapshotLookup: snapshotOf(1) }).split(":")[0], "wait mixed_restore");
   assertEquals(
-    step({ settings: on, catalogue: { kind: "absent" } }),
+    step({ settings: on, snapshotLookup: { kind: "absent" } }),
     "commitWithLegacyPeers legacy_bootstrap: 3 of 3 nodes are ready to bootstrap as the Go e2d does",
   );
   const seen = { clusterId: "c1", voters: [] };

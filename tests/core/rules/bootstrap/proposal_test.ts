@@ -29,8 +29,10 @@ const snapshotOf = (ageMs: number): Newest => ({
 
 /** a, with b and c; each peer has found in the store what a has. */
 function gathered(change: Partial<View> = {}, more: readonly GossipPeer[] = []): View {
-  const { catalogue } = change;
-  const published = catalogue === undefined || catalogue.kind === "unknown" ? {} : { catalogue: found(catalogue) };
+  const { snapshotLookup } = change;
+  const published = snapshotLookup === undefined || snapshotLookup.kind === "unknown"
+    ? {}
+    : { snapshotLookup: found(snapshotLookup) };
   const peers = [...more, peer("c"), peer("b")].map((each) =>
     each.facts === undefined ? each : { ...each, facts: { ...each.facts, ...published } }
   );
@@ -39,7 +41,7 @@ function gathered(change: Partial<View> = {}, more: readonly GossipPeer[] = []):
 
 function told(seen: View): string {
   const proposal = proposeBootstrap(seen);
-  if (proposal.kind === "wait") return `wait ${proposal.reason.code}${proposal.isStandby ? " spare" : ""}`;
+  if (proposal.kind === "wait") return `wait ${proposal.reason.code}${proposal.isStandby ? " standby" : ""}`;
   const names = proposal.plan.initialMembers.map(({ name }) => name).join(" ");
   return `${proposal.kind} ${names}${proposal.ask === undefined ? "" : ` ask ${proposal.ask.code}`}`;
 }
@@ -80,20 +82,20 @@ Deno.test("proposeBootstrap() lets data start first, and names what keeps it fro
 
 Deno.test("a node that is left over waits as a standby node, and reports a bootstrap list that names other nodes", () => {
   const seen = view("d", { peers: ["c", "b", "a"].map((name) => peer(name)) });
-  assertEquals(told(seen), "wait spare spare");
-  assertEquals(reason(seen), 'spare: "a", "b", "c" bootstrap the cluster; this node is a standby node');
+  assertEquals(told(seen), "wait standby standby");
+  assertEquals(reason(seen), 'standby: "a", "b", "c" bootstrap the cluster; this node is a standby node');
   const listed = view("d", {
     peers: ["a", "b", "c", "e", "f"].map((name) => peer(name)),
     settings: settings({ seeds: ["d:7980", "e:7980", "f:7980"] }),
   });
-  assertEquals(told(listed), "wait standby_unlisted spare");
+  assertEquals(told(listed), "wait standby_unlisted standby");
 });
 
 Deno.test("proposeBootstrap() proposes one of several sources once an operator has approved its plan", () => {
   const other: Lineage = { id: "line", epoch: 2, token: "other" };
   const stored = snapshotOf(3_600_000);
   const { hash, revision, takenAtWallMs } = stored;
-  const catalogue: Newest = {
+  const snapshotLookup: Newest = {
     ...stored,
     fork: true,
     lives: [line, other].map((lineage, at) => ({
@@ -102,7 +104,7 @@ Deno.test("proposeBootstrap() proposes one of several sources once an operator h
     })),
   };
   const seen = (approved: readonly string[]) =>
-    proposeBootstrap(gathered({ settings: settings({ snapshots: true, approved }), catalogue }));
+    proposeBootstrap(gathered({ settings: settings({ snapshots: true, approved }), snapshotLookup }));
   const asks = seen([]);
   assert(asks.kind === "propose" && asks.ask !== undefined);
   assertEquals(asks.ask.choices!.map(({ label }) => label), [
@@ -154,13 +156,13 @@ Deno.test("disks that may hold data get the quorum-loss time-out before anything
   const restored =
     'disks_awaited: "the data of a" may hold data and must answer before a snapshot is restored, or until ' +
     "10 min have passed | continue without them: a snapshot is restored";
-  assertEquals(wait({ record, catalogue: named }, { newCluster: "blue", snapshots: true }), restored);
+  assertEquals(wait({ record, snapshotLookup: named }, { newCluster: "blue", snapshots: true }), restored);
 });
 
 Deno.test("where an operator must approve a restore anyway, no disk is waited for besides", () => {
   const seeds = ["d:7980"];
-  const restore = (set: Partial<Settings>, catalogue: SnapshotLookup) =>
-    told(gathered({ bootedAtMs: nowMs, settings: settings({ seeds, snapshots: true, ...set }), catalogue }));
+  const restore = (set: Partial<Settings>, snapshotLookup: SnapshotLookup) =>
+    told(gathered({ bootedAtMs: nowMs, settings: settings({ seeds, snapshots: true, ...set }), snapshotLookup }));
   assertEquals(restore({}, snapshotOf(3_600_000)), "wait disks_awaited");
   assertEquals(restore({ restore: "ask" }, snapshotOf(3_600_000)), "propose a b c");
   assertEquals(restore({ restore: "ask" }, { kind: "absent" }), "wait disks_awaited");
@@ -168,7 +170,7 @@ Deno.test("where an operator must approve a restore anyway, no disk is waited fo
 
 Deno.test("a snapshot that is younger than three intervals is watched for two: its writer may live", () => {
   const watch = (ageMs: number, change: Partial<View> = {}) =>
-    reason(gathered({ settings: settings({ snapshots: true }), catalogue: snapshotOf(ageMs), ...change }));
+    reason(gathered({ settings: settings({ snapshots: true }), snapshotLookup: snapshotOf(ageMs), ...change }));
   const alive =
     "snapshot_writer_alive: the newest snapshot is very recent, so its cluster may run elsewhere; waiting " +
     "for 2 min without a newer one | restore it now";
@@ -265,7 +267,7 @@ Deno.test("survivors take part first, then those who pledged and are here, then 
     return told(view(self, { peers, record: { nonce: `nonce-${self}`, pledges: [], ...record } }));
   };
   const [b, c, d] = ["b", "c", "d"].map((name) => named(name)) as [BootstrapMember, BootstrapMember, BootstrapMember];
-  const bcd = "wait spare spare";
+  const bcd = "wait standby standby";
   assertEquals(among("a", "abcd", []), "propose a b c");
   assertEquals(among("a", "abcd", [[b, c, d]]), bcd);
   assertEquals(among("a", "abcd", [[moved("b"), moved("c"), moved("d")]]), bcd, "on the same disks");
@@ -277,7 +279,7 @@ Deno.test("survivors take part first, then those who pledged and are here, then 
   assertEquals(among("a", "abcde", [[named("a"), b, c], [c, d, named("e")]]), "wait pledged_elsewhere");
   const own = named("z", { nonce: "old-z", peerUrl: "http://old:2380" });
   assertEquals(among("z", "bcdz", [[c, d, own]], { formerNonces: ["old-z"] }), "propose c d z");
-  assertEquals(among("z", "bcdz", [[c, d, own]]), "wait spare spare");
+  assertEquals(among("z", "bcdz", [[c, d, own]]), "wait standby standby");
 });
 
 Deno.test("a survivor of a lost quorum takes part before those who pledged, and silent addresses hold nobody up", () => {

@@ -40,7 +40,7 @@ Deno.test("decideDamaged() waits for the others, and for an operator where their
   assertEquals(told(others), "wait error data_damaged");
   assert(others.reason.text.includes('(checksum of the log), so is the data of "a", "b", and no'), others.reason.text);
   assertEquals(told(decide([unusable("b")])), "wait error data_damaged");
-  assertEquals(told(decide([], [planOf(waits)])), "moveAside damaged data_damaged");
+  assertEquals(told(decide([], [planOf(waits)])), "quarantine damaged data_damaged");
   assertEquals(told(decide([], ["0123456789abcdef"])), "wait info data_damaged");
 });
 
@@ -57,7 +57,7 @@ Deno.test("decideDamagedNewer() speaks up for damaged data of a newer epoch only
   assertEquals(told(decide(newer, newer)), "nothing");
   const waits = decide(newer, older);
   assertEquals(told(waits), "wait error damaged_newer_epoch");
-  assertEquals(told(decide(newer, older, [planOf(waits)])), "moveAside damaged damaged_newer_epoch");
+  assertEquals(told(decide(newer, older, [planOf(waits)])), "quarantine damaged damaged_newer_epoch");
   assertEquals(told(decide(newer, { ...older, token: "other" }, [planOf(waits)])), "wait error damaged_newer_epoch");
 });
 
@@ -110,10 +110,10 @@ Deno.test("decideMemberAhead() holds a member against the furthest answer of its
   assert(listed!.reason.text.startsWith("the cluster lists member id-b, and its data is at revision 50"));
   const [plan, ofListed] = [planOf(ahead), planOf(listed)];
   assert(plan !== ofListed);
-  assertEquals(told(decide({ revision: 51 }, { approved: [plan] })), "moveAside removed removed_member");
+  assertEquals(told(decide({ revision: 51 }, { approved: [plan] })), "quarantine removed removed_member");
   assertEquals(
     told(decide({ revision: 51 }, { approved: [ofListed], isListed: true })),
-    "moveAside superseded member_ahead",
+    "quarantine superseded member_ahead",
   );
 });
 
@@ -136,7 +136,7 @@ Deno.test("decideLog() keeps an older image from voting; a single voter may star
   assertEquals(told(waits), "wait error log_went_back");
   assert(waits!.reason.hint!.startsWith("put the newer disk back; or run"), waits!.reason.hint);
   assertEquals(waits!.reason.choices![0]!.label, "rename this node's data-dir and join as a new member");
-  assertEquals(told(decide(members, [planOf(waits)])), "moveAside damaged log_went_back");
+  assertEquals(told(decide(members, [planOf(waits)])), "quarantine damaged log_went_back");
   const single = [member("c"), member("d", { isLearner: true })];
   const alone = decide(single);
   assertEquals(alone!.reason.choices![0]!.label, "start from this older data; what was written later is lost");

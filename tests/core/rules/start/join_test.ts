@@ -20,7 +20,7 @@ function told(step: ReturnType<typeof decideJoin> | undefined): string {
   if (step === undefined) return "dead";
   switch (step.kind) {
     case "wait":
-      return [step.kind, step.level, step.isStandby && "spare", step.reason.code].filter((each) => each).join(" ");
+      return [step.kind, step.level, step.isStandby && "standby", step.reason.code].filter((each) => each).join(" ");
     case "start":
     case "removeStaleMember":
       return `${step.kind} ${step.member.id}`;
@@ -47,13 +47,13 @@ Deno.test("decideJoin() starts what this process added, and goes no further duri
   assertEquals(join(conflict("y"), { members: two }), "add place_free: 2 of 3 members are there");
 });
 
-Deno.test("decideJoin() is added while a place is free and no other change runs, and else waits as a spare", () => {
+Deno.test("decideJoin() is added while a place is free and no other change runs, and else waits as a standby node", () => {
   const join = (of: Partial<EtcdAnswer>, change: Partial<View> = {}) =>
     decideJoin(view("x", change), cluster(of), undefined);
   const two = members.slice(0, 2);
-  assertEquals(told(join({})), "wait spare spare");
+  assertEquals(told(join({})), "wait standby standby");
   assertEquals(told(join({ recordedSize: 5 })), "add place_free: 3 of 5 members are there");
-  assertEquals(told(join({ recordedSize: 1, members: two })), "wait spare spare");
+  assertEquals(told(join({ recordedSize: 1, members: two })), "wait standby standby");
   const learner = join({ members: [...two, member("d", { isLearner: true })] });
   assertEquals([told(learner), "reason" in learner && learner.reason.text], [
     "wait change_runs",
@@ -66,7 +66,7 @@ Deno.test("decideJoin() is added while a place is free and no other change runs,
     settings: settings({ seeds: ["x:7980", "y:7980", "z:7980"] }),
     peers: [...members.map(({ name }) => peer(name)), peer("y"), peer("z")],
   };
-  assertEquals(told(join({}, listed)), "wait spare standby_unlisted");
+  assertEquals(told(join({}, listed)), "wait standby standby_unlisted");
 });
 
 /** A node of the name c at another address than member c. */

@@ -50,7 +50,7 @@ function told(seen: View): string {
   const outcome = decide(seen);
   const detail = outcome.kind === "wait"
     ? outcome.level
-    : outcome.kind === "moveAside"
+    : outcome.kind === "quarantine"
     ? outcome.label
     : outcome.kind === "restart"
     ? outcome.othersServe ? "beside" : "alone"
@@ -72,7 +72,7 @@ Deno.test("decideRestart() beside its running cluster goes by the cluster's list
   const asLearner = new Map([...asked, ["http://a:2379", answering(answer("a", learning, { version: "3.4.45" }))]]);
   const cases: [string, View][] = [
     ["restart beside still_listed", beside()],
-    ["moveAside removed removed_member", beside({}, {}, { members: [a!, c!] })],
+    ["quarantine removed removed_member", beside({}, {}, { members: [a!, c!] })],
     ["wait error removed_ahead", beside({}, { revision: 51 }, { members: [a!, c!], revision: 50 })],
     ["wait error log_went_back", beside({ record: { ...record, logs } }, log)],
     ["updateAddress address_changed", beside({ endpoints: asked, raft })],
@@ -100,7 +100,7 @@ Deno.test("decideRestart() beside its running cluster goes by the cluster's list
       beside({
         bootedAtMs: nowMs,
         settings: settings({ snapshots: true }),
-        catalogue: {
+        snapshotLookup: {
           kind: "newest",
           hash: "h",
           revision: 9,
@@ -172,7 +172,7 @@ Deno.test("decideRestart() yields to a later life, waits for it, or stands besid
   const rival = peer("a", { facts: facts("a", { data: held("a", { clusterId: "c2", lineage: later }) }) });
   const seen = (change: Partial<View>) =>
     onData({ peers: [rival, peer("c")], endpoints: new Map([["http://a:2379", ran]]), ...change });
-  assertEquals(told(seen({})), "moveAside superseded newer_epoch");
+  assertEquals(told(seen({})), "quarantine superseded newer_epoch");
   assertEquals(told(seen({ endpoints: new Map() })), "wait info newer_epoch_silent");
   assertEquals(told(seen({ peers: [rival, holder("c")] })), "wait error two_epochs");
   const stands = { peers: [rival, { ...holder("c"), status: "running" as const }] };
@@ -191,7 +191,7 @@ Deno.test("decideRestart() quarantines a bootstrap that its initial members left
     });
   const seen = (change: Partial<View>) =>
     onData({ peers: [witness()], endpoints: new Map([["http://a:2379", ran]]), ...change });
-  assertEquals(told(seen({})), "moveAside superseded bootstrap_renounced");
+  assertEquals(told(seen({})), "quarantine superseded bootstrap_renounced");
   assertEquals(told(seen({ peers: [witness({ renounced: [] })] })), "restart alone own_data");
   assertEquals(told(seen({ peers: [{ ...witness(), state: "dead" }] })), "restart alone own_data");
   assertEquals(told(seen({ endpoints: new Map() })), "restart alone own_data", "the other one does not run");
@@ -220,9 +220,9 @@ Deno.test("decideRestart() waits for other disks where the store shows more than
     }) as const;
   const seen = (change: Partial<View>) =>
     onData({ settings: settings({ snapshots: true }), bootedAtMs: nowMs - 10_000, ...change });
-  assertEquals(told(seen({ catalogue: stored(2, 9, later) })), "wait info newer_epoch_stored");
-  assertEquals(told(seen({ catalogue: stored(1, 51), peers: [holder("c")] })), "wait info quorum_behind_store");
-  assertEquals(told(seen({ catalogue: stored(1, 50), peers: [holder("c")] })), "restart alone own_data");
+  assertEquals(told(seen({ snapshotLookup: stored(2, 9, later) })), "wait info newer_epoch_stored");
+  assertEquals(told(seen({ snapshotLookup: stored(1, 51), peers: [holder("c")] })), "wait info quorum_behind_store");
+  assertEquals(told(seen({ snapshotLookup: stored(1, 50), peers: [holder("c")] })), "restart alone own_data");
 });
 
 Deno.test("decideRestart() starts nothing that a newer log does not list, nor a copy or an older image", () => {

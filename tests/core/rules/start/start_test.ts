@@ -28,7 +28,7 @@ Deno.test("decideStart() moves a member's data aside once a quorum answers that 
     peers: [running("a")],
     endpoints: new Map([["http://a:2379", answering(answer("a", rest))]]),
   }));
-  assertEquals([outcome.kind, "reason" in outcome && outcome.reason.code], ["moveAside", "removed_member"]);
+  assertEquals([outcome.kind, "reason" in outcome && outcome.reason.code], ["quarantine", "removed_member"]);
 });
 
 Deno.test("decideStart() reports a learner's new address once it votes, where etcd would forget that it is one", () => {
@@ -70,18 +70,18 @@ Deno.test("decideStart() never replaces damaged data of a newer epoch by the clu
   };
   const words = (decided: ReturnType<typeof outcome>) =>
     `${decided.kind} ${"reason" in decided ? decided.reason.code : ""}`;
-  assertEquals(words(outcome(newer, newer)), "moveAside data_damaged");
-  assertEquals(words(outcome(older, newer)), "moveAside data_damaged");
-  assertEquals(words(outcome(undefined, older)), "moveAside data_damaged");
+  assertEquals(words(outcome(newer, newer)), "quarantine data_damaged");
+  assertEquals(words(outcome(older, newer)), "quarantine data_damaged");
+  assertEquals(words(outcome(undefined, older)), "quarantine data_damaged");
   const waits = outcome(newer, older);
   assertEquals(words(waits), "wait damaged_newer_epoch");
   const { plan } = ("reason" in waits ? waits.reason.choices : undefined)![0]!;
-  assertEquals(words(outcome(newer, older, [plan])), "moveAside damaged_newer_epoch");
+  assertEquals(words(outcome(newer, older, [plan])), "quarantine damaged_newer_epoch");
 });
 
 /** Kind, level or label, and code. */
 function toldOf(outcome: ReturnType<typeof decideStart>): string {
-  const detail = outcome.kind === "wait" ? outcome.level : outcome.kind === "moveAside" ? outcome.label : undefined;
+  const detail = outcome.kind === "wait" ? outcome.level : outcome.kind === "quarantine" ? outcome.label : undefined;
   return [outcome.kind, detail, outcome.reason.code].filter((each) => each !== undefined).join(" ");
 }
 
@@ -99,7 +99,7 @@ Deno.test("decideStart() of a node without data: what it sees decides, and what 
     ["refuse data_unreadable", view("x", { data: { kind: "unreadable", why: "EIO" }, settings: single })],
     ["refuse data_damaged", view("x", { data: { kind: "damaged", what: "log" }, settings: single })],
     ["wait info data_damaged", view("x", { data: { kind: "damaged", what: "log" } })],
-    ["moveAside damaged data_damaged", beside({ data: { kind: "damaged", what: "log" } })],
+    ["quarantine damaged data_damaged", beside({ data: { kind: "damaged", what: "log" } })],
     ["join cluster_runs", beside()],
     ["join cluster_runs", beside({ data: { kind: "empty" } })],
     ["bootstrap no_data_anywhere", view("x")],
@@ -248,11 +248,11 @@ Deno.test("decideStart() joins no cluster that its store is not of, and waits fo
       ? {}
       : { lives: lives.map((lineage) => ({ lineage, newest: { hash: "h", revision: 1, takenAtWallMs: 0 } })) }),
   });
-  const joins = (catalogue: SnapshotLookup, change: Partial<View> = {}, lineage: Lineage = theirs) =>
-    toldOf(decideStart(beside({ settings: on, catalogue, ...change }, { lineage })));
+  const joins = (snapshotLookup: SnapshotLookup, change: Partial<View> = {}, lineage: Lineage = theirs) =>
+    toldOf(decideStart(beside({ settings: on, snapshotLookup, ...change }, { lineage })));
   const other = { id: "other", epoch: 1, token: "o" };
   const unknown = { kind: "unknown" } as const;
-  assertEquals(joins(unknown, { bootedAtMs: nowMs - 14_999 }), "wait catalogue_unknown");
+  assertEquals(joins(unknown, { bootedAtMs: nowMs - 14_999 }), "wait snapshot_unknown");
   assertEquals(joins(unknown, { bootedAtMs: nowMs - 15_000 }), "join cluster_runs");
   assertEquals(joins(unknown, { bootedAtMs: nowMs, settings: settings() }), "join cluster_runs");
   assertEquals(joins({ kind: "absent" }, { bootedAtMs: nowMs }), "join cluster_runs");

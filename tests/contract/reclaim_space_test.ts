@@ -59,7 +59,7 @@ for (const version of ["3.4.23", "3.6.14", "3.7.3"] as const) {
           await fill((at) => `/events/all/${round}.${at}`);
           told = await reclaimSpace(client, request).then(() => undefined, (error) => error);
         }
-        assert(isE2dError(told, "no_room"), String(told));
+        assert(isE2dError(told, "space_not_reclaimed"), String(told));
         assert(told.message.includes('"/events/all"'), told.message);
         assertEquals((await client.alarms()).map(({ type }) => type), ["NOSPACE"]);
         await client.delete("/events/all/", { end: "/events/all0", ...callMs });
