@@ -3,9 +3,8 @@
  * nodes of the other. A peer is foreign by what it says of its data, held against this node's own data or memory; what is
  * unknown is never foreign. A foreign peer is kept from the rules and reported; nothing is done to it.
  */
-import { ownLineage } from "./lineage.ts";
+import { isGivenUp, lineageOfData } from "./lineage.ts";
 import type { View } from "../facts/view.ts";
-import { isGivenUp } from "./lineage.ts";
 import type { EndpointFacts, EtcdMember } from "../facts/cluster.ts";
 import { type GossipPeer, isPresent } from "../facts/peer.ts";
 import type { Lineage, StartedData } from "../facts/node_record.ts";
@@ -25,10 +24,7 @@ export interface ClusterIdentity {
 export function ownCluster(view: Pick<View, "data" | "record" | "settings">): ClusterIdentity | undefined {
   const { data, record, settings } = view;
   const { started, lost, seen } = record;
-  if (data.kind === "valid") {
-    const lineage = ownLineage(view);
-    return lineage && identity(lineage, data.clusterId, started);
-  }
+  if (data.kind === "valid") return identity(lineageOfData(data.clusterId, record), data.clusterId, started);
   if (started !== undefined) return identity(started.lineage, started.clusterId, started);
   if (seen !== undefined && isGivenUp(settings, seen)) return undefined;
   if (lost !== undefined) return identity(lost.lineage, lost.clusterId ?? seen?.clusterId, lost);

@@ -17,6 +17,7 @@
 import type { View } from "../facts/view.ts";
 import type { EtcdAnswer, MemberAnswer } from "../facts/cluster.ts";
 import type { NodeRecord, SeenLogs } from "../facts/node_record.ts";
+import { isPresent } from "../facts/peer.ts";
 
 /** Members remembered at most; beyond that the one that answered longest ago is forgotten. */
 const membersMax = 64;
@@ -52,7 +53,7 @@ export function seenLogs(
 ): SeenLogs | undefined {
   const indexes = new Map<string, number>();
   const note = (id: string, index: number) => {
-    if (index > 0 && (listed.size === 0 || listed.has(id))) indexes.set(id, Math.max(index, indexes.get(id) ?? 0));
+    if (index > 0 && (listed.size === 0 || listed.has(id))) indexes.set(id, Math.max(index, indexes.get(id) ?? index));
   };
   if (record.logs?.clusterId === clusterId) {
     for (const { memberId, index } of record.logs.members) note(memberId, index);
@@ -83,8 +84,6 @@ export function logWentBack(view: View): LogGap | undefined {
     if (seenIndex > ownIndex && seenIndex > (gap?.seenIndex ?? 0)) gap = { ownIndex, seenIndex, witness };
   };
   hear(seenLogs(record, memberAnswers, { clusterId: data.clusterId, listed: new Set() }), "this node");
-  for (const { name, state, facts } of peers) {
-    if (state === "alive" || state === "suspect") hear(facts?.logs, `"${name}"`);
-  }
+  for (const { name, facts } of peers.filter(isPresent)) hear(facts?.logs, `"${name}"`);
   return gap;
 }

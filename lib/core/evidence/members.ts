@@ -47,8 +47,7 @@ export function peerOf(member: EtcdMember, view: View): GossipPeer | undefined {
 export function goneForMs(member: EtcdMember, view: View): number | undefined {
   const nodes = nodesOf(member, view);
   if (nodes.some((peer) => isPresent(peer))) return undefined;
-  const since = nodes.length === 0 ? view.watchingSinceMs : Math.max(...nodes.map((peer) => peer.sinceMs));
-  return view.nowMs - Math.max(since, view.watchingSinceMs);
+  return view.nowMs - Math.max(view.watchingSinceMs, ...nodes.map((peer) => peer.sinceMs));
 }
 
 /** For how long none of the member's client URLs has answered; 0 while one does, or was not asked. */

@@ -4,7 +4,7 @@
  * never lets a store, one peer or a copy of an identity end a life whose disks are a quorum, and it never takes a disk
  * that has not spoken yet for one that is gone.
  */
-import { ownLineage, supersedes } from "./lineage.ts";
+import { lineageOfData, ownLineage, supersedes } from "./lineage.ts";
 import { digestOf } from "../facts/digest.ts";
 import { freshAnswer } from "./members.ts";
 import type { View } from "../facts/view.ts";
@@ -202,8 +202,8 @@ function chosenLife(view: View, own: Lineage): { holder: string; living: boolean
   const lives = livingClusters(view).flatMap(({ name, answer }) =>
     typeof answer.lineage === "object" ? [{ holder: name, lineage: answer.lineage, living: true }] : []
   );
-  for (const { name, state, facts } of view.peers) {
-    if (state !== "alive" && state !== "suspect" || facts?.data.kind !== "held") continue;
+  for (const { name, facts } of view.peers.filter(isPresent)) {
+    if (facts?.data.kind !== "held") continue;
     lives.push({ holder: name, lineage: facts.data.lineage, living: false });
   }
   for (const { lineage } of view.record.former ?? []) {
@@ -222,8 +222,7 @@ function chosenLife(view: View, own: Lineage): { holder: string; living: boolean
  * other one with a quorum of its own ends on an operator's word alone.
  */
 export function judgeRival(view: View, data: ValidData): LifeVerdict {
-  const own = ownLineage(view);
-  if (own === undefined) return { kind: "alone" };
+  const own = lineageOfData(data.clusterId, view.record);
   const chosen = chosenLife(view, own);
   if (chosen !== undefined) {
     const text = `an operator gave this data of epoch ${own.epoch} up for the life that "${chosen.holder}" holds`;
@@ -294,11 +293,9 @@ function isLiving(view: View, { clusterId }: ValidData): boolean {
  * disks wait for the others, up to the quorum-loss time-out.
  */
 export function judgeStore(view: View, data: ValidData): LifeVerdict {
-  const own = ownLineage(view);
+  const own = lineageOfData(data.clusterId, view.record);
   const { snapshotLookup } = view;
-  if (own === undefined || snapshotLookup.kind !== "newest" || snapshotLookup.lineage?.id !== own.id) {
-    return { kind: "alone" };
-  }
+  if (snapshotLookup.kind !== "newest" || snapshotLookup.lineage?.id !== own.id) return { kind: "alone" };
   if (snapshotLookup.epochMax <= own.epoch) return { kind: "alone" };
   const reason = otherLifeStored(snapshotLookup.epochMax, own);
   const { holding, silent, voters } = countDisks(view, data);

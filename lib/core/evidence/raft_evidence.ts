@@ -49,5 +49,6 @@ export function raftContact(memberId: string, cluster: EtcdAnswer, { raft, nowMs
   if (raft.memberId !== cluster.leaderId) return "unasked";
   const heardAtMs = raft.members.get(memberId)?.heardAtMs;
   if (heardAtMs !== undefined && raft.atMs - heardAtMs < silentMs) return "active";
-  return raft.atMs - Math.max(raft.sinceMs, heardAtMs ?? -Infinity) >= silentMs ? "inactive" : "unasked";
+  // It was heard before the last two seconds, if ever, and never before the first reading.
+  return raft.atMs - raft.sinceMs >= silentMs ? "inactive" : "unasked";
 }

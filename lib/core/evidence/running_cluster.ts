@@ -39,7 +39,7 @@ export function runningCluster(view: View, clusterId?: string): RunningCluster |
 
 /** Which of several clusters is the one that this node belonged to: by its id, or rebuilt from the same lineage. */
 export function knownCluster({ record }: View, answers: readonly EtcdAnswer[]): string | undefined {
-  const lineages = [record.started, record.lost, ...record.former ?? []].flatMap((each) => each?.lineage.id ?? []);
+  const lineages = [record.started, record.lost, ...record.former ?? []].map((each) => each?.lineage.id);
   // Its very id first: of two lives of one lineage the record names one.
   const ids = [record.started?.clusterId, record.lost?.clusterId, record.seen?.clusterId];
   for (const id of ids) if (answers.some(({ clusterId }) => clusterId === id)) return id;

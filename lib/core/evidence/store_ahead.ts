@@ -4,7 +4,7 @@
  * for the disks that have not spoken, up to the quorum-loss time-out, and nothing more.
  */
 import { digestOf } from "../facts/digest.ts";
-import { ownLineage } from "./lineage.ts";
+import { lineageOfData } from "./lineage.ts";
 import { countDisks, hasWaited, isApproved, type LifeVerdict, planOf, withChoices } from "./order.ts";
 import type { View } from "../facts/view.ts";
 import type { ValidData } from "../facts/data_dir.ts";
@@ -26,9 +26,9 @@ export function storedRevision(lookup: SnapshotLookup, { id, token }: Lineage): 
 
 /** No member of the own life runs, and a disk of it is missing. */
 export function judgeStoredRevision(view: View, data: ValidData): LifeVerdict {
-  const own = ownLineage(view);
+  const own = lineageOfData(data.clusterId, view.record);
   const { silent } = countDisks(view, data);
-  if (own === undefined || own.epoch === 0 || !view.settings.snapshots) return { kind: "alone" };
+  if (own.epoch === 0 || !view.settings.snapshots) return { kind: "alone" };
   // Also where fewer disks than a quorum are in sight: their etcds reach members that gossip does not show here.
   if (silent.length === 0) return { kind: "alone" };
   if (view.snapshotLookup.kind === "unknown") {

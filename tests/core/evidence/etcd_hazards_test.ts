@@ -24,14 +24,24 @@ Deno.test("isSafe() knows the first safe patch of each minor version, and takes 
     ["defragBesideSnapshot", "3.5.23", true],
     ["defragBesideSnapshot", "3.6.4", false],
     ["defragBesideSnapshot", "3.6.5", true],
+    ["defragBesideSnapshot", "3.7.0", true],
     ["addNeedsAllVoters", "3.5.29", false],
+    ["addNeedsAllVoters", "3.5.30", true],
+    ["addNeedsAllVoters", "3.6.10", false],
     ["addNeedsAllVoters", "3.6.11", true],
+    ["addNeedsAllVoters", "3.7.0", true],
+    ["upgradeFrom35", "3.6.0", true],
+    ["upgradeFrom36", "3.7.0", true],
     ["addNeedsAllVoters", "3.3.27", false],
     ["addNeedsAllVoters", "", false],
     ["addNeedsAllVoters", "4.0.0", false],
   ];
   for (const [name, version, safe] of table) assertEquals(isSafe(hazards[name], version), safe, `${name} ${version}`);
   assertEquals(isSafe(hazards.addNeedsAllVoters, undefined), false);
+});
+
+Deno.test("each hazard names where etcd describes it", () => {
+  for (const [name, { source }] of Object.entries(hazards)) assert(/^etcd #\d{5}|^etcd\.io /.test(source), name);
 });
 
 Deno.test("newestBeside() is the next minor version, unless this patch must not be followed by it", () => {

@@ -287,6 +287,12 @@ Deno.test("clusterOfNode() of a node that held data goes by that data, whatever 
   assertEquals(of({ data: data("a", members) }), "c1");
 });
 
+Deno.test("two lineages are two clusters also before etcd has named either; a peer without facts is of no known cluster", () => {
+  assertEquals(foreignTo(view("a", { record: started(x) }), [held("b", y, ""), held("c", x, "")]), ["b"]);
+  const { facts: _, ...mute } = peer("b");
+  assertEquals(clusterOf(mute, new Map()), undefined);
+});
+
 Deno.test("twoClusters() names the first peer of each cluster, and how each is known", () => {
   const two = (...peers: GossipPeer[]) => twoClusters({ peers, endpoints: new Map() });
   assertEquals(two(), undefined);
@@ -328,5 +334,5 @@ Deno.test("unlistedCluster() suspects two clusters only where the own list names
 
 Deno.test("some() names three at most", () => {
   assertEquals(some(["a", "b", "c"]), "a, b, c");
-  assertEquals(some(["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
+  assertEquals(some(["a", "b", "c", "d"]), "a, b, c and 1 more");
 });

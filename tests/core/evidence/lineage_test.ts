@@ -2,16 +2,18 @@ import {
   beginAnew,
   copyLineage,
   isCopy,
+  isGivenUp,
   isLineageCertain,
   lineageOfCluster,
   lineageOfData,
   lineageToAdopt,
+  lostData,
   ownLineage,
   withDataBack,
 } from "../../../lib/core/evidence/lineage.ts";
 import { digestOf } from "../../../lib/core/facts/digest.ts";
 import { assertEquals } from "../../support/assert.ts";
-import { answer, data, facts, member, peer, view } from "../facts.ts";
+import { answer, data, facts, member, peer, settings, view } from "../facts.ts";
 import type { Lineage, NodeRecord, StartedData } from "../../../lib/core/facts/node_record.ts";
 
 const life = (token: string, epoch: number, clusterId?: string): StartedData => ({
@@ -142,6 +144,8 @@ Deno.test("beginAnew() and withDataBack() keep eight former lives, and bind no r
   );
   const right = record({ started: life("first", 1, "c1"), former: [life("second", 2, "c2")] });
   assertEquals(withDataBack(right, "c1"), right);
+  const both = record({ started: life("first", 1, "c1"), lost: life("second", 2, "c2") });
+  assertEquals(withDataBack(both, "c1"), both, "it is about this data already, and what was lost stays lost");
   // Of before ids were kept: the cluster that was seen last is the one whose data was lost.
   const seen = (clusterId: string) => ({ clusterId, voters: [] });
   const unbound = record({ lost: life("first", 1), seen: seen("c1") });
@@ -151,4 +155,16 @@ Deno.test("beginAnew() and withDataBack() keep eight former lives, and bind no r
   assertEquals(withDataBack(bound, "c1"), bound);
   const anew = record({ started: life("second", 2, "c2"), lost: life("first", 1), seen: seen("c1") });
   assertEquals(withDataBack(anew, "c1"), anew);
+});
+
+Deno.test("lostData() is data whose etcd was seen; isGivenUp() is a cluster of before the present --new-cluster", () => {
+  assertEquals(lostData(record({ lost: life("first", 1, "c1") }))?.clusterId, "c1");
+  assertEquals([lostData(record({})), lostData(record({ lost: life("first", 1) }))], [undefined, undefined]);
+  const givenUp = (newCluster: string | undefined, seenUnder: string | undefined) =>
+    isGivenUp(
+      settings(newCluster === undefined ? {} : { newCluster }),
+      seenUnder === undefined ? {} : { newCluster: seenUnder },
+    );
+  assertEquals([givenUp("blue", undefined), givenUp("blue", "green"), givenUp("blue", "blue")], [true, true, false]);
+  assertEquals([givenUp(undefined, undefined), givenUp(undefined, "green")], [false, false]);
 });

@@ -56,6 +56,12 @@ Deno.test("seenLogs() keeps the highest index of each listed member of one clust
     { memberId: "id-c", index: 8 },
   ]);
   assertEquals(seenLogs(record, new Map(), { clusterId: "c3", listed }), undefined);
+  const unlisted = seenLogs(record, known, { clusterId: "c1", listed: new Set() });
+  assertEquals(
+    unlisted?.members.map(({ memberId }) => memberId),
+    ["id-b", "id-c", "id-old"],
+    "none of another cluster",
+  );
 });
 
 const logs = (index: number, clusterId = "c1") => ({ clusterId, members: [{ memberId: "id-c", index }] });
@@ -153,6 +159,11 @@ Deno.test("logWentBack() names the witness that saw most, among peers that are h
     facts: facts("b", { logs: { clusterId: "c1", members: [{ memberId: "id-x", index: 300 }] } }),
   });
   assertEquals(logWentBack({ ...seen, peers: [elsewhere] }), undefined);
+  const record = { nonce: "n", pledges: [], logs: logs(200) };
+  assertEquals(logWentBack({ ...seen, record })?.witness, "this node", "the first of those that saw as much");
+  const emptied = data("c", members, { lastLog: { term: 0, index: 0 }, raftIndex: 0 });
+  assertEquals(logWentBack({ ...back(1), data: emptied }), { ownIndex: 0, seenIndex: 1, witness: '"a"' });
+  assertEquals(logWentBack({ ...seen, data: emptied, peers: [elsewhere] }), undefined, "nobody saw this member");
   assertEquals(logWentBack({ ...seen, data: { kind: "absent" } }), undefined);
   assertEquals(logWentBack({ ...seen, data: data("c", members) }), undefined, "the end of its log was not read");
 });

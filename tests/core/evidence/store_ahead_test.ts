@@ -86,6 +86,8 @@ Deno.test("judgeStoredRevision() holds a quorum of disks that lacks one for as l
     waits,
   );
   assertEquals(judge({ ...ahead, peers: [holder("c"), holder("x", { revision: 51 }, { state: "dead" })] }), waits);
+  const { facts: _, ...mute } = peer("y");
+  assertEquals(judge({ ...ahead, peers: [holder("c"), mute] }), waits, "a peer that has published nothing yet");
   const unknown = { snapshotLookup: { kind: "unknown" } } as const;
   assertEquals(judge({ ...unknown, bootedAtMs: nowMs - 4_999 }), "waits info asking_store");
   assertEquals(judge({ ...unknown, bootedAtMs: nowMs - 5_000 }), "alone");

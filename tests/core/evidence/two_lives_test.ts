@@ -127,6 +127,9 @@ Deno.test("otherLife() at its limits: one minute after the birth of the younger,
   // Its birth is not known: no older than its newest snapshot.
   assertEquals(found(self, of(other, nowMs - minuteMs - 1)), text(life, "other"));
   assertEquals(found(self, of(other, nowMs - minuteMs)), undefined);
+  // Born in the same moment.
+  assertEquals(found(self, of(other, 0, 0)), undefined, "it has not saved for a day");
+  assertEquals(found(of(own, nowMs, nowMs - minuteMs - 1), of(other, nowMs - minuteMs - 1)), text(life, "other"));
   const old = (agoMs: number) => found(self, of(other, nowMs - agoMs, 1));
   assertEquals([old(dayMs), old(dayMs + 1)], [text(life, "other"), undefined]);
   // Another cluster, a namesake of the token, a branch of the own life, and the one of several that saved last.

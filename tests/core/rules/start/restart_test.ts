@@ -281,3 +281,22 @@ Deno.test("decideRestart() waits for a peer that recovers this lineage, and for 
   assertEquals(seen({ ...own, id: "other" }), "restart alone own_data");
   assertEquals(seen({ ...own, epoch: 0 }), "restart alone own_data", "the life before this one");
 });
+
+Deno.test("decideRestart() restarts a quorum of disks whatever the store holds, and whatever other clusters run", () => {
+  const snapshotLookup = {
+    kind: "newest",
+    hash: "h",
+    revision: 1_000_000_000,
+    lineage: later,
+    takenAtWallMs: 0,
+    verified: true,
+    epochMax: 2,
+  } as const;
+  assertEquals(told(onData({ peers: [holder("c")], snapshotLookup })), "restart alone own_data");
+  const foreign = answering(answer("x", [member("x")], { clusterId: "cX", leaderId: "id-x" }));
+  const beside = { peers: [holder("c"), peer("x", { status: "running" })] };
+  assertEquals(
+    told(onData({ ...beside, endpoints: new Map([["http://x:2379", foreign]]) })),
+    "restart alone own_data",
+  );
+});
