@@ -203,7 +203,7 @@ Deno.test("installEtcd() on a full disk fails with a hint and removes the partia
     const { outcome } = start(requestFor(`${mount}/etcd`, mirror), [...space, "sh", "-c", shell, "sh"]);
     const { code, message } = await outcome;
     assertEquals(code, "disk_full", message);
-    assert(message!.includes("make room"), message);
+    assert(message!.includes("free space"), message);
     assertEquals(await Deno.readTextFile(list), "");
   }
 });

@@ -27,6 +27,8 @@ async function growth(spool: boolean): Promise<number> {
     }
   };
   const abort = new AbortController();
+  // Ended below: a promise that nobody holds is garbage, together with the stream that waits for it.
+  const stalled = Promise.withResolvers<void>();
   try {
     await overwrite(4);
     const before = (await client.status(own)).dbSizeBytes;
@@ -41,7 +43,7 @@ async function growth(spool: boolean): Promise<number> {
       // A store that accepts the first piece and then nothing.
       await stream.getReader().read();
       asked.resolve();
-      await new Promise(() => {});
+      await stalled.promise;
     }, { clock: systemClock, log: new TestLog(), staging: systemStaging });
     saving.catch(() => {});
     await asked.promise;
@@ -49,6 +51,7 @@ async function growth(spool: boolean): Promise<number> {
     return (await client.status(own)).dbSizeBytes - before;
   } finally {
     abort.abort();
+    stalled.resolve();
     client.close();
   }
 }
