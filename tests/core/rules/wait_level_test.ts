@@ -1,19 +1,17 @@
-import { decideBootstrap } from "../../lib/core/rules/bootstrap/commit.ts";
-import type { JournalEntry } from "../../lib/core/facts/effect.ts";
-import type { Event } from "../../lib/core/facts/event.ts";
-import { bootstrapPlanOf, pledgeOf } from "../../lib/core/rules/bootstrap/proposal.ts";
-import { step } from "../../lib/core/step.ts";
-import { decideStart } from "../../lib/core/rules/start/start.ts";
-import { unlistedCluster } from "../../lib/core/evidence/foreign_peers.ts";
-import type { View } from "../../lib/core/facts/view.ts";
-import { escalates, grades, lastingMs } from "../../lib/core/rules/wait_level.ts";
-import { assert, assertEquals } from "../support/assert.ts";
-import { answer, changed, facts, found, goPeer, member, nowMs, peer, settings, view } from "./facts.ts";
-import { copyOf, createNode, type NodeState } from "../../lib/core/state/state.ts";
-import { decideJoin } from "../../lib/core/rules/start/join.ts";
-import { Turn } from "../../lib/core/state/turn.ts";
-import type { Reason } from "../../lib/core/facts/reason.ts";
-import type { Settings } from "../../lib/core/facts/settings.ts";
+import { decideBootstrap } from "../../../lib/core/rules/bootstrap/commit.ts";
+import type { JournalEntry } from "../../../lib/core/facts/effect.ts";
+import type { Event } from "../../../lib/core/facts/event.ts";
+import { bootstrapPlanOf, pledgeOf } from "../../../lib/core/rules/bootstrap/proposal.ts";
+import { step } from "../../../lib/core/step.ts";
+import { decideStart } from "../../../lib/core/rules/start/start.ts";
+import type { View } from "../../../lib/core/facts/view.ts";
+import { escalates, grades, lastingMs } from "../../../lib/core/rules/wait_level.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+import { changed, facts, found, goPeer, nowMs, peer, settings, view } from "../facts.ts";
+import { copyOf, createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import { Turn } from "../../../lib/core/state/turn.ts";
+import type { Reason } from "../../../lib/core/facts/reason.ts";
+import type { Settings } from "../../../lib/core/facts/settings.ts";
 
 const at = (monotonicMs: number) => ({ monotonicMs, wallMs: 1_000_000 + monotonicMs });
 const self = { name: "a", peerUrl: "http://a:2380", clientUrl: "http://a:2379", gossipAddr: "a:7980" };
@@ -141,31 +139,4 @@ Deno.test("a node logs an ERROR for nodes with another -n after 30 s, keeps it i
   // The next one has its own 30 s.
   send(gossip(5), 62_000);
   assertEquals(node.reports.waitingLevel, "info");
-});
-
-Deno.test("unlistedCluster() names a standby node whose whole list waits beside members that it does not name", () => {
-  const members = ["b", "c", "d"].map((name) => member(name));
-  const of = (seeds: readonly string[], names: readonly string[]) =>
-    unlistedCluster({
-      settings: settings({ seeds: seeds.map((name) => `${name}:7980`) }),
-      peers: names.map((name) => peer(name)),
-    }, members)?.code;
-  const all = ["b", "c", "d", "y", "z"];
-  assertEquals(of(["a", "y", "z"], all), "standby_unlisted");
-  // It names a member: a standby node as any other, or the node with the wrong address.
-  assertEquals(of(["a", "y", "z", "b"], all), undefined);
-  // Too few for a cluster of their own, a member that gossip does not know, no list at all.
-  assertEquals(of(["a", "y"], ["b", "c", "d", "y"]), undefined);
-  assertEquals(of(["a", "y", "z"], ["b", "c", "y", "z"]), undefined);
-  assertEquals(of([], all), undefined);
-});
-
-Deno.test("decideJoin() waits as an unlisted standby node beside the members of another bootstrap list", () => {
-  const members = ["b", "c", "d"].map((name) => member(name));
-  const seen = view("a", {
-    settings: settings({ seeds: ["a:7980", "y:7980", "z:7980"] }),
-    peers: ["b", "c", "d", "y", "z"].map((name) => peer(name)),
-  });
-  const outcome = decideJoin(seen, answer("b", members, { leaderId: "id-b" }), undefined);
-  assertEquals(outcome.kind === "wait" && [outcome.reason.code, outcome.isStandby], ["standby_unlisted", true]);
 });

@@ -1,11 +1,11 @@
 /** Operator commands in the core: what is asked before an answer, and the one answer. */
-import { createNode, type NodeState } from "../../lib/core/state/state.ts";
-import type { Command, CommandAnswer } from "../../lib/core/facts/command.ts";
-import type { Effect } from "../../lib/core/facts/effect.ts";
-import type { Event } from "../../lib/core/facts/event.ts";
-import { step } from "../../lib/core/step.ts";
-import { assert, assertEquals } from "../support/assert.ts";
-import { answer, answering, data, member, settings } from "./facts.ts";
+import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import type { Command, CommandAnswer } from "../../../lib/core/facts/command.ts";
+import type { Effect } from "../../../lib/core/facts/effect.ts";
+import type { Event } from "../../../lib/core/facts/event.ts";
+import { step } from "../../../lib/core/step.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+import { answer, answering, data, member, settings } from "../facts.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const urls = members.map(({ clientUrls }) => clientUrls[0]!);
