@@ -10,8 +10,9 @@
 import { Buffer } from "node:buffer";
 import { parseArgs } from "node:util";
 import { type EtcdClient, openEtcd } from "../lib/etcd/client/client.ts";
-import { checkEtcdSum } from "../lib/snapshot/format/etcd_sum.ts";
-import { wrapSnapshot } from "../lib/snapshot/format/seal.ts";
+import { fastestMac } from "../lib/snapshot/format/keys.ts";
+import type { WrapOptions } from "../lib/snapshot/format/seal.ts";
+import { workerCodec } from "../lib/snapshot/format/worker_codec.ts";
 import { FileStore } from "../lib/storage/file_store.ts";
 import { systemClock } from "../lib/sys/clock.ts";
 import { systemFiles } from "../lib/sys/files.ts";
@@ -146,7 +147,7 @@ const keys = { recipients: [new Uint8Array(32)], secret: new Uint8Array(32) };
 /** Input speed in MiB per second. */
 async function speedOf(
   data: Bytes,
-  options: Pick<Parameters<typeof wrapSnapshot>[1], "format" | "compression" | "sealed">,
+  options: Pick<WrapOptions, "format" | "compression" | "sealed">,
 ): Promise<number> {
   let at = 0;
   const source = new ReadableStream<Bytes>({
@@ -157,8 +158,9 @@ async function speedOf(
     },
   });
   const took = await seconds(async () => {
-    const wrapped = wrapSnapshot(source, {
+    const { stream: wrapped } = workerCodec.seal(source, {
       ...options,
+      mac: fastestMac(systemClock),
       facts: { ...facts, plainBytes: data.length },
       keys,
       randomBytes: (length) => systemRandom.bytes(length),
@@ -331,18 +333,18 @@ async function cost(etcd: Etcd): Promise<void> {
     last = now;
   }, 5);
   const { stream, totalBytes } = await etcd.client.snapshot(etcd.url);
-  const checked = checkEtcdSum(stream);
   const store = new FileStore(folder, { files: systemFiles, staging: systemStaging, token: () => "bench" });
   await store.write(
     "loop.db",
-    wrapSnapshot(checked.stream, {
+    workerCodec.seal(stream, {
       facts: { ...facts, plainBytes: totalBytes },
       format: "v2",
       compression: "none",
       sealed: true,
       keys,
+      mac: fastestMac(systemClock),
       randomBytes: (length) => systemRandom.bytes(length),
-    }),
+    }).stream,
   );
   clearInterval(timer);
   add({ what: "longest wait of the event loop", ours: [worst], peer: [], peerName: "", unit: "ms", aim: "≤ 100" });

@@ -9,6 +9,7 @@ import type { Store } from "../storage/store.ts";
 import { objectKeyOf, openStored, type SnapshotPlace } from "./history.ts";
 import type { Manifest } from "./manifest.ts";
 import { type Progress, watchedStore, watchProgress } from "./progress.ts";
+import type { Codec } from "./format/codec.ts";
 import { requireSealedStream } from "./format/unseal.ts";
 import { type VerifiedSnapshot, verifySnapshot } from "./verified_file.ts";
 import { copyToKey } from "./publish.ts";
@@ -206,7 +207,13 @@ export async function fetchSnapshot(
   place: SnapshotPlace,
   { key, manifest, named = false }: StoredChoice,
   options: FetchOptions,
-  { staging, clock, log }: { readonly staging: Staging; readonly clock: Clock; readonly log: Logger },
+  { staging, clock, log, codec }: {
+    readonly staging: Staging;
+    readonly clock: Clock;
+    readonly log: Logger;
+    /** Default: in a Worker. */
+    readonly codec?: Codec | undefined;
+  },
 ): Promise<VerifiedSnapshot> {
   const { trust, path, copies = 1, ownObjectOnly = false, onProgress, signal } = options;
   if (manifest !== undefined) requireTrusted(manifest, named ? { ...trust, requireSealed: false } : trust);
@@ -221,6 +228,7 @@ export async function fetchSnapshot(
           keys: trust.keys,
           requireSealed: trust.requireSealed,
           manifest,
+          codec,
           ...(free === undefined ? {} : { maxBytes: Math.max(0, Math.floor((free - reserveBytes(0)) / copies)) }),
           ...(path === undefined ? {} : { kept: { path, staging } }),
           ...(onProgress === undefined ? {} : { onProgress }),

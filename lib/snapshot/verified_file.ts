@@ -2,14 +2,14 @@
  * Verifies a snapshot against its authentication tags, its header, its manifest and etcd's checksum. An unencrypted
  * database gets its final name only after all of them match, and must not stay on the disk after a failure.
  */
-import { createHash } from "node:crypto";
 import { E2dError } from "../errors.ts";
 import type { Staging } from "../ports.ts";
-import { observe } from "../streams/observe.ts";
-import { checkEtcdSum, type EtcdSum } from "./format/etcd_sum.ts";
+import type { Codec } from "./format/codec.ts";
+import type { EtcdSum } from "./format/etcd_sum.ts";
 import type { Manifest } from "./manifest.ts";
 import { canonicalJson, plainSumFits } from "./manifest_mac.ts";
-import { type OpenedSnapshot, openSnapshot, type SnapshotKeys } from "./format/unseal.ts";
+import type { OpenedSnapshot, SnapshotKeys } from "./format/unseal.ts";
+import { workerCodec } from "./format/worker_codec.ts";
 
 export interface VerifiedSnapshot {
   /** Of the plain database. */
@@ -32,41 +32,42 @@ export interface VerifyOptions {
   /** Target file of the plain database, with mode 0600. Undefined: it is not kept. */
   readonly kept?: { readonly path: string; readonly staging: Pick<Staging, "append" | "remove" | "replaceFile"> };
   readonly onProgress?: (plainBytes: number) => void;
+  /** Default: in a Worker. */
+  readonly codec?: Codec | undefined;
 }
 
 /**
- * Throws what openSnapshot, checkEtcdSum and Staging throw, and E2dError `snapshot_manifest_mismatch` if the snapshot is
+ * Throws what the codec and Staging throw, and E2dError `snapshot_manifest_mismatch` if the snapshot is
  * not the one that its manifest describes.
  */
 export async function verifySnapshot(
   source: ReadableStream<Uint8Array>,
   options: VerifyOptions,
 ): Promise<VerifiedSnapshot> {
-  const { keys, requireSealed, manifest, kept, onProgress = () => {} } = options;
-  const stored = createHash("sha256");
-  const counted = observe(source as ReadableStream<Uint8Array<ArrayBuffer>>, (chunk) => stored.update(chunk));
+  const { keys, requireSealed, manifest, kept, onProgress = () => {}, codec = workerCodec } = options;
   const maxBytes = manifest?.plainBytes ?? options.maxBytes;
-  const opened = await openSnapshot(counted, keys, { requireSealed, maxBytes });
+  const opened = await codec.open(source, keys, { requireSealed, maxBytes });
   const difference = manifest && headerDifference(opened, manifest);
   if (difference !== undefined) {
     await opened.stream.cancel().catch(() => {});
     throw mismatch(manifest!, difference);
   }
-  const { stream, done } = checkEtcdSum(opened.stream);
   let plainBytes = 0;
   const part = `${kept?.path}.part`;
-  await kept?.staging.remove(part);
-  const file = await kept?.staging.append(part, { mode: 0o600 });
+  const file = await openPart(part, kept?.staging).catch(async (error) => {
+    await opened.stream.cancel(error).catch(() => {});
+    throw error;
+  });
   let verified: VerifiedSnapshot;
   try {
-    for await (const chunk of stream) {
+    for await (const chunk of opened.stream) {
       plainBytes += chunk.length;
       await file?.append(chunk);
       onProgress(plainBytes);
     }
-    const etcdSum = await done;
+    const { etcdSum, storedSha256 } = await opened.sums;
     const { kind, header } = opened;
-    verified = { sha256: etcdSum.sha256, storedSha256: stored.digest("hex"), plainBytes, kind, header, etcdSum };
+    verified = { sha256: etcdSum.sha256, storedSha256, plainBytes, kind, header, etcdSum };
     if (manifest !== undefined) requireSums(verified, manifest, keys);
     await file?.sync();
   } catch (error) {
@@ -78,6 +79,11 @@ export async function verifySnapshot(
   }
   await kept?.staging.replaceFile(part, kept.path);
   return verified;
+}
+
+async function openPart(part: string, staging: Pick<Staging, "append" | "remove"> | undefined) {
+  await staging?.remove(part);
+  return await staging?.append(part, { mode: 0o600 });
 }
 
 /** The header of a v2 file is authenticated. Each of its facts must equal that of the manifest. */

@@ -7,6 +7,7 @@ import type { SnapshotConfig } from "../../lib/manager/node_config.ts";
 import { writeRecord } from "../../lib/manager/data_dir/node_record.ts";
 import type { SnapshotPorts } from "../../lib/manager/adapters/snapshot_options.ts";
 import { StoreSnapshots } from "../../lib/manager/adapters/store_snapshots.ts";
+import { sameThreadCodec } from "../../lib/snapshot/format/codec.ts";
 import { listSnapshots } from "../../lib/snapshot/lookup.ts";
 import type { Manifest } from "../../lib/snapshot/manifest.ts";
 import type { Store } from "../../lib/storage/store.ts";
@@ -78,6 +79,7 @@ function manager({ dataDir, store, config = {}, origin, revision = 7 }: Options)
     files: systemFiles,
     staging: systemStaging,
     reader: systemFileReader,
+    codec: sameThreadCodec,
   } as unknown as SnapshotPorts);
   return { snapshots, clock, log };
 }

@@ -4,6 +4,7 @@ import { isE2dError } from "../../lib/errors.ts";
 import { compress } from "../../lib/snapshot/format/compress.ts";
 import { checkEtcdSum } from "../../lib/snapshot/format/etcd_sum.ts";
 import { sealGoV1 } from "../../lib/snapshot/format/go_v1.ts";
+import { derive, fastestMac, mac, type MacName, unwrapKey } from "../../lib/snapshot/format/keys.ts";
 import { openSnapshot, type SnapshotKeys } from "../../lib/snapshot/format/unseal.ts";
 import { type Compression, sealV2, type SnapshotFacts } from "../../lib/snapshot/format/v2.ts";
 import { secretKeyFromCaKey } from "../../lib/pki/secret_key.ts";
@@ -19,6 +20,7 @@ const facts: SnapshotFacts = {
   takenAt: "2026-01-02T03:04:05.000Z",
   plainBytes: 0,
 };
+const macs = ["HMAC-SHA-256", "HMAC-SHA-512/256"] as const;
 const recipient: Bytes = new Uint8Array(32).fill(7);
 const other: Bytes = new Uint8Array(32).fill(8);
 
@@ -49,14 +51,18 @@ interface Seal {
   compression?: Compression;
   recipients?: readonly Bytes[];
   chunkBytes?: number;
+  mac?: MacName;
 }
 
-async function v2({ plain, compression = "none", recipients = [recipient], chunkBytes = 64 }: Seal): Promise<Bytes> {
+async function v2(
+  { plain, compression = "none", recipients = [recipient], chunkBytes = 64, mac = "HMAC-SHA-256" }: Seal,
+): Promise<Bytes> {
   return await collect(
     sealV2(compress(streamOf(plain), compression), {
       facts: { ...facts, plainBytes: plain.length },
       compression,
       recipients,
+      mac,
       randomBytes: counter(),
       chunkBytes,
     }),
@@ -99,6 +105,7 @@ Deno.test("v2 and go-v1 round-trip lengths around the piece edges of real files"
         facts: { ...facts, plainBytes: length },
         compression: "none",
         recipients: [recipient],
+        mac: "HMAC-SHA-512/256",
         randomBytes: counter(),
       }),
     );
@@ -147,18 +154,19 @@ Deno.test("v2 opens for each of its recipients and no other key", async () => {
 });
 
 Deno.test("v2 does not open with any single bit flipped", async () => {
-  const plain = bytesOf(200);
-  const file = await v2({ plain });
-  for (let at = 0; at < file.length; at++) {
-    const touched = file.slice();
-    touched[at]! ^= 1 << at % 8;
-    const { code, given } = await openTouched(touched);
-    // The first eight bytes say that it is one at all: without them it counts as a plain database.
-    if (at < 8) assert(code === "opened", `bit at ${at}`);
-    else {assert(
-        code.startsWith("snapshot_") && given % 64 === 0 && given <= 192,
-        `bit at ${at}: ${code}, ${given} bytes`,
-      );}
+  for (const mac of macs) {
+    const file = await v2({ plain: bytesOf(200), mac });
+    for (let at = 0; at < file.length; at++) {
+      const touched = file.slice();
+      touched[at]! ^= 1 << at % 8;
+      const { code, given } = await openTouched(touched);
+      // The first eight bytes say that it is one at all: without them it counts as a plain database.
+      if (at < 8) assert(code === "opened", `bit at ${at}`);
+      else {assert(
+          code.startsWith("snapshot_") && given % 64 === 0 && given <= 192,
+          `bit at ${at}: ${code}, ${given} bytes`,
+        );}
+    }
   }
 });
 
@@ -187,13 +195,76 @@ Deno.test("v2 refuses moved chunks, chunks of other files, and bytes after its e
   assertEquals(await openTouched(dropped), { code: "snapshot_corrupt", given: 64 });
 });
 
-Deno.test("v2 writes the bytes of DESIGN.md: the stored vector opens and is reproduced byte by byte", async () => {
-  const path = new URL("../vectors/vector-v2.snapshot", import.meta.url);
-  const made = await v2({ plain: bytesOf(300), recipients: [recipient, other] });
-  if (Deno.args.includes("--update")) await Deno.writeFile(path, made);
-  const kept = new Uint8Array(await Deno.readFile(path));
-  assertEquals(made.toHex(), kept.toHex());
-  assertEquals(await open(kept), bytesOf(300));
+/** `deno test -A tests/snapshot/formats_test.ts -- --update` writes the vectors anew. */
+const vectors = { "HMAC-SHA-256": "vector-v2", "HMAC-SHA-512/256": "vector-v2-sha512" } as const;
+
+Deno.test("v2 writes the bytes of DESIGN.md: the stored vectors open and are reproduced byte by byte", async () => {
+  for (const mac of macs) {
+    const path = new URL(`../vectors/${vectors[mac]}.snapshot`, import.meta.url);
+    const made = await v2({ plain: bytesOf(300), recipients: [recipient, other], mac });
+    if (Deno.args.includes("--update")) await Deno.writeFile(path, made);
+    const kept = new Uint8Array(await Deno.readFile(path));
+    assertEquals(made.toHex(), kept.toHex());
+    assertEquals(await open(kept), bytesOf(300));
+  }
+});
+
+Deno.test("v2 opens a file whose header names no MAC, as an e2d before 1.0.0 wrote it", async () => {
+  const kept = new Uint8Array(await Deno.readFile(new URL("../vectors/vector-v2-unnamed.snapshot", import.meta.url)));
+  const { header } = await openSnapshot(streamOf(kept), { recipients: [recipient] });
+  assertEquals([header?.mac, await open(kept)], [undefined, bytesOf(300)]);
+});
+
+/** An authentic file with another MAC in its header, as one with the file key can write it. */
+async function renamed(file: Bytes, change: (header: Record<string, unknown>) => void): Promise<Bytes> {
+  const { magicBytes, lengthBytes } = { magicBytes: 8, lengthBytes: 4 };
+  const length = new DataView(file.buffer).getUint32(magicBytes);
+  const start = magicBytes + lengthBytes;
+  const header = JSON.parse(new TextDecoder().decode(file.subarray(start, start + length)));
+  const salt = Uint8Array.fromHex(header.salt);
+  change(header);
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const field = new Uint8Array(lengthBytes);
+  new DataView(field.buffer).setUint32(0, text.length);
+  const head = new Uint8Array([...file.subarray(0, magicBytes), ...field, ...text]);
+  const fileKey = header.sealed ? await unwrapKey(header.recipients, [recipient], salt) : new Uint8Array(32);
+  const tag = mac("HMAC-SHA-512/256", derive(fileKey, salt, "e2d v2 header"), head);
+  return new Uint8Array([...head, ...tag, ...file.subarray(start + length + 32)]);
+}
+
+Deno.test("v2 refuses chunks under another MAC than the header names, and names that it does not know", async () => {
+  const file = await v2({ plain: bytesOf(200), mac: "HMAC-SHA-256" });
+  assertEquals((await openTouched(await renamed(file, () => {}))).code, "opened");
+  for (const name of ["HMAC-SHA-512/256", undefined]) {
+    const other = await renamed(file, (header) => header.mac = name);
+    assertEquals(await openTouched(other), { code: "snapshot_corrupt", given: 0 });
+  }
+  for (const name of ["", "none", "HMAC-SHA-1", "toString", "__proto__"]) {
+    const unknown = await renamed(file, (header) => header.mac = name);
+    assertEquals(await openTouched(unknown), { code: "snapshot_newer_format", given: 0 }, name);
+    // Before it is authentic the name decides nothing.
+    const tagEnd = 12 + new DataView(unknown.buffer).getUint32(8) + 32;
+    unknown[tagEnd - 1]! ^= 1;
+    assertEquals((await openTouched(unknown)).code, "snapshot_corrupt", name);
+  }
+  const number = await renamed(file, (header) => header.mac = 1);
+  assertEquals((await openTouched(number)).code, "snapshot_corrupt");
+});
+
+Deno.test("fastestMac() measures both MACs once per clock, and takes HMAC-SHA-256 if they are equal", () => {
+  const clockOf = (durations: number[]) => {
+    let [calls, now] = [0, 0];
+    // Each measurement reads the clock twice.
+    return { monotonicMs: () => calls++ % 2 === 0 ? now : now += durations[(calls >> 1) - 1] ?? 0, calls: () => calls };
+  };
+  const slow256 = clockOf([5, 4, 5, 3, 9, 9]);
+  assertEquals([fastestMac(slow256), fastestMac(slow256), slow256.calls()], [
+    "HMAC-SHA-512/256",
+    "HMAC-SHA-512/256",
+    12,
+  ]);
+  assertEquals(fastestMac(clockOf([9, 9, 3, 4, 4, 4])), "HMAC-SHA-256");
+  assertEquals(fastestMac(clockOf([])), "HMAC-SHA-256");
 });
 
 async function goV1(plain: Bytes, key = recipient): Promise<Bytes> {
@@ -265,6 +336,7 @@ Deno.test("openSnapshot() emits at most maxBytes, in every format", async () => 
     facts: { ...facts, plainBytes: 899 },
     compression: "gzip",
     recipients: [recipient],
+    mac: "HMAC-SHA-256",
     randomBytes: counter(),
     chunkBytes: 64,
   });

@@ -103,6 +103,7 @@ async function headerOf(token: string): Promise<Uint8Array<ArrayBuffer>> {
     facts,
     compression: "none",
     recipients: [],
+    mac: "HMAC-SHA-256",
     randomBytes: (length) => new Uint8Array(length),
   });
   return new Uint8Array(await new Response(sealed).arrayBuffer());

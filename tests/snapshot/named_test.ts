@@ -1,5 +1,6 @@
 /** What an operator can name of a history: also what no manifest describes, with the checks that the file itself allows. */
 import { findNamed } from "../../lib/snapshot/named.ts";
+import { sameThreadCodec } from "../../lib/snapshot/format/codec.ts";
 import { fetchSnapshot } from "../../lib/snapshot/pipeline.ts";
 import { assertE2dError, assertEquals } from "../support/assert.ts";
 import { MemoryStore } from "../support/memory_store.ts";
@@ -12,7 +13,7 @@ const trust = { keys: { recipients: [caSecret], secret: caSecret }, requireSeale
 
 async function restored(store: MemoryStore, name: string): Promise<string> {
   const choice = await findNamed({ store, key }, name);
-  const ports = { staging: new MemoryDisk(), clock: new TestClock(), log: new TestLog() };
+  const ports = { staging: new MemoryDisk(), clock: new TestClock(), log: new TestLog(), codec: sameThreadCodec };
   return (await fetchSnapshot({ store, key }, choice, { trust, path: "/work/x.db" }, ports)).sha256;
 }
 

@@ -1,6 +1,7 @@
 /** A store that stalls, a disk without room, an abort: what becomes of etcd's read transaction and of the local copy. */
 import type { StoredInfo, StoredObject, WriteOptions } from "../../lib/storage/store.ts";
 import { E2dError } from "../../lib/errors.ts";
+import { sameThreadCodec } from "../../lib/snapshot/format/codec.ts";
 import { type DatabaseStream, fetchSnapshot, tidyStore, withDatabase } from "../../lib/snapshot/pipeline.ts";
 import { watchedStore } from "../../lib/snapshot/progress.ts";
 import { MemoryDisk } from "../etcd/memory_disk.ts";
@@ -242,7 +243,7 @@ Deno.test("a store that stalls during a restore is reported and aborted, and the
     { store, key: "db" },
     { key: "db", manifest: undefined },
     { trust, path: "/work/x.db" },
-    { ...ports, staging: disk },
+    { ...ports, staging: disk, codec: sameThreadCodec },
   );
   fetching.catch(() => {});
   await clock.advance(60_000);

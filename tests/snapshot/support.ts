@@ -71,7 +71,7 @@ export async function save(store: MemoryStore, saved: Saved = {}): Promise<Manif
     takenAt: new Date(minute * 60_000).toISOString(),
   };
   const randomBytes = counter();
-  const options = { format, compression: "none", sealed, keys, randomBytes } as const;
+  const options = { format, compression: "none", sealed, keys, mac: "HMAC-SHA-256", randomBytes } as const;
   const publication: Publication = {
     stream: wrapSnapshot(streamOf(plain), { ...options, facts: { ...facts, plainBytes: plain.length } }),
     facts: { ...facts, format: format === "v2" ? "v2" : sealed ? "go-v1" : "plain", compression: "none", sealed },

@@ -2,6 +2,7 @@
 import { latestSnapshot, newestSnapshot } from "../../lib/snapshot/lookup.ts";
 import type { Manifest } from "../../lib/snapshot/manifest.ts";
 import type { SnapshotKeys } from "../../lib/snapshot/format/unseal.ts";
+import { sameThreadCodec } from "../../lib/snapshot/format/codec.ts";
 import { fetchSnapshot, requireSealedObject } from "../../lib/snapshot/pipeline.ts";
 import { requireTrusted } from "../../lib/snapshot/trust.ts";
 import { wrapSnapshot } from "../../lib/snapshot/format/seal.ts";
@@ -16,7 +17,12 @@ const keys: SnapshotKeys = { recipients: [caSecret], secret: caSecret };
 const strict = { keys, requireSealed: true };
 const lenient = { keys, requireSealed: false };
 
-const ports = (disk: MemoryDisk) => ({ staging: disk, clock: new TestClock(), log: new TestLog() });
+const ports = (disk: MemoryDisk) => ({
+  staging: disk,
+  clock: new TestClock(),
+  log: new TestLog(),
+  codec: sameThreadCodec,
+});
 
 const place = (store: MemoryStore, trust = strict) => ({
   store,
@@ -147,6 +153,7 @@ Deno.test("with encryption no unsealed snapshot is restored, in any form", async
         compression: "none",
         sealed: false,
         keys,
+        mac: "HMAC-SHA-256",
         randomBytes: counter(),
       })),
     ],

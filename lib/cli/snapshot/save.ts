@@ -4,12 +4,12 @@ import type { Logger } from "../../ports.ts";
 import { type EtcdClient, openEtcd } from "../../etcd/client/client.ts";
 import type { EtcdStatus } from "../../facts/etcd.ts";
 import type { SnapshotPlace } from "../../snapshot/lookup.ts";
-import { checkEtcdSum } from "../../snapshot/format/etcd_sum.ts";
+import { fastestMac } from "../../snapshot/format/keys.ts";
 import type { SnapshotKeys } from "../../snapshot/format/unseal.ts";
 import { withDatabase } from "../../snapshot/pipeline.ts";
 import { watchedStore } from "../../snapshot/progress.ts";
 import type { Compression } from "../../snapshot/format/v2.ts";
-import { wrapSnapshot } from "../../snapshot/format/seal.ts";
+import { workerCodec } from "../../snapshot/format/worker_codec.ts";
 import { systemClock } from "../../sys/clock.ts";
 import { openGrpcStream } from "../../sys/grpc/fetch.ts";
 import { enableGrpcTls } from "../../sys/grpc/tls.ts";
@@ -98,7 +98,7 @@ async function saveFrom(
   };
   const ports = { clock: systemClock, log, staging: systemStaging };
   const { size, plainBytes } = await withDatabase(request, async ({ stream, totalBytes }, progress, signal) => {
-    const wrapped = wrapSnapshot(checkEtcdSum(stream).stream, {
+    const sealed = workerCodec.seal(stream, {
       facts: {
         clusterId: status.clusterId,
         lineage: { id: status.clusterId, epoch: 0, token: "" },
@@ -111,13 +111,14 @@ async function saveFrom(
       compression: flags.snapshotCompression,
       sealed: flags.snapshotEncryption,
       keys,
+      mac: fastestMac(systemClock),
       randomBytes: (length) => systemRandom.bytes(length),
     });
     const { size } = await withProgressBar(
       "save",
       totalBytes,
       terminal,
-      (onProgress) => watchedStore(at.store, progress).write(at.key, wrapped, { onProgress, signal }),
+      (onProgress) => watchedStore(at.store, progress).write(at.key, sealed.stream, { onProgress, signal }),
     );
     return { size, plainBytes: totalBytes };
   }, ports);

@@ -172,8 +172,9 @@ export class Restore {
 
   /** Returns the SHA-256 of the plain database, which is then at `path`. */
   async #verifyInto(source: ReadableStream<Uint8Array>, path: string, requireSealed: boolean): Promise<string> {
-    const kept = { path, staging: this.#ports.staging };
-    return (await verifySnapshot(source, { keys: this.#options.keys(), requireSealed, kept })).sha256;
+    const { staging, codec } = this.#ports;
+    const kept = { path, staging };
+    return (await verifySnapshot(source, { keys: this.#options.keys(), requireSealed, kept, codec })).sha256;
   }
 }
 

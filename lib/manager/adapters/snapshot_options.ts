@@ -5,7 +5,10 @@ import type { EtcdClient } from "../../etcd/client/client.ts";
 import type { EtcdPrograms } from "../../etcd/install/provider.ts";
 import type { SnapshotPlace } from "../../snapshot/lookup.ts";
 import type { SnapshotKeys } from "../../snapshot/format/unseal.ts";
-import { type WrapOptions, wrapSnapshot } from "../../snapshot/format/seal.ts";
+import type { Codec, SealedDatabase } from "../../snapshot/format/codec.ts";
+import { fastestMac } from "../../snapshot/format/keys.ts";
+import type { WrapOptions } from "../../snapshot/format/seal.ts";
+import { workerCodec } from "../../snapshot/format/worker_codec.ts";
 import { requireTrusted, type SnapshotTrust } from "../../snapshot/trust.ts";
 import type { SnapshotConfig } from "../node_config.ts";
 
@@ -20,6 +23,8 @@ export interface SnapshotPorts {
   readonly processes: Processes;
   readonly http: Http;
   readonly log: Logger;
+  /** Default: in a Worker. */
+  readonly codec?: Codec | undefined;
   /** Listens on an address that the other nodes can reach, on any free port. */
   readonly serveHttp: (
     at: { host: string; port: number },
@@ -58,14 +63,15 @@ export function trustedPlace(place: SnapshotPlace, options: StoreSnapshotOptions
   return { ...place, restoreArguments, requireTrusted: (manifest) => requireTrusted(manifest, trust) };
 }
 
-/** Compresses and seals a plaintext database with the present keys. */
+/** Checks, compresses and seals a plaintext database with the present keys. */
 export function wrapDatabase(
   plain: ReadableStream<Bytes>,
-  options: Omit<WrapOptions, "keys" | "randomBytes">,
+  options: Omit<WrapOptions, "keys" | "mac" | "randomBytes">,
   { keys }: Pick<StoreSnapshotOptions, "keys">,
-  { random }: Pick<SnapshotPorts, "random">,
-): ReadableStream<Bytes> {
-  return wrapSnapshot(plain, { ...options, keys: keys(), randomBytes: (length) => random.bytes(length) });
+  { random, clock, codec = workerCodec }: Pick<SnapshotPorts, "random" | "clock" | "codec">,
+): SealedDatabase {
+  const randomBytes = (length: number) => random.bytes(length);
+  return codec.seal(plain, { ...options, keys: keys(), mac: fastestMac(clock), randomBytes });
 }
 
 export function unconfigured(): E2dError {

@@ -17,7 +17,6 @@ import {
   type SnapshotPlace,
   unreadable,
 } from "../../snapshot/lookup.ts";
-import { checkEtcdSum } from "../../snapshot/format/etcd_sum.ts";
 import type { Manifest } from "../../snapshot/manifest.ts";
 import { authenticateManifest } from "../../snapshot/manifest_mac.ts";
 import type { SnapshotKeys } from "../../snapshot/format/unseal.ts";
@@ -219,7 +218,6 @@ export class StoreSnapshots implements SnapshotAdapter {
     const format = formatOf(config.format, effect.format, sealed, keys);
     const compression = sealed && !config.compressBeforeEncryption ? "none" : config.compression;
     const takenAt = new Date(clock.wallMs()).toISOString();
-    const checked = checkEtcdSum(database.stream);
     const facts = {
       clusterId: status.clusterId,
       lineage: effect.lineage,
@@ -228,13 +226,14 @@ export class StoreSnapshots implements SnapshotAdapter {
       takenAt,
     };
     const { totalBytes } = database;
+    const { stream, etcdSum } = wrapDatabase(
+      database.stream,
+      { facts: { ...facts, plainBytes: totalBytes }, format, compression, sealed },
+      this.#options,
+      this.#ports,
+    );
     return await publishSnapshot(this.#trusted(place), {
-      stream: wrapDatabase(
-        checked.stream,
-        { facts: { ...facts, plainBytes: totalBytes }, format, compression, sealed },
-        this.#options,
-        this.#ports,
-      ),
+      stream,
       facts: {
         ...facts,
         format: format === "v2" ? "v2" : sealed ? "go-v1" : "plain",
@@ -243,7 +242,7 @@ export class StoreSnapshots implements SnapshotAdapter {
       },
       currentRevision: (signal) => client.currentRevision(self.clientUrl, { signal }),
       restoredFrom: await this.#restore.restoredFrom(effect.lineage),
-      plain: async () => ({ bytes: totalBytes, sha256: (await checked.done).sha256 }),
+      plain: async () => ({ bytes: totalBytes, sha256: (await etcdSum).sha256 }),
       authenticate: sealed
         ? (manifest) => authenticateManifest(manifest, keys.recipients, (length) => random.bytes(length))
         : undefined,

@@ -61,7 +61,7 @@ export class SurvivorExport {
       };
       const sealed = this.#options.keys().secret !== undefined;
       return new Response(
-        wrapDatabase(stream, { facts, format: "v2", compression: "none", sealed }, this.#options, this.#ports),
+        wrapDatabase(stream, { facts, format: "v2", compression: "none", sealed }, this.#options, this.#ports).stream,
       );
     });
     const url = `http://${host.includes(":") ? `[${host}]` : host}:${server.local.port}${secretPath}`;
@@ -92,6 +92,7 @@ export class SurvivorExport {
             keys: this.#options.keys(),
             requireSealed: false,
             kept,
+            codec: this.#ports.codec,
           });
           return { hash, revision, version };
         },

@@ -1,4 +1,4 @@
-/** Compression of streams. node:zlib uses its own threads and does not block the event loop. */
+/** Compression of streams. node:zlib computes on the thread that calls it in Deno 2.6.10: see worker_codec.ts. */
 import { Readable } from "node:stream";
 import { constants, createGunzip, createGzip, createZstdCompress, createZstdDecompress } from "node:zlib";
 import { E2dError } from "../../errors.ts";

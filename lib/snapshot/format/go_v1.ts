@@ -88,11 +88,18 @@ async function* open(reader: ByteReader, size: number, iv: Bytes, key: Bytes): A
     const sealed = await exactly(reader, Math.min(pieceBytes, size - offset));
     // WebCrypto decrypts this piece in parallel while the hash of the previous one blocks the event loop.
     const opening = ctr.at(offset, sealed);
-    if (before !== undefined) hmac.update(before);
     offset += sealed.length;
-    yield before = await opening;
+    if (before !== undefined) {
+      hmac.update(before);
+      // The reader owns what it is given: it is hashed before.
+      yield before;
+    }
+    before = await opening;
   }
-  if (before !== undefined) hmac.update(before);
+  if (before !== undefined) {
+    hmac.update(before);
+    yield before;
+  }
   const tag = await exactly(reader, tagBytes);
   if (!equalInConstantTime(new Uint8Array(hmac.digest()), tag)) {
     throw new E2dError("snapshot_corrupt", "Cannot open the snapshot: it fails authentication", {

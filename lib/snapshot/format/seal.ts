@@ -2,6 +2,7 @@
 import { E2dError } from "../../errors.ts";
 import { compress } from "./compress.ts";
 import { sealGoV1 } from "./go_v1.ts";
+import type { MacName } from "./keys.ts";
 import type { SnapshotKeys } from "./unseal.ts";
 import { type Compression, sealV2, type SnapshotFacts } from "./v2.ts";
 
@@ -13,15 +14,17 @@ export interface WrapOptions {
   readonly compression: Compression;
   readonly sealed: boolean;
   readonly keys: SnapshotKeys;
+  /** Of the chunks of v2, see fastestMac(). */
+  readonly mac: MacName;
   readonly randomBytes: (length: number) => Bytes;
 }
 
 /** `facts.plainBytes` must be exact for a sealed go-v1, which stores the size in front. */
 export function wrapSnapshot(plain: ReadableStream<Bytes>, options: WrapOptions): ReadableStream<Bytes> {
-  const { facts, format, compression, sealed, keys, randomBytes } = options;
+  const { facts, format, compression, sealed, keys, mac, randomBytes } = options;
   if (format === "v2") {
     const recipients = sealed ? keys.recipients : [];
-    return sealV2(compress(plain, compression), { facts, compression, recipients, randomBytes });
+    return sealV2(compress(plain, compression), { facts, compression, recipients, mac, randomBytes });
   }
   // The original knows gzip alone, and seals without compressing.
   if (!sealed) return compress(plain, compression === "zstd" ? "gzip" : compression);

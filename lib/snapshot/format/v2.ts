@@ -3,7 +3,19 @@ import { E2dError } from "../../errors.ts";
 import { ByteReader } from "../../streams/byte_reader.ts";
 import { concat } from "../../bytes.ts";
 import { Ctr } from "./ctr.ts";
-import { derive, equalInConstantTime, keyBytes, mac, tagBytes, unwrapKey, wrapKey, type WrappedKey } from "./keys.ts";
+import {
+  derive,
+  equalInConstantTime,
+  headerMac,
+  isMacName,
+  keyBytes,
+  mac,
+  type MacName,
+  tagBytes,
+  unwrapKey,
+  wrapKey,
+  type WrappedKey,
+} from "./keys.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -12,6 +24,8 @@ const headerMaxBytes = 65_536;
 export const defaultChunkBytes = 1_048_576;
 const chunkMaxBytes = 16 * 1_048_576;
 const lastMark = 0x8000_0000;
+/** WebCrypto encrypts so many chunks in parallel, while this thread computes the tag of another one. */
+const sealedAhead = 3;
 
 export interface SnapshotFacts {
   readonly clusterId: string;
@@ -30,6 +44,8 @@ export interface V2Header extends SnapshotFacts {
   readonly version: 2;
   readonly sealed: boolean;
   readonly compression: Compression;
+  /** Of the chunks. Files of an e2d before 1.0.0 name none: HMAC-SHA-512/256. */
+  readonly mac?: MacName;
   readonly chunkBytes: number;
   readonly salt: string;
   readonly recipients: readonly WrappedKey[];
@@ -40,6 +56,8 @@ export interface SealOptions {
   readonly compression: Compression;
   /** 32 bytes each; none: not sealed. */
   readonly recipients: readonly Bytes[];
+  /** See fastestMac(). */
+  readonly mac: MacName;
   readonly randomBytes: (length: number) => Bytes;
   readonly chunkBytes?: number;
 }
@@ -50,7 +68,7 @@ export function sealV2(compressed: ReadableStream<Uint8Array>, options: SealOpti
 }
 
 async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOptions): AsyncGenerator<Bytes> {
-  const { facts, compression, recipients, randomBytes, chunkBytes = defaultChunkBytes } = options;
+  const { facts, compression, recipients, randomBytes, mac: macName, chunkBytes = defaultChunkBytes } = options;
   const sealed = recipients.length > 0;
   const salt = randomBytes(keyBytes);
   const fileKey = sealed ? randomBytes(keyBytes) : new Uint8Array(keyBytes);
@@ -58,6 +76,7 @@ async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOption
     version: 2,
     sealed,
     compression,
+    mac: macName,
     chunkBytes,
     salt: salt.toHex(),
     recipients: await Promise.all(recipients.map((recipient) => wrapKey(fileKey, recipient, salt))),
@@ -66,28 +85,33 @@ async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOption
   const text = new TextEncoder().encode(JSON.stringify(header));
   const keys = keysOf(fileKey, salt);
   const head = concat(magic, uint32(text.length), text);
-  const headTag = mac(keys.header, head);
-  yield concat(head, headTag);
-
+  const headTag = mac(headerMac, keys.header, head);
+  // The small parts between two chunks.
+  let between = concat(head, headTag);
   const reader = new ByteReader(compressed);
   const ctr = await Ctr.of(keys.encrypt);
-  const tagged = ({ index, last, body }: { index: number; last: boolean; body: Bytes }) => {
-    const length = uint32(body.length + (last ? lastMark : 0));
-    return concat(length, body, chunkTag(keys.chunk, headTag, index, length, body));
-  };
+  const ahead: { last: boolean; sealing: Bytes | Promise<Bytes> }[] = [];
   try {
-    let before: Parameters<typeof tagged>[0] | undefined;
-    for (let index = 0; before?.last !== true; index++) {
-      const plain = await reader.read(chunkBytes);
-      const last = await reader.atEnd();
-      const sealing = sealed ? ctr.at(index * chunkBytes, plain) : plain;
-      // WebCrypto encrypts this chunk in parallel while the tag of the previous one blocks the event loop.
-      const whole = before && tagged(before);
-      before = { index, last, body: await sealing };
-      if (whole !== undefined) yield whole;
+    for (let index = 0, read = 0, ended = false; !ended || ahead.length > 0; index++) {
+      for (; !ended && ahead.length < sealedAhead; read++) {
+        const plain = await reader.read(chunkBytes);
+        ended = await reader.atEnd();
+        const sealing = sealed ? ctr.at(read * chunkBytes, plain) : plain;
+        if (sealing instanceof Promise) sealing.catch(() => {});
+        ahead.push({ last: ended, sealing });
+      }
+      const { last, sealing } = ahead.shift()!;
+      const body = await sealing;
+      const length = uint32(body.length + (last ? lastMark : 0));
+      const tag = chunkTag(macName, keys.chunk, headTag, index, length, body);
+      // Not copied to one part with its tag. The reader owns what it is given: `body` is used no more.
+      yield concat(between, length);
+      if (body.length > 0) yield body;
+      between = tag;
     }
-    yield tagged(before);
+    yield between;
   } finally {
+    await Promise.allSettled(ahead.map(({ sealing }) => sealing));
     await reader.cancel().catch(() => {});
   }
 }
@@ -108,8 +132,9 @@ export async function openV2(reader: ByteReader, recipients: readonly Bytes[]): 
   const salt = Uint8Array.fromHex(header.salt);
   const fileKey = header.sealed ? await unwrapKey(header.recipients, recipients, salt) : new Uint8Array(keyBytes);
   const keys = keysOf(fileKey, salt);
-  if (!equalInConstantTime(mac(keys.header, start, text), headTag)) throw corrupt("its header");
-  return { header, compressed: ReadableStream.from(openChunks(reader, header, keys, headTag)) };
+  if (!equalInConstantTime(mac(headerMac, keys.header, start, text), headTag)) throw corrupt("its header");
+  const macName = macOf(header);
+  return { header, compressed: ReadableStream.from(openChunks({ reader, header, macName, keys, headTag })) };
 }
 
 async function readHead(reader: ByteReader) {
@@ -125,34 +150,59 @@ async function readHead(reader: ByteReader) {
 /** The header without authentication: only for decisions to refuse a file. */
 export const readHeader = async (reader: ByteReader): Promise<V2Header> => (await readHead(reader)).header;
 
-async function* openChunks(
-  reader: ByteReader,
-  { chunkBytes, sealed }: V2Header,
-  keys: ReturnType<typeof keysOf>,
-  headTag: Bytes,
-): AsyncGenerator<Bytes> {
+/** The header must be authentic: its MAC never depends on what it names. */
+function macOf({ mac: name = headerMac }: { readonly mac?: string }): MacName {
+  if (isMacName(name)) return name;
+  throw new E2dError("snapshot_newer_format", `Cannot open the snapshot: its chunks have the MAC "${name}"`, {
+    hint: "a newer e2d made it: use that one",
+  });
+}
+
+interface Chunks {
+  readonly reader: ByteReader;
+  readonly header: V2Header;
+  readonly macName: MacName;
+  readonly keys: ReturnType<typeof keysOf>;
+  readonly headTag: Bytes;
+}
+
+async function* openChunks(chunks: Chunks): AsyncGenerator<Bytes> {
+  const { reader, macName, keys, headTag } = chunks;
   const ctr = await Ctr.of(keys.encrypt);
-  for (let index = 0;; index++) {
-    const name = `chunk ${index}`;
-    const field = await exactly(reader, 4, name);
-    const value = new DataView(field.buffer).getUint32(0);
-    const last = value >= lastMark;
-    const length = last ? value - lastMark : value;
-    if (length > chunkBytes || (!last && length !== chunkBytes)) throw corrupt(name);
-    const body = await exactly(reader, length, name);
-    const tag = await exactly(reader, tagBytes, name);
-    // In parallel; the plaintext is emitted only after the tag is verified.
-    const opening = sealed ? ctr.at(index * chunkBytes, body) : body;
-    const fits = equalInConstantTime(chunkTag(keys.chunk, headTag, index, field, body), tag);
-    const plain = await opening;
-    if (!fits) throw corrupt(name);
-    if (length > 0) yield plain;
-    if (!last) continue;
-    if (!await reader.atEnd()) {
+  let next: Awaited<ReturnType<typeof readChunk>> | E2dError = await readChunk(chunks, ctr, 0);
+  try {
+    for (let index = 0;; index++) {
+      // An error of the next chunk counts after the chunks before it.
+      if (next instanceof Error) throw next;
+      const { last, field, body, tag, opening } = next;
+      // WebCrypto decrypts both chunks in parallel. The plaintext is emitted only after its tag is verified.
+      if (!last) next = await readChunk(chunks, ctr, index + 1).catch((error) => error as E2dError);
+      const fits = equalInConstantTime(chunkTag(macName, keys.chunk, headTag, index, field, body), tag);
+      const plain = await opening;
+      if (!fits) throw corrupt(`chunk ${index}`);
+      if (plain.length > 0) yield plain;
+      if (!last) continue;
+      if (await reader.atEnd()) return;
       throw new E2dError("snapshot_trailing", "Cannot open the snapshot: there are bytes after its end", { hint });
     }
-    return;
+  } finally {
+    if (!(next instanceof Error)) await next.opening.catch(() => {});
   }
+}
+
+/** Begins to decrypt the chunk; its tag is not verified. */
+async function readChunk({ reader, header: { chunkBytes, sealed } }: Chunks, ctr: Ctr, index: number) {
+  const name = `chunk ${index}`;
+  const field = await exactly(reader, 4, name);
+  const value = new DataView(field.buffer).getUint32(0);
+  const last = value >= lastMark;
+  const length = last ? value - lastMark : value;
+  if (length > chunkBytes || (!last && length !== chunkBytes)) throw corrupt(name);
+  const body = await exactly(reader, length, name);
+  const tag = await exactly(reader, tagBytes, name);
+  const opening = sealed ? ctr.at(index * chunkBytes, body) : Promise.resolve(body);
+  opening.catch(() => {});
+  return { last, field, body, tag, opening };
 }
 
 const hint = "take another copy of it, or an older one: e2d snapshot list shows them";
@@ -180,8 +230,9 @@ function parseHeader(bytes: Bytes): V2Header {
     });
   }
   // The tag is verified afterwards; these fields are needed to do so.
-  const { salt, chunkBytes, recipients, compression, sealed } = value;
+  const { salt, chunkBytes, recipients, compression, sealed, mac = headerMac } = value;
   const fits = typeof salt === "string" && /^[0-9a-f]{64}$/.test(salt) && typeof sealed === "boolean" &&
+    typeof mac === "string" &&
     typeof chunkBytes === "number" && Number.isInteger(chunkBytes) && chunkBytes >= 16 && chunkBytes % 16 === 0 &&
     chunkBytes <= chunkMaxBytes && Array.isArray(recipients) && recipients.length <= 64 &&
     recipients.every((each) => typeof each?.id === "string" && typeof each.key === "string") &&
@@ -198,10 +249,10 @@ function keysOf(fileKey: Bytes, salt: Bytes) {
   };
 }
 
-function chunkTag(key: Bytes, headTag: Bytes, index: number, length: Bytes, body: Bytes): Bytes {
+function chunkTag(name: MacName, key: Bytes, headTag: Bytes, index: number, length: Bytes, body: Bytes): Bytes {
   const place = new DataView(new ArrayBuffer(8));
   place.setBigUint64(0, BigInt(index));
-  return mac(key, headTag, new Uint8Array(place.buffer), length, body);
+  return mac(name, key, headTag, new Uint8Array(place.buffer), length, body);
 }
 
 function uint32(value: number): Bytes {
