@@ -14,17 +14,11 @@ import { watchOwnEtcd } from "./watch/etcd.ts";
 import { publishedFacts } from "./published_facts.ts";
 import { watchRedundancy } from "./watch/redundancy.ts";
 import { rememberPeers } from "./watch/peers.ts";
-import type { View } from "./facts/view.ts";
 import { separateForeign } from "./watch/foreign_peers.ts";
 import { reportKeys } from "./watch/gossip_keys.ts";
 import { followStops } from "./watch/stops.ts";
 import { Turn } from "./state/turn.ts";
 import { copyOf, type NodeState } from "./state/state.ts";
-
-/** The facts of one moment, as the rules see them. */
-export function viewOf(node: NodeState, now: Now): View {
-  return new Turn(copyOf(node), now).view;
-}
 
 /** A node looks around at least this often, so that a gap between two events means that it was paused. */
 export const heartbeatMs = 1_000;

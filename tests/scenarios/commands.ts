@@ -1,6 +1,7 @@
 /** The commands of golden stories: each changes the simulated world, or adds a line to its output. */
 import { configOf, hashText } from "../sim/fake_etcd.ts";
 import { copyOf, type Machine, production, World } from "../sim/world.ts";
+import type { Command, CommandAnswer } from "../../lib/core/facts/command.ts";
 import type { Settings } from "../../lib/core/facts/settings.ts";
 
 /** Data on the volumes that are not mounted. */
@@ -137,37 +138,40 @@ const storeCommands: Record<string, Run> = {
   },
 };
 
-const setPaused = (paused: boolean) =>
-  forEach((machine, { world }) => {
-    const why = world.setPaused(machine, paused);
-    if (why !== undefined) print(world, `refused: ${why}`);
-  });
+/** Runs until the node has replied, and shows a refusal. A node answers within two probes of five seconds. */
+function untilReplied(world: World, send: (onReply: (answer: CommandAnswer) => void) => void): void {
+  let answer: CommandAnswer | undefined;
+  send((given) => answer = given);
+  for (const untilMs = world.nowMs + 11_000; answer === undefined && world.nowMs < untilMs;) world.run(world.nowMs + 1);
+  if (answer === undefined) print(world, "no reply");
+  else if (answer.kind === "refused") print(world, `refused: ${answer.why}`);
+}
+
+const send = (world: World, machine: Machine, command: Command) =>
+  untilReplied(world, (onReply) => world.operators.send(machine, command, onReply));
 
 const setHold = (holds: boolean) =>
   forEach((machine, { world }) => {
-    const { hold: _, ...rest } = machine.settings;
-    machine.settings = rest;
-    changeSettings(world, machine, holds ? { hold: { sinceWallMs: world.now().wallMs } } : {});
+    if (machine.node === undefined) world.operators.hold(machine, holds);
+    else untilReplied(world, (onReply) => world.operators.hold(machine, holds, onReply));
   });
 
-const requestPlan = (planOf: (target: string) => Parameters<World["request"]>[1]): Run => ({ world, names }) => {
-  const why = world.request(world.machines.get(names[0]!) ?? world.leading()!, planOf(names[1]!));
-  if (why !== undefined) print(world, `refused: ${why}`);
-};
+const requestPlan = (commandOf: (target: string) => Command): Run => ({ world, names }) =>
+  send(world, world.machines.get(names[0]!) ?? world.leading()!, commandOf(names[1]!));
 
 const operatorCommands: Record<string, Run> = {
-  "e2d-pause": setPaused(true),
-  "e2d-resume": setPaused(false),
+  "e2d-pause": forEach((machine, { world }) => send(world, machine, { kind: "pause", dryRun: false })),
+  "e2d-resume": forEach((machine, { world }) => send(world, machine, { kind: "resume", dryRun: false })),
   "hold": setHold(true),
   "release": setHold(false),
-  "scale": requestPlan((size) => ({ scale: Number(size) })),
-  "upgrade": requestPlan((version) => ({ upgrade: version })),
+  "scale": requestPlan((size) => ({ kind: "scale", to: Number(size), dryRun: false })),
+  "upgrade": requestPlan((to) => ({ kind: "upgrade", to, dryRun: false })),
   "approve": forEach((machine, { world, options }) => {
     const choices = machine.node?.reports.waitingFor?.choices ??
       [{ plan: machine.node?.bootstrap.progress.plan?.digest.slice(0, 16) ?? "none", label: "" }];
     const { plan, label } = choices[Number(options.get("choice") ?? "1") - 1]!;
     if (label.startsWith("quarantine")) world.referee.evidence.givenUp.add(machine.disk.data!.clusterId);
-    changeSettings(world, machine, { approved: [...machine.settings.approved, plan] });
+    send(world, machine, { kind: "approve", plan, dryRun: false });
   }),
 };
 

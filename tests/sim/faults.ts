@@ -138,15 +138,13 @@ export class Faults {
         const leading = world.leading();
         if (leading === undefined || leading.paused) return;
         const to = world.pick([1, 3, 5]);
-        const why = world.request(leading, { scale: to });
-        world.trace(`${leading.name} is asked to scale to ${to}: ${why ?? "planned"}`);
+        world.operators.send(leading, { kind: "scale", to, dryRun: false });
         return;
       }
       case "upgrade": {
         const leading = world.leading();
         if (leading === undefined || leading.paused) return;
-        const why = world.request(leading, { upgrade: "3.7" });
-        world.trace(`${leading.name} is asked to upgrade: ${why ?? "planned"}`);
+        world.operators.send(leading, { kind: "upgrade", to: "3.7", dryRun: false });
         return;
       }
       case "store":

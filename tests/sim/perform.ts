@@ -13,6 +13,7 @@ import {
   revisionOf,
   valuesOf,
 } from "./fake_etcd.ts";
+import { isOfCommand } from "./operators.ts";
 import { branchFor, livesOf } from "./stored_lives.ts";
 import type { Machine, Store, StoredSnapshot, World } from "./world.ts";
 import { type EtcdRange, isWithin } from "../../lib/core/facts/etcd_range.ts";
@@ -39,17 +40,7 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
           ...(machine.disk.record === undefined ? {} : { record: machine.disk.record }),
         }));
     case "probe":
-      for (const endpoint of effect.endpoints) {
-        // A refused connection fails immediately, a cut one after the time-out.
-        const target = endpointOf(world, endpoint);
-        const cut = target === undefined || !world.connected(machine.name, target.node) || target.frozen;
-        world.later(
-          machine,
-          target === undefined ? jitter() : cut ? 900 : jitter(),
-          () => world.deliver(machine, { kind: "probed", endpoint, probe: probe(world, machine, endpoint) }),
-        );
-      }
-      return;
+      return probeEach(world, machine, effect);
     case "probeRaft":
       return world.later(
         machine,
@@ -80,8 +71,9 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
     case "publishFacts":
     case "abortSnapshot":
     case "journal":
-    case "reply":
       return;
+    case "reply":
+      return world.operators.reply(machine, effect);
     case "armTimer":
       return world.later(
         machine,
@@ -94,6 +86,20 @@ export function perform(world: World, machine: Machine, effect: Effect): void {
       return;
     default:
       answer(world, machine, effect);
+  }
+}
+
+function probeEach(world: World, machine: Machine, effect: Extract<Effect, { kind: "probe" }>): void {
+  const delayMs = isOfCommand(machine, effect) ? () => world.operators.delayMs() : () => 2 + world.below(10);
+  for (const endpoint of effect.endpoints) {
+    // A refused connection fails immediately, a cut one after the time-out.
+    const target = endpointOf(world, endpoint);
+    const cut = target !== undefined && (!world.connected(machine.name, target.node) || target.frozen);
+    world.later(
+      machine,
+      cut ? 900 : delayMs(),
+      () => world.deliver(machine, { kind: "probed", endpoint, probe: probe(world, machine, endpoint) }),
+    );
   }
 }
 
@@ -186,6 +192,9 @@ function durationMs(
       return 200 + world.below(800) + slow;
     case "takeSnapshot":
       return 100 + world.below(400);
+    case "writePause":
+    case "writeHold":
+      return world.operators.delayMs();
     default:
       return 5 + world.below(40);
   }
@@ -310,15 +319,16 @@ function resultOf(
     case "hashMembers":
     case "disarmCorrupt":
       return world.fail(`${machine.name} handles an alarm that was not raised`);
-    case "writePause":
-      world.setPaused(machine, effect.paused);
-      return nothing;
-    case "writeHold": {
-      const { hold: _, ...settings } = machine.settings;
-      machine.settings = effect.hold === undefined ? settings : { ...settings, hold: effect.hold };
-      world.deliver(machine, { kind: "settings", settings: machine.settings });
+    case "writePause": {
+      const { clusterId } = own(world, machine).data;
+      world.referee.evidence.paused(clusterId, effect.paused);
+      world.pauses.set(clusterId, { paused: effect.paused, version: (world.pauses.get(clusterId)?.version ?? 0) + 1 });
       return nothing;
     }
+    case "writeHold":
+      world.operators.setHold(machine, effect.hold);
+      world.deliver(machine, { kind: "settings", settings: machine.settings });
+      return nothing;
     case "writeLineage": {
       const { clusterId } = own(world, machine).data;
       if (clusterId === effect.clusterId && !world.lineages.has(clusterId)) {

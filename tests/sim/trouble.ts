@@ -547,8 +547,7 @@ function paused(scene: Scene): void {
   if (!scene.settle()) return;
   const leader = scene.leader();
   if (leader === undefined) return;
-  const why = world.setPaused(world.machines.get(leader.node)!, true);
-  world.trace(`the cluster is paused: ${why ?? "taken"}`);
+  world.operators.send(world.machines.get(leader.node)!, { kind: "pause", dryRun: false });
   scene.run(chance.between(3_000, 12_000));
   for (let i = 1 + chance.below(3); i > 0; i--) {
     const members = scene.members();
@@ -577,8 +576,7 @@ function paused(scene: Scene): void {
     scene.run(5_000);
     const leading = scene.leader();
     for (const machine of leading === undefined ? scene.machines() : [world.machines.get(leading.node)!]) {
-      world.trace(`an operator resumes at ${machine.name}`);
-      world.setPaused(machine, false);
+      world.operators.send(machine, { kind: "resume", dryRun: false });
     }
     world.referee.evidence.resumed();
   });
@@ -589,15 +587,8 @@ function held(scene: Scene): void {
   const { world, chance } = scene;
   if (!scene.settle()) return;
   const machine = chance.pick(scene.machines());
-  const set = (hold: boolean) => {
-    const { hold: _, ...rest } = machine.settings;
-    machine.settings = hold ? { ...rest, hold: { sinceWallMs: world.now(machine).wallMs } } : rest;
-    machine.heldSinceMs = hold ? world.nowMs : undefined;
-    world.deliver(machine, { kind: "settings", settings: machine.settings });
-  };
-  world.trace(`${machine.name} holds recoveries`);
-  set(true);
-  scene.mends.push(() => set(false));
+  world.operators.hold(machine, true);
+  scene.mends.push(() => world.operators.hold(machine, false));
   scene.run(chance.between(3_000, 8_000));
   loseDisks(scene, scene.some(scene.members(), Math.floor(world.size / 2) + 1));
   scene.run(scene.pastTheTimeoutMs());
@@ -610,8 +601,7 @@ function upgrade(scene: Scene): void {
   if (!scene.settle()) return;
   const leader = scene.leader();
   if (leader === undefined) return;
-  const why = world.request(world.machines.get(leader.node)!, { upgrade: "3.7" });
-  world.trace(`${leader.node} is asked to upgrade: ${why ?? "planned"}`);
+  world.operators.send(world.machines.get(leader.node)!, { kind: "upgrade", to: "3.7", dryRun: false });
   for (let i = 1 + chance.below(4); i > 0; i--) {
     scene.run(chance.between(200, 12_000));
     const [machine] = scene.some(scene.members(), 1);

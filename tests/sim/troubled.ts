@@ -269,8 +269,7 @@ export class TroubledStory {
       ) {
         continue;
       }
-      this.world.trace(`an operator resumes at ${machine.name}`);
-      this.world.setPaused(machine, false);
+      this.world.operators.send(machine, { kind: "resume", dryRun: false });
       resumed = true;
     }
     return resumed;

@@ -5,13 +5,12 @@
 import { brokenInvariant } from "../../lib/core/state/invariants.ts";
 import type { AnsweredEffect, Effect } from "../../lib/core/facts/effect.ts";
 import type { Event } from "../../lib/core/facts/event.ts";
-import { step, viewOf } from "../../lib/core/step.ts";
-import { planScale } from "../../lib/core/plans/scale.ts";
-import { planUpgrade } from "../../lib/core/plans/upgrade.ts";
-import { type EtcdData, FakeEtcds, hashText, type Member } from "./fake_etcd.ts";
+import { step } from "../../lib/core/step.ts";
+import { type EtcdData, FakeEtcds, type Member } from "./fake_etcd.ts";
 import { GoNode } from "./go_node.ts";
 import { GossipModel } from "./gossip_model.ts";
 import { RealGossip } from "./gossip_real.ts";
+import { Operators } from "./operators.ts";
 import { perform } from "./perform.ts";
 import { Referee } from "./referee.ts";
 import { createNode, type NodeState } from "../../lib/core/state/state.ts";
@@ -167,6 +166,7 @@ export class World {
   readonly etcds: FakeEtcds;
   readonly gossip: GossipModel | RealGossip;
   readonly referee: Referee;
+  readonly operators: Operators;
   /** "a b": packets from a to b are lost. */
   readonly cut = new Set<string>();
   /** Machines with blocked gossip and client ports; raft works. */
@@ -198,6 +198,7 @@ export class World {
     this.size = options.size;
     this.#state = (options.seed * 2654435761 + 12345) | 0;
     this.referee = new Referee(this);
+    this.operators = new Operators(this);
     this.etcds = new FakeEtcds({
       nowMs: () => this.nowMs,
       random: () => this.random(),
@@ -426,21 +427,6 @@ export class World {
     this.deliver(machine, { kind: "boot" });
   }
 
-  /** `e2d scale` or `e2d upgrade` at this machine: the refusal, or undefined if the plan was accepted. */
-  request(machine: Machine, what: { scale: number } | { upgrade: string }): string | undefined {
-    const { node } = machine;
-    const own = node?.membership.endpoints.get(this.identity(machine).clientUrl)?.last;
-    if (node === undefined || own?.kind !== "answer") return "the node has no etcd";
-    if (this.plans.has(own.clusterId) || node.maintenance.requested !== undefined) return "another plan is not done";
-    const view = viewOf(node, this.now());
-    // The command itself queries every member; here the leader's node has done that.
-    const id = hashText(`plan ${this.nowMs}`);
-    const outcome = "scale" in what ? planScale(view, own, what.scale, id) : planUpgrade(view, own, what.upgrade, id);
-    if (outcome.kind === "refused") return outcome.why;
-    this.deliver(machine, { kind: "request", plan: outcome.plan });
-    return undefined;
-  }
-
   /** Its etcd runs and answers nothing; `forGood`: each one that is started after it, too; `logs`: it still logs. */
   hang(machine: Machine, { forGood = false, logs = false } = {}): void {
     const member = this.memberOf(machine.name);
@@ -455,27 +441,11 @@ export class World {
     if (logs) log();
   }
 
-  /** An operator approves this plan at a machine; false: it was approved there before. */
+  /** `e2d restore approve` at this machine; false: its process has approved this plan before. */
   approve(machine: Machine, plan: string): boolean {
-    if (machine.settings.approved.includes(plan)) return false;
-    this.trace(`an operator approves ${plan} at ${machine.name}`);
-    machine.settings = { ...machine.settings, approved: [...machine.settings.approved, plan] };
-    this.deliver(machine, { kind: "settings", settings: machine.settings });
+    if (machine.node?.settings.approved.includes(plan)) return false;
+    this.operators.send(machine, { kind: "approve", plan, dryRun: false });
     return true;
-  }
-
-  /** `e2d pause` or `e2d resume` at this machine: the refusal, or undefined if it was accepted. */
-  setPaused(machine: Machine, paused: boolean): string | undefined {
-    const member = this.memberOf(machine.name);
-    if (member === undefined || !this.etcds.linearizable(member)) {
-      if (paused) return "the cluster has no quorum";
-      this.deliver(machine, { kind: "resumeHere" });
-      return undefined;
-    }
-    const { clusterId } = member.data;
-    this.referee.evidence.paused(clusterId, paused);
-    this.pauses.set(clusterId, { paused, version: (this.pauses.get(clusterId)?.version ?? 0) + 1 });
-    return undefined;
   }
 
   /** The machine beside the etcd leader. */

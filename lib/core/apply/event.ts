@@ -11,7 +11,6 @@ import { withReading } from "../evidence/raft_evidence.ts";
 import { noteOwnRead, noteStoredRevision } from "../watch/store_ahead.ts";
 import { noteStored } from "../watch/stored_backup.ts";
 import { type NodeState, servingWithLeader } from "../state/state.ts";
-import { resumeHere } from "../watch/stops.ts";
 import { noteDataDir } from "../watch/data_dir.ts";
 import { noteNameConflicts } from "../watch/name_conflicts.ts";
 import type { Turn } from "../state/turn.ts";
@@ -79,18 +78,6 @@ export function applyEvent(turn: Turn, event: Event): void {
       return;
     case "command":
       return addCommand(turn, event.id, event.command);
-    case "resumeHere":
-      return resumeHere(turn);
-    case "request":
-      // A plan is made for the cluster as it was: behind another one it would be out of date.
-      if (node.maintenance.plan === undefined) node.maintenance.requested = event.plan;
-      else {
-        turn.notice("warn", "plan refused", {
-          code: "plan_exists",
-          text: `"${event.plan.text}" is refused while "${node.maintenance.plan.text}" is not done`,
-        });
-      }
-      return;
     case "timer":
       node.process.timerAtMs = undefined;
       return;

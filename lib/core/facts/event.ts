@@ -66,10 +66,6 @@ export type Event =
   | { readonly kind: "settings"; readonly settings: Settings }
   /** An operator's command at this node; the core answers with one `reply` of this id. */
   | { readonly kind: "command"; readonly id: string; readonly command: Command }
-  /** `e2d resume` at this node while its etcd has no quorum. */
-  | { readonly kind: "resumeHere" }
-  /** The operator asks for a change of the whole cluster (`e2d scale`, `e2d upgrade`), at any node. */
-  | { readonly kind: "request"; readonly plan: Plan }
   /** The time of the last `armTimer` has come. An early or a spare one does no harm. */
   | { readonly kind: "timer" }
   /** SIGTERM: stop etcd, leave gossip, stay a member. */
