@@ -4,7 +4,7 @@
  * an operator discarded. It never reads the reasons that a node reports.
  */
 import { configOf, type ConfMember, type EtcdData, type Member, valuesOf } from "./fake_etcd.ts";
-import { initialMemberOf } from "./perform.ts";
+import { initialMemberOf } from "./effects.ts";
 import type { Cluster } from "./referee.ts";
 import type { Disk, Machine, World } from "./world.ts";
 import type { BootstrapPlan, Pledge } from "../../lib/core/facts/node_record.ts";
