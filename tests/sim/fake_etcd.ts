@@ -164,6 +164,13 @@ export function bootstrappedData(
   };
 }
 
+/** A change of the member list, as etcd's API has it; `salt` makes the id of a new member unique. */
+export type MemberChange =
+  | { kind: "add"; peerUrl: string; salt: string; voter?: boolean }
+  | { kind: "remove"; id: string }
+  | { kind: "promote"; id: string }
+  | { kind: "update"; id: string; peerUrl: string };
+
 export class FakeEtcds {
   readonly running = new Map<string, Member>();
   /** First log of each cluster, so that all initial members share the same entries. */
@@ -438,78 +445,80 @@ export class FakeEtcds {
     return endpoint.data.commit >= leader.data.commit && this.running.get(endpoint.node) === endpoint;
   }
 
-  /** Changes the member list through this endpoint, by etcd's rules. Throws Refusal. */
-  change(
-    endpoint: Member,
-    change:
-      | { kind: "add"; peerUrl: string; salt: string; voter?: boolean }
-      | { kind: "remove"; id: string }
-      | { kind: "promote"; id: string }
-      | { kind: "update"; id: string; peerUrl: string },
-  ): string {
+  /** Changes the member list through this endpoint, by etcd's rules: the id of the member. Throws Refusal. */
+  change(endpoint: Member, change: MemberChange): string {
     const leader = this.leaderOf(endpoint);
     if (leader === undefined || endpoint.frozen) throw new Refusal("no_leader");
     if (!this.hasQuorum(leader)) throw new Refusal("timeout");
     const config = configOf(leader.data);
     const pending = leader.data.log.slice(leader.data.commit).some((entry) => entry.kind === "conf");
     if (pending) throw new Refusal("timeout");
-    let next: ConfMember[];
-    let id: string;
+    if (change.kind === "add") {
+      const added = this.#added(leader, config, change);
+      this.#conf(leader, [...config, added]);
+      return added.id;
+    }
+    const next = this.#changed(leader, config, change);
+    if (next !== undefined) this.#conf(leader, next);
+    return change.id;
+  }
+
+  #added(leader: Member, config: readonly ConfMember[], change: Extract<MemberChange, { kind: "add" }>): ConfMember {
+    const { peerUrl, salt, voter = false } = change;
+    if (config.some((each) => each.peerUrl === peerUrl)) throw new Refusal("peer_url_exists");
+    if (!voter && config.some((each) => each.isLearner)) throw new Refusal("too_many_learners");
+    if (voter && votersOf(config).filter((each) => each.name !== "").length < quorum(votersOf(config).length + 1)) {
+      throw new Refusal("not_enough_started");
+    }
+    if (!this.#mayAdd(leader, votersOf(config))) throw new Refusal("unhealthy");
+    const id = hashText(`${peerUrl} ${leader.data.token} ${salt}`);
+    return { id, name: "", peerUrl, clientUrl: "", isLearner: !voter };
+  }
+
+  /** The member list after the change; undefined: it is so already. */
+  #changed(
+    leader: Member,
+    config: readonly ConfMember[],
+    change: Exclude<MemberChange, { kind: "add" }>,
+  ): ConfMember[] | undefined {
+    const target = config.find((each) => each.id === change.id);
+    if (target === undefined) {
+      if (change.kind === "remove") return undefined;
+      throw new Refusal("not_found");
+    }
+    const replacedBy = (member: ConfMember) => config.map((each) => each === target ? member : each);
     switch (change.kind) {
-      case "add": {
-        if (config.some((each) => each.peerUrl === change.peerUrl)) throw new Refusal("peer_url_exists");
-        const voter = change.voter === true;
-        if (!voter && config.some((each) => each.isLearner)) throw new Refusal("too_many_learners");
-        if (voter && votersOf(config).filter((each) => each.name !== "").length < quorum(votersOf(config).length + 1)) {
-          throw new Refusal("not_enough_started");
-        }
-        if (!this.#mayAdd(leader, votersOf(config))) throw new Refusal("unhealthy");
-        id = hashText(`${change.peerUrl} ${leader.data.token} ${change.salt}`);
-        next = [...config, { id, name: "", peerUrl: change.peerUrl, clientUrl: "", isLearner: !voter }];
-        break;
-      }
-      case "remove": {
-        id = change.id;
-        const target = config.find((each) => each.id === id);
-        if (target === undefined) return id;
-        if (!target.isLearner) {
-          const rest = votersOf(config).filter((each) => each.id !== id);
-          if (rest.filter((each) => each.name !== "").length < quorum(rest.length)) {
-            throw new Refusal("not_enough_started");
-          }
-          if (id === leader.data.memberId || this.#peer(leader, target) !== undefined) {
-            const active = votersOf(config).filter((each) => this.#peer(leader, each) !== undefined).length;
-            if (active - 1 < 1 + Math.floor((votersOf(config).length - 1) / 2)) throw new Refusal("unhealthy");
-          }
-        }
-        next = config.filter((each) => each.id !== id);
-        break;
-      }
+      case "remove":
+        if (!target.isLearner) this.#checkRemoval(leader, config, target);
+        return config.filter((each) => each !== target);
       case "promote": {
-        id = change.id;
-        const target = config.find((each) => each.id === id);
-        if (target === undefined) throw new Refusal("not_found");
-        if (!target.isLearner) return id;
+        if (!target.isLearner) return undefined;
         const peer = this.#peer(leader, target);
         if (peer === undefined || peer.data.commit < leader.data.commit * 0.9) throw new Refusal("learner_not_ready");
-        next = config.map((each) => each.id === id ? { ...each, isLearner: false } : each);
-        break;
+        return replacedBy({ ...target, isLearner: false });
       }
       case "update":
-        id = change.id;
-        if (!config.some((each) => each.id === id)) throw new Refusal("not_found");
-        if (config.some((each) => each.id !== id && each.peerUrl === change.peerUrl)) {
+        if (config.some((each) => each !== target && each.peerUrl === change.peerUrl)) {
           throw new Refusal("peer_url_exists");
         }
-        next = config.map((each) =>
-          each.id !== id
-            ? each
-            : { ...each, peerUrl: change.peerUrl, isLearner: each.isLearner && this.#keepsLearners() }
-        );
-        break;
+        return replacedBy({
+          ...target,
+          peerUrl: change.peerUrl,
+          isLearner: target.isLearner && this.#keepsLearners(),
+        });
+      default:
+        return change satisfies never;
     }
-    this.#conf(leader, next);
-    return id;
+  }
+
+  /** Throws Refusal if etcd would keep this voter. */
+  #checkRemoval(leader: Member, config: readonly ConfMember[], target: ConfMember): void {
+    const voters = votersOf(config);
+    const rest = voters.filter((each) => each.id !== target.id);
+    if (rest.filter((each) => each.name !== "").length < quorum(rest.length)) throw new Refusal("not_enough_started");
+    if (target.id !== leader.data.memberId && this.#peer(leader, target) === undefined) return;
+    const active = voters.filter((each) => this.#peer(leader, each) !== undefined).length;
+    if (active - 1 < 1 + Math.floor((voters.length - 1) / 2)) throw new Refusal("unhealthy");
   }
 
   #conf(leader: Member, members: readonly ConfMember[]): void {

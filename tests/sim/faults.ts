@@ -1,4 +1,5 @@
 /** Ordinary faults of a simulated world: machines, disks, the network, and operators who scale, upgrade and stop. */
+import type { Command } from "../../lib/core/facts/command.ts";
 import { configOf } from "./fake_etcd.ts";
 import { type Machine, production, type World } from "./world.ts";
 
@@ -43,130 +44,149 @@ export class Faults {
   }
 
   fault(kinds: readonly string[] = this.kinds()): void {
+    const kind = this.#world.pick(kinds);
+    const cause = this.#faults[kind];
+    if (cause === undefined) throw new Error(`no fault is called ${kind}`);
+    cause();
+  }
+
+  readonly #faults: Readonly<Record<string, () => void>> = {
+    kill: () => this.#oneUp((machine) => this.#world.kill(machine)),
+    restart: () => this.#restart(),
+    killAll: () => this.#killAll(),
+    loseDisk: () => this.#loseDisk(),
+    replace: () => this.#replace(),
+    pause: () => this.#oneUp((machine) => this.#pause(machine)),
+    partition: () => this.#partition(),
+    oneWay: () => this.#cutOneWay(),
+    heal: () => {
+      this.#world.trace("the network heals");
+      this.#world.cut.clear();
+    },
+    slow: () => this.#toggleSlow(),
+    address: () => this.#changeAddress(),
+    stop: () =>
+      this.#oneUp((machine) => {
+        this.#world.trace(`${machine.name} is asked to stop`);
+        this.#world.deliver(machine, { kind: "stop" });
+      }),
+    scale: () => this.#runAtLeader(() => ({ kind: "scale", to: this.#world.pick([1, 3, 5]), dryRun: false })),
+    upgrade: () => this.#runAtLeader(() => ({ kind: "upgrade", to: "3.7", dryRun: false })),
+    store: () => this.#breakStore(),
+    loseMajority: () => this.#loseMajority(),
+  };
+
+  #oneUp(cause: (machine: Machine) => void): void {
+    const up = [...this.#world.machines.values()].filter((machine) => machine.node !== undefined);
+    if (up.length > 0) cause(this.#world.pick(up));
+  }
+
+  /** Boots again within this time. */
+  #bootWithin(machine: Machine, ms: number): void {
+    this.#world.at(this.#world.below(ms), () => this.#world.boot(machine));
+  }
+
+  #restart(): void {
     const world = this.#world;
-    const up = [...world.machines.values()].filter((machine) => machine.node !== undefined);
     const down = [...world.machines.values()].filter((machine) => machine.node === undefined);
-    const kind = world.pick(kinds);
-    switch (kind) {
-      case "kill":
-        if (up.length > 0) world.kill(world.pick(up));
-        return;
-      case "restart":
-        for (const machine of down) if (world.random() < 0.6) world.boot(machine);
-        return;
-      case "killAll":
-        for (const machine of up) world.kill(machine);
-        for (const machine of world.machines.values()) {
-          if (world.random() < 0.8) world.at(world.below(4_000), () => world.boot(machine));
-        }
-        return;
-      case "loseDisk": {
-        const machine = world.pick([...world.machines.values()]);
-        if (!this.#canLose(machine)) return;
-        world.kill(machine);
-        world.loseDisk(machine);
-        world.at(world.below(8_000), () => world.boot(machine));
-        return;
-      }
-      case "replace": {
-        const machine = world.pick([...world.machines.values()]);
-        if (!this.#canLose(machine) || this.#next > 7) return;
-        world.kill(machine);
-        world.loseDisk(machine);
-        world.machines.delete(machine.name);
-        const name = "abcdefgh"[this.#next++]!;
-        const seeds = this.seeds([name, ...world.machines.keys()]);
-        const fresh = world.addMachine(name, { settings: { seeds } });
-        world.at(world.below(8_000), () => world.boot(fresh));
-        return;
-      }
-      case "pause":
-        if (up.length > 0) {
-          const machine = world.pick(up);
-          world.pause(machine, world.random() < 0.5);
-          world.at(world.pick([1_500, 8_000, 25_000]), () => world.resume(machine));
-        }
-        return;
-      case "partition": {
-        const side = new Set([...world.machines.keys()].filter(() => world.random() < 0.4));
-        world.trace(`partition: ${[...side].join(" ")} | the rest`);
-        for (const a of world.machines.keys()) {
-          for (const b of world.machines.keys()) if (side.has(a) !== side.has(b)) world.cut.add(`${a} ${b}`);
-        }
-        return;
-      }
-      case "oneWay": {
-        const [a, b] = [world.pick([...world.machines.keys()]), world.pick([...world.machines.keys()])];
-        world.trace(`packets from ${a} to ${b} are lost`);
-        if (a !== b) world.cut.add(`${a} ${b}`);
-        return;
-      }
-      case "heal":
-        world.trace("the network heals");
-        world.cut.clear();
-        return;
-      case "slow": {
-        const machine = world.pick([...world.machines.values()]);
-        machine.slow = !machine.slow;
-        const member = world.memberOf(machine.name);
-        if (member !== undefined) member.slow = machine.slow;
-        return;
-      }
-      case "address": {
-        const machine = world.pick([...world.machines.values()]);
-        if (world.size === 1 || !this.#addressesKnown()) return;
-        world.kill(machine);
-        const old = `${machine.address}:7980`;
-        machine.address = `${machine.name}${1 + world.below(900)}`;
-        world.trace(`${machine.name} moves to ${machine.address}`);
-        for (const other of world.machines.values()) {
-          const seeds = other.settings.seeds.map((seed) => seed === old ? `${machine.address}:7980` : seed);
-          other.settings = { ...other.settings, seeds };
-          world.deliver(other, { kind: "settings", settings: other.settings });
-        }
-        world.at(world.below(3_000), () => world.boot(machine));
-        return;
-      }
-      case "stop":
-        if (up.length > 0) {
-          const machine = world.pick(up);
-          world.trace(`${machine.name} is asked to stop`);
-          world.deliver(machine, { kind: "stop" });
-        }
-        return;
-      case "scale": {
-        const leading = world.leading();
-        if (leading === undefined || leading.paused) return;
-        const to = world.pick([1, 3, 5]);
-        world.operators.send(leading, { kind: "scale", to, dryRun: false });
-        return;
-      }
-      case "upgrade": {
-        const leading = world.leading();
-        if (leading === undefined || leading.paused) return;
-        world.operators.send(leading, { kind: "upgrade", to: "3.7", dryRun: false });
-        return;
-      }
-      case "store":
-        world.trace("the store cannot be read for a while");
-        if (world.store.kind === "newest") {
-          const before = world.store;
-          world.store = { kind: "unreadable", why: "503" };
-          world.at(15_000, () => world.store = before);
-        }
-        return;
-      case "loseMajority": {
-        const holders = [...world.machines.values()].filter((machine) => machine.disk.data !== undefined);
-        const lost = holders.slice(0, Math.floor(world.size / 2) + 1 + world.below(2));
-        for (const machine of lost) {
-          world.kill(machine);
-          world.loseDisk(machine);
-          world.at(world.below(8_000), () => world.boot(machine));
-        }
-        return;
-      }
-      default:
-        throw new Error(`no fault is called ${kind}`);
+    for (const machine of down) if (world.random() < 0.6) world.boot(machine);
+  }
+
+  #killAll(): void {
+    const world = this.#world;
+    for (const machine of world.machines.values()) if (machine.node !== undefined) world.kill(machine);
+    for (const machine of world.machines.values()) if (world.random() < 0.8) this.#bootWithin(machine, 4_000);
+  }
+
+  #loseDisk(): void {
+    const world = this.#world;
+    const machine = world.pick([...world.machines.values()]);
+    if (!this.#canLose(machine)) return;
+    world.kill(machine);
+    world.loseDisk(machine);
+    this.#bootWithin(machine, 8_000);
+  }
+
+  #replace(): void {
+    const world = this.#world;
+    const machine = world.pick([...world.machines.values()]);
+    if (!this.#canLose(machine) || this.#next > 7) return;
+    world.kill(machine);
+    world.loseDisk(machine);
+    world.machines.delete(machine.name);
+    const name = "abcdefgh"[this.#next++]!;
+    const seeds = this.seeds([name, ...world.machines.keys()]);
+    this.#bootWithin(world.addMachine(name, { settings: { seeds } }), 8_000);
+  }
+
+  #pause(machine: Machine): void {
+    const world = this.#world;
+    world.pause(machine, world.random() < 0.5);
+    world.at(world.pick([1_500, 8_000, 25_000]), () => world.resume(machine));
+  }
+
+  #partition(): void {
+    const world = this.#world;
+    const side = new Set([...world.machines.keys()].filter(() => world.random() < 0.4));
+    world.trace(`partition: ${[...side].join(" ")} | the rest`);
+    for (const a of world.machines.keys()) {
+      for (const b of world.machines.keys()) if (side.has(a) !== side.has(b)) world.cut.add(`${a} ${b}`);
+    }
+  }
+
+  #cutOneWay(): void {
+    const world = this.#world;
+    const [a, b] = [world.pick([...world.machines.keys()]), world.pick([...world.machines.keys()])];
+    world.trace(`packets from ${a} to ${b} are lost`);
+    if (a !== b) world.cut.add(`${a} ${b}`);
+  }
+
+  #toggleSlow(): void {
+    const world = this.#world;
+    const machine = world.pick([...world.machines.values()]);
+    machine.slow = !machine.slow;
+    const member = world.memberOf(machine.name);
+    if (member !== undefined) member.slow = machine.slow;
+  }
+
+  #changeAddress(): void {
+    const world = this.#world;
+    const machine = world.pick([...world.machines.values()]);
+    if (world.size === 1 || !this.#addressesKnown()) return;
+    world.kill(machine);
+    const old = `${machine.address}:7980`;
+    machine.address = `${machine.name}${1 + world.below(900)}`;
+    world.trace(`${machine.name} moves to ${machine.address}`);
+    for (const other of world.machines.values()) {
+      const seeds = other.settings.seeds.map((seed) => seed === old ? `${machine.address}:7980` : seed);
+      other.settings = { ...other.settings, seeds };
+      world.deliver(other, { kind: "settings", settings: other.settings });
+    }
+    this.#bootWithin(machine, 3_000);
+  }
+
+  #runAtLeader(command: () => Command): void {
+    const leading = this.#world.leading();
+    if (leading !== undefined && !leading.paused) this.#world.operators.send(leading, command());
+  }
+
+  #breakStore(): void {
+    const world = this.#world;
+    world.trace("the store cannot be read for a while");
+    if (world.store.kind !== "newest") return;
+    const before = world.store;
+    world.store = { kind: "unreadable", why: "503" };
+    world.at(15_000, () => world.store = before);
+  }
+
+  #loseMajority(): void {
+    const world = this.#world;
+    const holders = [...world.machines.values()].filter((machine) => machine.disk.data !== undefined);
+    const lost = holders.slice(0, Math.floor(world.size / 2) + 1 + world.below(2));
+    for (const machine of lost) {
+      world.kill(machine);
+      world.loseDisk(machine);
+      this.#bootWithin(machine, 8_000);
     }
   }
 

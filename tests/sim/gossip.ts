@@ -4,7 +4,7 @@
  * invariants of every step are in the referee.
  */
 import { GossipFailure, longestSuspicionMs } from "./gossip_referee.ts";
-import { GossipWorld, metaOf } from "./gossip_world.ts";
+import { GossipWorld, type Machine, metaOf } from "./gossip_world.ts";
 import type { LinkConditions } from "./network.ts";
 import type { Prng } from "./prng.ts";
 import { main, type SeedOutcome } from "./seeds.ts";
@@ -114,81 +114,82 @@ class Story {
   }
 
   #fault(): void {
-    const world = this.#world, random = this.#random;
-    const machines = [...world.machines.values()];
-    const live = world.live();
+    const random = this.#random;
     const kind = random.pick([
       ...["kill", "kill", "start", "start", "restart", "leave", "pause", "pause", "partition", "partition", "oneWay"],
       ...["oneWay", "isolate", "heal", "clock", "meta", "meta", "broadcast", "move", "weather"],
     ]);
-    switch (kind) {
-      case "kill":
-        // At least one node must be left to detect it.
-        if (live.length > 2) world.kill(random.pick(live), { off: random.chance(0.5) });
-        return;
-      case "start":
-        for (const machine of machines) if (random.chance(0.7)) world.start(machine);
-        return;
-      case "restart": {
-        const machine = random.pick(machines);
-        world.kill(machine);
-        world.clock.after(random.pick([50, 2_000, 20_000, 60_000]), () => world.start(machine));
-        return;
-      }
-      case "leave":
-        if (live.length > 2) world.leave(random.pick(live));
-        return;
-      case "pause":
-        for (const machine of live) {
-          if (!random.chance(1.5 / live.length)) continue;
-          world.pause(machine);
-          const { process } = machine;
-          world.clock.after(random.pick([300, 2_500, 9_000, 30_000]), () => {
-            if (machine.process === process) world.resume(machine);
-          });
-        }
-        return;
-      case "partition": {
-        const side = machines.filter(() => random.chance(0.4));
-        world.partition(side, machines.filter((machine) => !side.includes(machine)));
-        return;
-      }
-      case "oneWay": {
-        const from = random.pick(machines);
-        const to = machines.filter((machine) => machine !== from && random.chance(0.5));
-        if (random.chance(0.5)) world.partition([from], to, { oneWay: true });
-        else world.partition(to, [from], { oneWay: true });
-        return;
-      }
-      case "isolate": {
-        const one = random.pick(machines);
-        world.partition([one], machines.filter((machine) => machine !== one));
-        return;
-      }
-      case "heal":
-        return world.healNetwork();
-      case "clock":
-        if (live.length > 0) world.stepClock(random.pick(live), random.pick([50, 700, 4_000, 20_000, hourMs]));
-        return;
-      case "meta":
-        if (live.length > 0) world.setMeta(random.pick(live), metaOf(++this.#metaVersion));
-        return;
-      case "broadcast":
-        if (live.length > 0) world.broadcast(random.pick(live), Uint8Array.of(1, random.below(256)), "status");
-        return;
-      case "move": {
-        const machine = random.pick(machines);
-        if (machine.process === undefined || live.length < 3) return;
-        world.kill(machine, { off: true });
-        world.move(machine);
-        world.clock.after(random.pick([50, 5_000, 45_000]), () => world.start(machine));
-        return;
-      }
-      case "weather":
-        world.network.conditions = conditionsOf(this.#kind, random);
-        return;
-      default:
-        throw new Error(`no fault is called ${kind}`);
+    this.#faults[kind]!([...this.#world.machines.values()], this.#world.live());
+  }
+
+  /** By kind: each gets all machines, and those whose process runs. */
+  readonly #faults: Readonly<Record<string, (machines: Machine[], live: Machine[]) => void>> = {
+    kill: (_, live) => {
+      // At least one node must be left to detect it.
+      if (live.length > 2) this.#world.kill(this.#random.pick(live), { off: this.#random.chance(0.5) });
+    },
+    start: (machines) => {
+      for (const machine of machines) if (this.#random.chance(0.7)) this.#world.start(machine);
+    },
+    restart: (machines) => {
+      const machine = this.#random.pick(machines);
+      this.#world.kill(machine);
+      this.#startIn(machine, [50, 2_000, 20_000, 60_000]);
+    },
+    leave: (_, live) => {
+      if (live.length > 2) this.#world.leave(this.#random.pick(live));
+    },
+    pause: (_, live) => this.#pauseSome(live),
+    partition: (machines) => {
+      const side = machines.filter(() => this.#random.chance(0.4));
+      this.#world.partition(side, machines.filter((machine) => !side.includes(machine)));
+    },
+    oneWay: (machines) => {
+      const from = this.#random.pick(machines);
+      const to = machines.filter((machine) => machine !== from && this.#random.chance(0.5));
+      if (this.#random.chance(0.5)) this.#world.partition([from], to, { oneWay: true });
+      else this.#world.partition(to, [from], { oneWay: true });
+    },
+    isolate: (machines) => {
+      const one = this.#random.pick(machines);
+      this.#world.partition([one], machines.filter((machine) => machine !== one));
+    },
+    heal: () => this.#world.healNetwork(),
+    clock: (_, live) => {
+      const random = this.#random;
+      if (live.length > 0) this.#world.stepClock(random.pick(live), random.pick([50, 700, 4_000, 20_000, hourMs]));
+    },
+    meta: (_, live) => {
+      if (live.length > 0) this.#world.setMeta(this.#random.pick(live), metaOf(++this.#metaVersion));
+    },
+    broadcast: (_, live) => {
+      const random = this.#random;
+      if (live.length > 0) this.#world.broadcast(random.pick(live), Uint8Array.of(1, random.below(256)), "status");
+    },
+    move: (machines, live) => {
+      const machine = this.#random.pick(machines);
+      if (machine.process === undefined || live.length < 3) return;
+      this.#world.kill(machine, { off: true });
+      this.#world.move(machine);
+      this.#startIn(machine, [50, 5_000, 45_000]);
+    },
+    weather: () => this.#world.network.conditions = conditionsOf(this.#kind, this.#random),
+  };
+
+  /** Starts the machine after one of these times. */
+  #startIn(machine: Machine, delaysMs: readonly number[]): void {
+    this.#world.clock.after(this.#random.pick(delaysMs), () => this.#world.start(machine));
+  }
+
+  #pauseSome(live: readonly Machine[]): void {
+    const world = this.#world, random = this.#random;
+    for (const machine of live) {
+      if (!random.chance(1.5 / live.length)) continue;
+      world.pause(machine);
+      const { process } = machine;
+      world.clock.after(random.pick([300, 2_500, 9_000, 30_000]), () => {
+        if (machine.process === process) world.resume(machine);
+      });
     }
   }
 

@@ -300,37 +300,10 @@ export class RealGossip {
         return this.#exchange(process, this.#placeOf(effect.to), effect.join, undefined);
       case "pushPullSeed":
         return this.#exchange(process, this.#placeOfHost(effect.to.host), effect.join, effect.to);
-      case "streamPing": {
-        const to = this.#placeOf(effect.to);
-        if (to === undefined) return;
-        return this.#network.exchange({
-          from: name,
-          to,
-          timeoutMs: effect.timeoutMs,
-          serve: (answer) => this.#reach(to, (server) => effect.ping.node === server.machine.nodeName && answer()),
-          done: (outcome) => {
-            if (outcome !== "answered") return;
-            this.#inside(process, { kind: "streamPingAnswered", sequence: effect.ping.sequence });
-          },
-        });
-      }
-      case "member": {
-        const { change, member } = effect;
-        const { nowMs } = this.#world;
-        this.#world.trace(`${name}'s gossip: ${member.name} ${change} (${member.incarnation})`);
-        const news = { ...member, sinceMs: member.sinceMs };
-        const changed = change === "forgotten"
-          ? process.members.forget(member.name)
-          : process.members.applyRecord(news, nowMs);
-        // Both would call the core again, which is in a step now.
-        this.#world.at(0, () =>
-          this.#running(process, () => {
-            if (change === "joined" && member.name !== process.machine.nodeName) this.#announce(process);
-            if (changed) this.#tellFacts(process);
-            this.#tellNode(process);
-          }));
-        return;
-      }
+      case "streamPing":
+        return this.#streamPing(process, effect);
+      case "member":
+        return this.#memberChanged(process, effect);
       case "user": {
         const message = decodeStatusMessage(effect.data);
         if (message.name === process.machine.nodeName || !process.members.applyStatus(message, this.#world.nowMs)) {
@@ -350,6 +323,36 @@ export class RealGossip {
       default:
         return effect satisfies never;
     }
+  }
+
+  #streamPing(process: Process, { to: target, ping, timeoutMs }: Extract<SwimEffect, { kind: "streamPing" }>): void {
+    const to = this.#placeOf(target);
+    if (to === undefined) return;
+    this.#network.exchange({
+      from: process.machine.name,
+      to,
+      timeoutMs,
+      serve: (answer) => this.#reach(to, (server) => ping.node === server.machine.nodeName && answer()),
+      done: (outcome) => {
+        if (outcome !== "answered") return;
+        this.#inside(process, { kind: "streamPingAnswered", sequence: ping.sequence });
+      },
+    });
+  }
+
+  #memberChanged(process: Process, { change, member }: Extract<SwimEffect, { kind: "member" }>): void {
+    const world = this.#world;
+    world.trace(`${process.machine.name}'s gossip: ${member.name} ${change} (${member.incarnation})`);
+    const changed = change === "forgotten"
+      ? process.members.forget(member.name)
+      : process.members.applyRecord({ ...member }, world.nowMs);
+    // Both would call the core again, which is in a step now.
+    world.at(0, () =>
+      this.#running(process, () => {
+        if (change === "joined" && member.name !== process.machine.nodeName) this.#announce(process);
+        if (changed) this.#tellFacts(process);
+        this.#tellNode(process);
+      }));
   }
 
   #exchange(process: Process, to: string | undefined, join: boolean, seed: HostPort | undefined): void {
