@@ -1,15 +1,19 @@
 /** Operator commands in the core: what is asked before an answer, and the one answer. */
-import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import { addCommand, answerCommands, noteProbed, noteWritten } from "../../../lib/core/commands/commands.ts";
+import { copyOf, createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import { Turn } from "../../../lib/core/state/turn.ts";
+import type { EtcdAnswer } from "../../../lib/core/facts/cluster.ts";
 import type { Command, CommandAnswer } from "../../../lib/core/facts/command.ts";
 import type { Effect } from "../../../lib/core/facts/effect.ts";
 import type { Event } from "../../../lib/core/facts/event.ts";
 import { step } from "../../../lib/core/step.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
-import { answer, answering, data, member, settings } from "../facts.ts";
+import { answer, answering, changed, data, member, settings, type StateChange } from "../facts.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const urls = members.map(({ clientUrls }) => clientUrls[0]!);
 const [a] = urls as [string];
+const self = { name: "a", peerUrl: members[0]!.peerUrls[0]!, clientUrl: a, gossipAddr: "a:7980" };
 const of = (name: string, change = {}) => answer(name, members, { recordedSize: 3, ...change });
 
 /** A serving node, and what its last events brought about. */
@@ -23,7 +27,6 @@ class Served {
   replies = () => [...this.#replies];
 
   constructor() {
-    const self = { name: "a", peerUrl: members[0]!.peerUrls[0]!, clientUrl: a, gossipAddr: "a:7980" };
     const created = createNode(self, settings(), "seed", { monotonicMs: 0, wallMs: 0 });
     this.node = {
       ...created,
@@ -171,4 +174,252 @@ Deno.test("a hold is answered after the disk has it, and a release without a hol
   assertEquals(served.replies().length, 1);
   served.tell({ kind: "done", id: effect!.id, value: { kind: "nothing" } });
   assertEquals(served.replies()[1]?.answer.kind, "done");
+});
+
+/** A node whose commands alone advance, one turn after another. */
+class Commanded {
+  node: NodeState;
+  effects: readonly Effect[] = [];
+  wakeMs = Infinity;
+
+  constructor(change: StateChange = {}) {
+    const created = createNode(self, settings(), "seed", { monotonicMs: 0, wallMs: 0 });
+    this.node = changed(created, { phase: "serving", disk: { data: data("a", members) } }, change);
+    for (const url of urls) this.answers(url, 900);
+  }
+
+  turn(ms: number, act: (turn: Turn) => void = () => {}): readonly Effect[] {
+    const turn = new Turn(copyOf(this.node), { monotonicMs: ms, wallMs: 7_000_000 + ms });
+    act(turn);
+    answerCommands(turn);
+    [this.node, this.effects, this.wakeMs] = [turn.node, turn.effects, turn.wakeMs];
+    return turn.effects;
+  }
+
+  asks(command: Command, ms = 1_000): readonly Effect[] {
+    return this.turn(ms, (turn) => addCommand(turn, "id", command));
+  }
+
+  /** The endpoint answers, to a probe of that time. */
+  answers(url: string, ms: number, change: Partial<EtcdAnswer> = {}): void {
+    const name = members[urls.indexOf(url)]!.name;
+    const endpoints = new Map(this.node.membership.endpoints).set(url, answering(of(name, change), ms));
+    this.node = changed(this.node, { membership: { endpoints } });
+  }
+
+  probed(ms: number, ...endpoints: readonly string[]): readonly Effect[] {
+    for (const url of endpoints) this.answers(url, ms);
+    return this.turn(ms, (turn) => endpoints.forEach((url) => noteProbed(turn, url)));
+  }
+
+  written(ms: number, failure?: string): readonly Effect[] {
+    return this.turn(ms, (turn) => noteWritten(turn, failure));
+  }
+
+  /** What became of the command: its answer, or the step that it is at. */
+  get told(): string {
+    const reply = this.effects.find((effect) => effect.kind === "reply");
+    if (reply === undefined) return this.node.operator.commands.map(({ step }) => step).join(" ");
+    const { answer } = reply;
+    return `${answer.kind}: ${answer.kind === "refused" ? answer.why : answer.text}`;
+  }
+}
+
+const free = { dbSizeBytes: 100 * 1_048_576, dbInUseBytes: 1_048_576 };
+const under = { id: "x", purpose: "defrag", text: "defragment", createdAtWallMs: 0, operations: [] } as const;
+
+Deno.test("a plan asks every member once, wakes after five seconds, and is requested when all have answered", () => {
+  const at = new Commanded();
+  assertEquals(at.asks({ kind: "scale", to: 1, dryRun: false }), [{ kind: "probe", endpoints: urls }]);
+  assertEquals([at.told, at.wakeMs], ["probing", 6_000]);
+  assertEquals([at.probed(1_100, a, urls[1]!), at.told, at.wakeMs], [[], "probing", 6_000]);
+  at.probed(1_200, urls[2]!);
+  assertEquals(at.told.startsWith("done: "), true, at.told);
+  assertEquals(at.node.maintenance.requested?.id, "id");
+  assertEquals(at.node.operator.commands, []);
+});
+
+Deno.test("a plan is decided five seconds after the members were asked, by those that answered", () => {
+  const at = new Commanded();
+  at.asks({ kind: "scale", to: 1, dryRun: true });
+  at.probed(5_999, a, urls[1]!);
+  assertEquals([at.told, at.wakeMs], ["probing", 6_000]);
+  at.turn(6_000);
+  assertEquals(at.told.startsWith("refused: "), true, at.told);
+});
+
+Deno.test("scale, upgrade and defrag each make their own plan; a dry run requests none", () => {
+  const plan = (command: Command) => {
+    const at = new Commanded();
+    at.asks(command);
+    for (const url of urls) at.answers(url, 1_100, { ...free, version: "3.6.14", clusterVersion: "3.6.0" });
+    at.turn(1_100, (turn) => urls.forEach((url) => noteProbed(turn, url)));
+    const reply = at.effects.find((effect) => effect.kind === "reply");
+    const { answer } = reply!;
+    return [answer.kind === "done" ? answer.plan?.purpose : answer.kind, at.node.maintenance.requested?.purpose];
+  };
+  assertEquals(plan({ kind: "scale", to: 1, dryRun: true }), ["scale", undefined]);
+  assertEquals(plan({ kind: "upgrade", to: "3.7", dryRun: true }), ["upgrade", undefined]);
+  assertEquals(plan({ kind: "defrag", dryRun: true }), ["defrag", undefined]);
+  assertEquals(plan({ kind: "defrag", dryRun: false }), ["defrag", "defrag"]);
+});
+
+Deno.test("no plan is made by a node that does not serve, whose etcd is silent, or beside another plan", () => {
+  const defrag = { kind: "defrag", dryRun: false } as const;
+  const asked = (change: StateChange, silentSinceMs?: number) => {
+    const at = new Commanded(change);
+    at.asks(defrag, silentSinceMs ?? 1_000);
+    return at.told;
+  };
+  assertEquals(asked({ phase: "restarting" }), "refused: this node does not serve now");
+  assertEquals(asked({}, 7_000), "refused: the etcd of this node does not answer");
+  const at = new Commanded({ maintenance: { plan: under } });
+  at.asks(defrag);
+  at.probed(1_100, ...urls);
+  assertEquals(at.told, 'refused: "defragment" is not done yet');
+  const lost = new Commanded();
+  lost.asks(defrag);
+  lost.turn(7_000);
+  assertEquals(lost.told, "refused: the etcd of this node does not answer");
+});
+
+Deno.test("a pause and a resume ask the own etcd before they are written, and again before they are answered", () => {
+  const steps = (kind: "pause" | "resume", dryRun: boolean) => {
+    const at = new Commanded();
+    const told: unknown[] = [at.asks({ kind, dryRun }), at.told];
+    told.push(at.probed(1_100, a), at.told);
+    if (!dryRun) {
+      told.push(at.turn(1_200), at.told, at.written(1_300), at.told, at.wakeMs);
+      told.push(at.probed(1_400, a).length, at.told);
+    }
+    return told;
+  };
+  const probe = { kind: "probe", endpoints: [a] };
+  for (
+    const [kind, text] of [["pause", "all automatic action of the cluster pauses"], [
+      "resume",
+      "automatic action goes on",
+    ]] as const
+  ) {
+    const answer = { kind: "done", text };
+    assertEquals(steps(kind, true), [
+      [probe],
+      "probing",
+      [{ kind: "reply", commandId: "id", answer }],
+      `done: ${text}`,
+    ]);
+    const write = { kind: "writePause", id: 1, paused: kind === "pause" };
+    const written = [[write], "writing", [], "writing", [probe], "confirming", 6_300, 1, `done: ${text}`];
+    assertEquals(steps(kind, false), [[probe], "probing", ...written]);
+  }
+});
+
+Deno.test("a pause that etcd refuses, or that no member confirms, is answered with what became of it", () => {
+  const at = new Commanded();
+  at.asks({ kind: "pause", dryRun: false });
+  at.probed(1_100, a);
+  at.written(1_200, "another node changes it");
+  assertEquals(at.told, "refused: another node changes it");
+  const unconfirmed = new Commanded();
+  unconfirmed.asks({ kind: "pause", dryRun: false });
+  unconfirmed.probed(1_100, a);
+  unconfirmed.written(1_200);
+  unconfirmed.turn(6_199);
+  assertEquals([unconfirmed.told, unconfirmed.wakeMs], ["confirming", 6_200]);
+  unconfirmed.turn(6_200);
+  assertEquals(unconfirmed.told, "done: all automatic action of the cluster pauses", "etcd has it");
+});
+
+Deno.test("without a quorum a pause is refused, and a resume counts at this node where something is paused", () => {
+  const paused = { operator: { pauseMark: { clusterId: "c1", paused: true, version: 4 } } };
+  const asked = (kind: "pause" | "resume", change: StateChange, dryRun = false) => {
+    const at = new Commanded(change);
+    at.asks({ kind, dryRun });
+    at.answers(a, 6_000, { linearizable: false });
+    for (const url of urls.slice(1)) at.answers(url, 6_000, { linearizable: false });
+    at.turn(6_000);
+    return [at.told.split(",")[0], at.node.operator.pauseMark?.paused];
+  };
+  const goesOn = "done: bootstrap and disaster recovery go on at this node and the peers that gossip reaches. " +
+    "The cluster has no quorum: if it comes back";
+  const doubtful = new Commanded();
+  doubtful.answers(a, 900, { linearizable: false });
+  assertEquals(doubtful.asks({ kind: "pause", dryRun: false }), [{ kind: "probe", endpoints: [a] }], "it asks anew");
+  assertEquals(asked("pause", {})[0], "refused: the etcd of this node confirmed no quorum within 5 s");
+  assertEquals(asked("resume", {})[0], "refused: nothing is paused as far as this node knows");
+  assertEquals(asked("resume", paused), [goesOn, false]);
+  assertEquals(asked("resume", paused, true), [goesOn, true]);
+});
+
+Deno.test("a hold and its release are answered once they are on disk; a dry run writes nothing", () => {
+  const held = { settings: settings({ hold: { sinceWallMs: 1, why: "disk" } }) };
+  const holds = "done: no cluster is bootstrapped, restored or recovered by this node or by any that sees it, until: " +
+    "e2d hold --release";
+  const released = "done: this node no longer holds bootstrap and disaster recovery back";
+  const told = (command: Command, change: StateChange = {}, failure?: string) => {
+    const at = new Commanded(change);
+    const effects = at.asks(command).filter(({ kind }) => kind !== "reply");
+    if (effects.length === 0) return [at.told];
+    at.turn(1_100);
+    const waits = at.told;
+    at.written(1_200, failure);
+    return [effects[0], waits, at.told];
+  };
+  const sinceWallMs = 7_001_000;
+  assertEquals(told({ kind: "hold", why: "disk", dryRun: false }), [
+    { kind: "writeHold", id: 1, hold: { sinceWallMs, why: "disk" } },
+    "writing",
+    holds,
+  ]);
+  assertEquals(told({ kind: "hold", dryRun: false })[0], { kind: "writeHold", id: 1, hold: { sinceWallMs } });
+  assertEquals(told({ kind: "hold", dryRun: false }, {}, "disk full")[2], "refused: disk full");
+  assertEquals(told({ kind: "releaseHold", dryRun: false }, held), [{ kind: "writeHold", id: 1 }, "writing", released]);
+  assertEquals(told({ kind: "releaseHold", dryRun: true }), ["refused: this node is not held"]);
+  assertEquals([told({ kind: "hold", dryRun: true }), told({ kind: "releaseHold", dryRun: true }, held)], [
+    [holds],
+    [released],
+  ]);
+  const at = new Commanded();
+  at.asks({ kind: "hold", dryRun: true });
+  const reply = at.effects.find((effect) => effect.kind === "reply");
+  assertEquals(reply?.answer.kind === "done" && reply.answer.immediate, true);
+});
+
+Deno.test("a command waits for the slot that another effect is in", () => {
+  const inFlight = new Map([["command" as const, { kind: "writeHold", id: 1 } as const]]);
+  const at = new Commanded({ effects: { inFlight, nextId: 2 } });
+  assertEquals([at.asks({ kind: "hold", dryRun: false }), at.told], [[], "new"]);
+});
+
+Deno.test("a cancel is answered once the plan is out of etcd, also when it is forgotten meanwhile", () => {
+  const at = new Commanded({ maintenance: { plan: under } });
+  assertEquals(at.asks({ kind: "cancel", dryRun: false }), [{ kind: "writePlan", id: 1 }]);
+  at.turn(1_100);
+  assertEquals(at.told, "writing");
+  at.node = changed(at.node, { maintenance: { plan: undefined } });
+  at.written(1_200);
+  assertEquals(at.told, 'done: "defragment" is given up; what was done of it stays');
+  const failed = new Commanded({ maintenance: { plan: under } });
+  failed.asks({ kind: "cancel", dryRun: false });
+  failed.written(1_200, "the plan changed");
+  assertEquals(failed.told, "refused: the plan changed");
+  const none = new Commanded();
+  none.asks({ kind: "cancel", dryRun: false });
+  assertEquals(none.told, "refused: no plan is under way");
+});
+
+Deno.test("an approval is answered at once; without a command nothing is noted", () => {
+  const at = new Commanded();
+  at.asks({ kind: "approve", plan: "x", dryRun: false });
+  assertEquals(at.told, "refused: no restore waits for an approval here");
+  assertEquals([at.written(1_100), at.probed(1_100, a), at.node.operator.commands], [[], [], []]);
+});
+
+Deno.test("a command that comes in was not asked about yet, and awaits no answer", () => {
+  const turn = new Turn(copyOf(new Commanded().node), { monotonicMs: 5, wallMs: 5 });
+  const command = { kind: "defrag", dryRun: true } as const;
+  addCommand(turn, "1", command);
+  addCommand(turn, "2", command);
+  const pending = { command, step: "new", askedMs: 0, awaited: [] };
+  assertEquals(turn.node.operator.commands, [{ id: "1", ...pending }, { id: "2", ...pending }]);
 });
