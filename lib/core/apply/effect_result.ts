@@ -21,9 +21,7 @@ export function applyDone(turn: Turn, id: number, value: DoneValue): void {
   if (taken === undefined) return;
   const { slot, effect } = taken;
   if (slot === "command") noteWritten(turn);
-  if (node.effects.failing.has(slot)) {
-    node.effects.failing = new Map([...node.effects.failing].filter(([each]) => each !== slot));
-  }
+  node.effects.failing = new Map([...node.effects.failing].filter(([each]) => each !== slot));
   switch (effect.kind) {
     case "writeRecord":
       node.disk.record = effect.record;

@@ -47,7 +47,7 @@ export function etcdExited(turn: Turn, event: Extract<Event, { kind: "etcdExited
   node.bootstrap.committing = undefined;
   node.membership.added = undefined;
   etcdGone(turn);
-  turn.backOff("local", Math.min(exitRestMaxMs, retryDelayMs * 2 ** Math.min(node.ownEtcd.exits - 1, 6)));
+  turn.backOff("local", Math.min(exitRestMaxMs, retryDelayMs * 2 ** (node.ownEtcd.exits - 1)));
   turn.notice("error", "etcd exited", {
     code: "etcd_exited",
     text: `etcd ended by itself with ${event.code} (${event.cause})`,

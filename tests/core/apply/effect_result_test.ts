@@ -238,12 +238,12 @@ Deno.test("an etcd that was started is starting, unless its own events came firs
   const committing = { ...plan, token: "t" };
   const started = (etcd: Turn["node"]["ownEtcd"]["etcd"]) => {
     const { node } = done(effects.startEtcd, nothing, { ownEtcd: { etcd }, bootstrap: { committing } }, "local");
-    return [node.ownEtcd.etcd.kind, node.bootstrap.committing];
+    return [node.ownEtcd.etcd.kind, node.bootstrap.committing, node.ownEtcd.etcdProgress.startsAgain];
   };
   const exited = { kind: "exited", atMs: 0, code: 1, cause: "unknown", count: 1 } as const;
-  assertEquals(started({ kind: "stopped" }), ["starting", undefined]);
-  assertEquals(started({ kind: "ready", sinceMs: 0 }), ["ready", undefined]);
-  assertEquals(started(exited), ["exited", undefined]);
+  assertEquals(started({ kind: "stopped" }), ["starting", undefined, false]);
+  assertEquals(started({ kind: "ready", sinceMs: 0 }), ["ready", undefined, false]);
+  assertEquals(started(exited), ["exited", undefined, false]);
   const ready = { ownEtcd: { etcd: { kind: "ready", sinceMs: 0 } as const } };
   const stopped = done(effects.stopEtcd, nothing, ready, "local");
   assertEquals([stopped.node.ownEtcd.etcd.kind, stopped.node.disk.data.kind], ["stopped", "unknown"]);
@@ -259,6 +259,8 @@ Deno.test("a source or an export counts for the plan that it was prepared for", 
   const hash = { kind: "sourceVerified", hash: "h" } as const;
   assertEquals([verified("d", hash), verified("other", hash), verified("d", nothing)], ["h", undefined, undefined]);
   assertEquals(done(effects.prepareSource, hash).node.bootstrap.progress, {}, "without a plan");
+  const before = { bootstrap: { progress: { plan, verified: "g" } } };
+  assertEquals(done(effects.prepareSource, nothing, before).node.bootstrap.progress.verified, "g");
   const offer = (digest: string, value: DoneValue) =>
     done(effects.exportSurvivor, value, progress(digest)).node.bootstrap.progress.offer;
   const exported = { hash: "h", revision: 5, url: "u" };
@@ -290,9 +292,10 @@ Deno.test("a restore names what the data was made from, and that later writes ar
 });
 
 Deno.test("a source that is gone after the commitment is fetched again where a store holds it", () => {
+  const slots = ({ node }: Turn) => [...node.effects.inFlight].map(([slot, { kind }]) => `${slot} ${kind}`);
   const fetches = (code: string, source: Source) =>
-    emitted(failed({ ...effects.restoreData, plan: { ...plan, source } }, code));
-  assertEquals(fetches("not_prepared", source), ["prepareSource"]);
+    slots(failed({ ...effects.restoreData, plan: { ...plan, source } }, code));
+  assertEquals(fetches("not_prepared", source), ["source prepareSource"]);
   assertEquals(fetches("not_prepared", { kind: "survivor", name: "b", revision: 1 }), []);
   assertEquals(fetches("disk_full", source), []);
 });
@@ -302,6 +305,9 @@ Deno.test("what an effect brings back is known from then on", () => {
   assertEquals([joined.membership.added, done(effects.memberAdd).node.membership.added], ["m", undefined]);
   const { node: provided } = done(effects.provideEtcd, { kind: "etcdProvided", version: "3.6.14" });
   assertEquals([provided.ownEtcd.provided, done(effects.provideEtcd).node.ownEtcd.provided], ["3.6.14", undefined]);
+  const known = { ownEtcd: { provided: "3.5.33" }, membership: { added: "m" } };
+  assertEquals(done(effects.provideEtcd, nothing, known).node.ownEtcd.provided, "3.5.33");
+  assertEquals(done(effects.memberAdd, nothing, known).node.membership.added, "m");
   const hashes = [{ memberId: "x", hash: 1, compactRevision: 2 }];
   const hashed = done(effects.hashMembers, { kind: "membersHashed", hashes }).node.maintenance.hashes;
   assertEquals(hashed, { revision: 5, voters: ["x", "y"], hashes, atMs: nowMs });

@@ -346,6 +346,11 @@ Deno.test("the newest snapshot is known since it was first found, as of the look
   assertEquals(found(900, "h", "h").newestSince, { hash: "h", ms: 1_000, askedMs: 900 });
   assertEquals(found(undefined, "h", "g").newestSince, { hash: "g", ms: 1_001, askedMs: 1_001 });
   assertEquals(found(900, "h").lookupInFlight, false);
+  const looks = (...lookups: readonly NodeState["snapshots"]["lookup"][]) =>
+    applied(nodeA(), ...lookups.map((lookup) => ({ kind: "snapshotLookedUp", lookup }) as Event)).node.snapshots;
+  const { store, newestSince } = looks(newest, { kind: "absent" });
+  assertEquals([store.newest, newestSince?.hash], [undefined, "h"], "an empty store holds it no more");
+  assertEquals(looks({ kind: "absent" }).newestSince, undefined);
 });
 
 const inspected = (data: NodeState["disk"]["data"], record?: NodeRecord): Event => ({
@@ -382,6 +387,9 @@ Deno.test("the cluster that the record saw counts until one is seen; a record is
   const lost = { nonce: "n", pledges: [], lost: former };
   const back = (data: NodeState["disk"]["data"]) => applied(nodeA(), inspected(data, lost)).node.disk.record.started;
   assertEquals([back(data("a", members)), back({ kind: "absent" })], [former, undefined]);
+  const { clusterId: _, ...unbound } = former;
+  const unseen = applied(nodeA(), inspected({ kind: "absent" }, { nonce: "n", pledges: [], lost: unbound }));
+  assertEquals([unseen.node.disk.record.started, unseen.node.disk.record.lost], [undefined, unbound]);
 });
 
 Deno.test("data that the record names and that is gone makes the disk a new node, unless a pledge of this disk is kept", () => {
@@ -521,6 +529,7 @@ Deno.test("a member is known since it was first listed by a quorum, and forgotte
   assertEquals(known([[a!], true], [[a!, b!], true]), [["id-a", 1_000], ["id-b", 1_001]]);
   assertEquals(known([[a!, b!], true], [[b!, member("x")], true]), [["id-b", 1_000], ["id-x", 1_001]]);
   assertEquals(known([[a!], true], [[a!, b!], false]), [["id-a", 1_000]], "its list may be old");
+  assertEquals(known([[a!, b!], true], [[b!], true]).length, 2, "a list that names nobody new changes nothing");
   assertEquals(applied(nodeA(), probe(urlB)).node.membership.memberAnswers.get("id-b")?.raftIndex, 100);
 });
 
@@ -542,7 +551,13 @@ Deno.test("the own etcd's answer is what is known of the own data, while that et
   assertEquals(own({ kind: "starting", sinceMs: 0 }, probe(urlA)), known);
   assertEquals(own({ kind: "stopped" }, probe(urlA)).kind, "unknown");
   assertEquals(own(ready.etcd, probe(urlB)).kind, "unknown");
-  const moved = members.map((each) => each.id === "id-a" ? { ...each, peerUrls: ["http://old:2380"] } : each);
+  for (const list of [members, members.slice(0, 1)]) {
+    const unproven = own(ready.etcd, probe(urlA, { linearizable: false, members: list }));
+    assertEquals(unproven.kind === "valid" && unproven.members, list, "as it lists them itself");
+  }
+  const moved = members.toReversed().map((each) =>
+    each.id === "id-a" ? { ...each, peerUrls: ["http://old:2380"] } : each
+  );
   const listed = own(ready.etcd, probe(urlA, { members: moved }));
   assertEquals(listed.kind === "valid" && listed.peerUrls, ["http://old:2380"]);
   const lastLog = { term: 3, index: 9 };
@@ -587,4 +602,30 @@ Deno.test("a node that was started with a former size of its cluster follows the
   assertEquals(size({ recordedSize: 5, formerSizes: [3] }), [5, "serving"]);
   assertEquals(size({ recordedSize: 5, formerSizes: [1] }), [3, "serving"]);
   assertEquals(size({ formerSizes: [3] }), [3, "serving"]);
+});
+
+Deno.test("a read of the own etcd counts as one after the lookup in the store, when a quorum proves it", () => {
+  const storedAhead = { token: "t", revision: 9, reads: 0 };
+  const reads = (linearizable: boolean) =>
+    applied(nodeA({ ownEtcd: ready, snapshots: { storedAhead } }), probe(urlA, { linearizable })).node.snapshots
+      .storedAhead?.reads;
+  assertEquals([reads(true), reads(false)], [1, 0]);
+});
+
+Deno.test("events of the own etcd and of its data-dir are noted", () => {
+  const starting = applied(nodeA(), { kind: "etcd", state: "starting" }).node;
+  assertEquals(starting.ownEtcd.etcd.kind, "starting");
+  assertEquals(applied(starting, { kind: "etcdLogged", busy: true }).node.ownEtcd.etcdProgress.busy, true);
+  const exited = applied(starting, { kind: "etcdExited", code: 2, cause: "unknown" }).node.ownEtcd.etcd;
+  assertEquals(exited.kind === "exited" && exited.code, 2);
+  assertEquals(applied(starting, { kind: "dataDirLooked", found: "absent" }).node.disk.missingChecks, 1);
+});
+
+Deno.test("a command is queued, and an answer that it waits for is noted even where it is too old for the rules", () => {
+  const queued = applied(nodeA(), { kind: "command", id: "1", command: { kind: "defrag", dryRun: true } }).node;
+  assertEquals(queued.operator.commands.map(({ id }) => id), ["1"]);
+  const commands = [{ ...queued.operator.commands[0]!, awaited: [urlA, urlB] }];
+  const waiting = changed(queued, { operator: { commands }, membership: { probesInvalidatedAtMs: 900 } });
+  const { node } = applied(waiting, { ...probe(urlB), askedMs: 800 } as Event);
+  assertEquals([node.operator.commands[0]?.awaited, node.membership.endpoints.size], [[urlA], 0]);
 });

@@ -81,7 +81,11 @@ Deno.test("a data-dir is not looked at while an effect on it is in flight: its e
 });
 
 Deno.test("an etcd that exits is started again after 1 s, each time after twice the time, at most a minute", () => {
-  let node = changed(fresh, { bootstrap: { committing }, membership: { added: "id" } });
+  let node = changed(fresh, {
+    bootstrap: { committing },
+    membership: { added: "id" },
+    disk: { data: data("a", [member("a")]) },
+  });
   const restsMs: number[] = [];
   for (let at = 0; at < 8; at++) {
     const turn = new Turn(copyOf(node), { monotonicMs: nowMs, wallMs: 0 });
