@@ -1,13 +1,13 @@
 /** A store that loses what was saved, while the data stands still. */
-import { decideBackup } from "../../lib/core/rules/backup.ts";
-import type { Effect } from "../../lib/core/facts/effect.ts";
-import type { Event } from "../../lib/core/facts/event.ts";
-import { step } from "../../lib/core/step.ts";
-import { newestOf } from "../../lib/core/watch/stored_backup.ts";
-import { assert, assertEquals } from "../support/assert.ts";
-import { answer, changed, data, member, settings, view } from "./facts.ts";
-import { createNode, type NodeState } from "../../lib/core/state/state.ts";
-import type { SnapshotLookup, StoredLife } from "../../lib/core/facts/snapshot_lookup.ts";
+import { decideBackup } from "../../../lib/core/rules/backup.ts";
+import type { Effect } from "../../../lib/core/facts/effect.ts";
+import type { Event } from "../../../lib/core/facts/event.ts";
+import { step } from "../../../lib/core/step.ts";
+import { newestOf } from "../../../lib/core/watch/stored_backup.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+import { answer, changed, data, member, settings, view } from "../facts.ts";
+import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import type { SnapshotLookup, StoredLife } from "../../../lib/core/facts/snapshot_lookup.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const lineage = { id: "l", epoch: 1, token: "t" };

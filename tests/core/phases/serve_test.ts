@@ -1,9 +1,9 @@
-import type { Effect } from "../../lib/core/facts/effect.ts";
-import { step } from "../../lib/core/step.ts";
-import { assertEquals } from "../support/assert.ts";
-import { alarm, answer, answering, changed, data, member, settings, type StateChange } from "./facts.ts";
-import { createNode } from "../../lib/core/state/state.ts";
-import type { EtcdAnswer } from "../../lib/core/facts/cluster.ts";
+import type { Effect } from "../../../lib/core/facts/effect.ts";
+import { step } from "../../../lib/core/step.ts";
+import { assertEquals } from "../../support/assert.ts";
+import { alarm, answer, answering, changed, data, member, settings, type StateChange } from "../facts.ts";
+import { createNode } from "../../../lib/core/state/state.ts";
+import type { EtcdAnswer } from "../../../lib/core/facts/cluster.ts";
 
 const members = [member("a")];
 const now = { monotonicMs: 1_000, wallMs: 1_000_000 };

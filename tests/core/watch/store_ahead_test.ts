@@ -1,9 +1,9 @@
-import { step } from "../../lib/core/step.ts";
-import { assert, assertEquals } from "../support/assert.ts";
-import { answer, data, member } from "./facts.ts";
-import { changed } from "./facts.ts";
-import { createNode, type NodeState } from "../../lib/core/state/state.ts";
-import type { Settings } from "../../lib/core/facts/settings.ts";
+import { step } from "../../../lib/core/step.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+import { answer, data, member } from "../facts.ts";
+import { changed } from "../facts.ts";
+import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import type { Settings } from "../../../lib/core/facts/settings.ts";
 
 const self = { name: "a", peerUrl: "http://a:2380", clientUrl: "http://a:2379", gossipAddr: "a:7980" };
 const lineage = { id: "line", epoch: 1, token: "first" };

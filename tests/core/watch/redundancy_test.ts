@@ -1,15 +1,15 @@
-import { missingVoters, silentVoters } from "../../lib/core/rules/membership/redundancy.ts";
-import { rememberPeers } from "../../lib/core/watch/peers.ts";
-import { watchRedundancy } from "../../lib/core/watch/redundancy.ts";
-import { statusReport } from "../../lib/manager/status/report.ts";
-import { copyOf, createNode, type NodeState } from "../../lib/core/state/state.ts";
-import { Turn } from "../../lib/core/state/turn.ts";
-import type { GossipPeer } from "../../lib/core/facts/peer.ts";
-import type { Plan } from "../../lib/core/facts/plan.ts";
-import type { View } from "../../lib/core/facts/view.ts";
-import type { EndpointFacts, EtcdAnswer } from "../../lib/core/facts/cluster.ts";
-import { assert, assertEquals } from "../support/assert.ts";
-import { answer, answering, changed, facts, member, nowMs, peer, settings, silent, view } from "./facts.ts";
+import { missingVoters, silentVoters } from "../../../lib/core/rules/membership/redundancy.ts";
+import { rememberPeers } from "../../../lib/core/watch/peers.ts";
+import { watchRedundancy } from "../../../lib/core/watch/redundancy.ts";
+import { statusReport } from "../../../lib/manager/status/report.ts";
+import { copyOf, createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import { Turn } from "../../../lib/core/state/turn.ts";
+import type { GossipPeer } from "../../../lib/core/facts/peer.ts";
+import type { Plan } from "../../../lib/core/facts/plan.ts";
+import type { View } from "../../../lib/core/facts/view.ts";
+import type { EndpointFacts, EtcdAnswer } from "../../../lib/core/facts/cluster.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+import { answer, answering, changed, facts, member, nowMs, peer, settings, silent, view } from "../facts.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const gone = (name: string, forMs: number, state: "dead" | "left" = "dead") =>

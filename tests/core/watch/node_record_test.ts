@@ -1,9 +1,9 @@
-import { rememberCluster } from "../../lib/core/watch/node_record.ts";
-import { assertEquals } from "../support/assert.ts";
-import { answer, answering, changed, member, nowMs, settings, view } from "./facts.ts";
-import { copyOf, createNode } from "../../lib/core/state/state.ts";
-import { Turn } from "../../lib/core/state/turn.ts";
-import type { Pledge } from "../../lib/core/facts/node_record.ts";
+import { rememberCluster } from "../../../lib/core/watch/node_record.ts";
+import { assertEquals } from "../../support/assert.ts";
+import { answer, answering, changed, member, nowMs, settings, view } from "../facts.ts";
+import { copyOf, createNode } from "../../../lib/core/state/state.ts";
+import { Turn } from "../../../lib/core/state/turn.ts";
+import type { Pledge } from "../../../lib/core/facts/node_record.ts";
 
 const lineage = { id: "line", epoch: 2, token: "recovery" };
 const pledge: Pledge = { initialMembers: [], source: { kind: "empty" }, lineage, digest: "d", token: "recovery" };

@@ -1,11 +1,11 @@
-import { changed, type StateChange } from "./facts.ts";
-import { step } from "../../lib/core/step.ts";
-import type { Effect } from "../../lib/core/facts/effect.ts";
-import type { Event } from "../../lib/core/facts/event.ts";
-import { decideReplacement } from "../../lib/core/rules/membership/replace.ts";
-import { assertEquals } from "../support/assert.ts";
-import { answer, answering, data, facts, member, nowMs, peer, settings, silent, view } from "./facts.ts";
-import { createNode, type EffectState, type NodeState } from "../../lib/core/state/state.ts";
+import { changed, type StateChange } from "../facts.ts";
+import { step } from "../../../lib/core/step.ts";
+import type { Effect } from "../../../lib/core/facts/effect.ts";
+import type { Event } from "../../../lib/core/facts/event.ts";
+import { decideReplacement } from "../../../lib/core/rules/membership/replace.ts";
+import { assertEquals } from "../../support/assert.ts";
+import { answer, answering, data, facts, member, nowMs, peer, settings, silent, view } from "../facts.ts";
+import { createNode, type EffectState, type NodeState } from "../../../lib/core/state/state.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const healthCheckTimeoutMs = 60_000;

@@ -1,9 +1,9 @@
-import { step } from "../../lib/core/step.ts";
-import type { Event } from "../../lib/core/facts/event.ts";
-import { createNode, type NodeState } from "../../lib/core/state/state.ts";
-import { gatheredText } from "../../lib/core/rules/gathering.ts";
-import { assert, assertEquals } from "../support/assert.ts";
-import { changed, data, member, peer, settings, type StateChange, view } from "./facts.ts";
+import { step } from "../../../lib/core/step.ts";
+import type { Event } from "../../../lib/core/facts/event.ts";
+import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import { gatheredText } from "../../../lib/core/rules/gathering.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+import { changed, data, member, peer, settings, type StateChange, view } from "../facts.ts";
 
 const at = (monotonicMs: number) => ({ monotonicMs, wallMs: 1_000_000 + monotonicMs });
 

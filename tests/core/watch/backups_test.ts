@@ -1,11 +1,11 @@
-import { step } from "../../lib/core/step.ts";
-import type { Event } from "../../lib/core/facts/event.ts";
-import { assert, assertEquals } from "../support/assert.ts";
-import { answer, changed, data, facts, member, peer, settings, type StateChange, view } from "./facts.ts";
-import { backupLimitMs } from "../../lib/core/rules/backup.ts";
-import { createNode, type NodeState } from "../../lib/core/state/state.ts";
-import type { SnapshotLookup } from "../../lib/core/facts/snapshot_lookup.ts";
-import type { PeerFacts } from "../../lib/core/facts/peer.ts";
+import { step } from "../../../lib/core/step.ts";
+import type { Event } from "../../../lib/core/facts/event.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
+import { answer, changed, data, facts, member, peer, settings, type StateChange, view } from "../facts.ts";
+import { backupLimitMs } from "../../../lib/core/rules/backup.ts";
+import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
+import type { SnapshotLookup } from "../../../lib/core/facts/snapshot_lookup.ts";
+import type { PeerFacts } from "../../../lib/core/facts/peer.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const intervalMs = 60_000;
