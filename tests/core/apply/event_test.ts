@@ -309,23 +309,8 @@ Deno.test("a store that is configured is unknown until it is looked up, and one 
   ]);
 });
 
-Deno.test("a plan is requested only while the cluster has none", () => {
-  const plan = (id: string) => ({ id, purpose: "defrag", text: id, createdAtWallMs: 0, operations: [] }) as const;
-  const request = { kind: "request", plan: plan("new") } as const;
-  const free = applied(nodeA(), request);
-  assertEquals([free.node.maintenance.requested?.id, lines(free)], ["new", []]);
-  const busy = applied(nodeA(), { kind: "plan", plan: plan("old") }, request);
-  assertEquals([busy.node.maintenance.requested, busy.node.maintenance.plan?.id], [undefined, "old"]);
-  assertEquals(lines(busy), ['warn plan refused plan_exists: "new" is refused while "old" is not done']);
-});
-
-Deno.test("a timer that has come is no longer armed; a resume counts; SIGTERM ends the node with status 0, once", () => {
+Deno.test("a timer that has come is no longer armed; SIGTERM ends the node with status 0, once", () => {
   assertEquals(applied(nodeA({ process: { timerAtMs: 5 } }), { kind: "timer" }).node.process.timerAtMs, undefined);
-  const pauseMark = { clusterId: "c1", paused: true, version: 3 };
-  assertEquals(
-    applied(nodeA({ operator: { pauseMark } }), { kind: "resumeHere" }).node.operator.pauseMark?.paused,
-    false,
-  );
   const stopped = applied(nodeA({ phase: "serving" }), { kind: "stop" });
   const reason = { code: "asked_to_stop", text: "asked to stop" };
   assertEquals([stopped.node.phase, stopped.node.process.ending], ["leaving", { code: 0, reason }]);
