@@ -1,18 +1,20 @@
 /**
- * Measures the speed of encrypting, compressing and saving snapshots, and the cost for the process.
+ * Measures the speed of encrypting, compressing, saving and restoring snapshots, and the cost for the process.
  *
  *   deno run -A bench/snapshot.ts [--mib 1024] [--runs 3] [--e2d PATH]
  *
  * A real etcd is filled with `--mib` of text like that of Kubernetes. etcdctl and e2d (`--e2d`, default dist/e2d) save its
- * snapshot in turn; then twice the size is saved while memory and the event loop are measured. The formats are measured on
- * its first 256 MiB, compared with Go and openssl.
+ * snapshot in turn, etcdutl and e2d restore it; then twice the size is saved while memory and the event loop are measured.
+ * The formats are measured on its first 256 MiB, compared with Go and openssl. CPU seconds are those of all threads.
  */
 import { Buffer } from "node:buffer";
+import process from "node:process";
 import { parseArgs } from "node:util";
 import { type EtcdClient, openEtcd } from "../lib/etcd/client/client.ts";
 import { fastestMac } from "../lib/snapshot/format/keys.ts";
 import type { WrapOptions } from "../lib/snapshot/format/seal.ts";
 import { workerCodec } from "../lib/snapshot/format/worker_codec.ts";
+import { verifySnapshot } from "../lib/snapshot/verified_file.ts";
 import { FileStore } from "../lib/storage/file_store.ts";
 import { systemClock } from "../lib/sys/clock.ts";
 import { systemFiles } from "../lib/sys/files.ts";
@@ -95,16 +97,40 @@ function manifestText(length: number): string {
   return parts.join("").slice(0, length);
 }
 
-async function seconds(work: () => Promise<unknown>): Promise<number> {
-  const from = performance.now();
-  await work();
-  return (performance.now() - from) / 1_000;
+/** Durations in seconds. */
+interface Cost {
+  wall: number;
+  cpu: number;
 }
 
-async function run(command: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
-  if (!success) throw new Error(`${command}: ${new TextDecoder().decode(stderr)}`);
-  return new TextDecoder().decode(stdout);
+/** Of work in this process. */
+async function costOf(work: () => Promise<unknown>): Promise<Cost> {
+  const [from, cpu] = [performance.now(), process.cpuUsage()];
+  await work();
+  const { user, system } = process.cpuUsage(cpu);
+  return { wall: (performance.now() - from) / 1_000, cpu: (user + system) / 1e6 };
+}
+
+/** Of a program, with the text that it prints. */
+async function run(command: string, ...args: string[]): Promise<Cost & { text: string }> {
+  // The variable of bash: real, user and system seconds, after what the program writes.
+  const script = 'TIMEFORMAT="%R %U %S"; time "$@"';
+  const { success, stdout, stderr } = await new Deno.Command("bash", { args: ["-c", script, "time", command, ...args] })
+    .output();
+  const errors = new TextDecoder().decode(stderr).trim();
+  if (!success) throw new Error(`${command}: ${errors}`);
+  const [wall, user, system] = errors.split("\n").at(-1)!.split(" ").map(Number) as [number, number, number];
+  return { wall, cpu: user + system, text: new TextDecoder().decode(stdout) };
+}
+
+/** Runs both in turn, so that a load of the machine meets both. */
+async function inTurn(ours: (round: number) => Promise<Cost>, peer: (round: number) => Promise<Cost>) {
+  const all: { ours: Cost[]; peer: Cost[] } = { ours: [], peer: [] };
+  for (let round = 0; round < runs; round++) {
+    all.peer.push(await peer(round));
+    all.ours.push(await ours(round));
+  }
+  return all;
 }
 
 interface Row {
@@ -144,30 +170,25 @@ const facts = {
 };
 const keys = { recipients: [new Uint8Array(32)], secret: new Uint8Array(32) };
 
-/** Input speed in MiB per second. */
-async function speedOf(
-  data: Bytes,
-  options: Pick<WrapOptions, "format" | "compression" | "sealed">,
-): Promise<number> {
+/** Of sealing `data`, which comes in the chunks of e2d's client of etcd. */
+function sealing(data: Bytes, options: Pick<WrapOptions, "format" | "compression" | "sealed">): Promise<Cost> {
   let at = 0;
   const source = new ReadableStream<Bytes>({
     pull(controller) {
-      // In the chunk size of etcd.
       if (at >= data.length) return controller.close();
-      controller.enqueue(data.slice(at, at += 32_768));
+      controller.enqueue(data.slice(at, at += mib));
     },
   });
-  const took = await seconds(async () => {
-    const { stream: wrapped } = workerCodec.seal(source, {
-      ...options,
-      mac: fastestMac(systemClock),
-      facts: { ...facts, plainBytes: data.length },
-      keys,
-      randomBytes: (length) => systemRandom.bytes(length),
-    });
-    for await (const _ of wrapped);
+  const { stream } = workerCodec.seal(source, {
+    ...options,
+    mac: fastestMac(systemClock),
+    facts: { ...facts, plainBytes: data.length },
+    keys,
+    randomBytes: (length) => systemRandom.bytes(length),
   });
-  return data.length / mib / took;
+  return costOf(async () => {
+    for await (const _ of stream);
+  });
 }
 
 async function formats(path: string): Promise<void> {
@@ -179,110 +200,74 @@ async function formats(path: string): Promise<void> {
   await Deno.writeFile(sample, data);
   const peer = `${folder}/peer`;
   await run("go", "build", "-o", peer, "bench/go/snapshot_peer.go");
-  const go = async (what: string) => sampleMib / Number(await run(peer, what, sample));
-  const openssl = async () =>
-    sampleMib /
-    await seconds(() =>
-      run(
-        "openssl",
-        "enc",
-        "-aes-256-ctr",
-        "-K",
-        "00".repeat(32),
-        "-iv",
-        "00".repeat(16),
-        "-in",
-        sample,
-        "-out",
-        "/dev/null",
-      )
-    );
-  const each = async (work: () => Promise<number>) => {
-    const all: number[] = [];
-    for (let round = 0; round < runs; round++) all.push(await work());
-    return all;
+  const go = (what: string) => async () => {
+    const { text, cpu } = await run(peer, what, sample);
+    // Without the time in which it reads the file, which its CPU seconds contain.
+    return { wall: Number(text), cpu };
   };
-  const seal = await each(() => go("seal"));
-  const gzip = await each(() => go("gzip"));
-  const ours = (options: Parameters<typeof speedOf>[1]) => each(() => speedOf(data, options));
-  const unit = "MiB/s";
-  add({
-    what: "seal go-v1",
-    ours: await ours({ format: "go-v1", compression: "none", sealed: true }),
-    peer: seal,
-    peerName: "Go",
-    unit,
-    aim: "≥ 1.2",
-  });
-  add({
-    what: "seal v2",
-    ours: await ours({ format: "v2", compression: "none", sealed: true }),
-    peer: seal,
-    peerName: "Go, v1",
-    unit,
-    aim: "≥ 1.4",
-  });
-  add({
-    what: "seal v2",
-    ours: await ours({ format: "v2", compression: "none", sealed: true }),
-    peer: await each(openssl),
-    peerName: "openssl, AES-256-CTR alone",
-    unit,
-    aim: "",
-  });
-  add({
-    what: "gzip",
-    ours: await ours({ format: "v2", compression: "gzip", sealed: false }),
-    peer: gzip,
-    peerName: "Go",
-    unit,
-    aim: "≥ 6",
-  });
-  add({
-    what: "zstd",
-    ours: await ours({ format: "v2", compression: "zstd", sealed: false }),
-    peer: gzip,
-    peerName: "Go, gzip",
-    unit,
-    aim: "≥ 25",
-  });
+  const cipher = ["enc", "-aes-256-ctr", "-K", "00".repeat(32), "-iv", "00".repeat(16)];
+  const openssl = () => run("openssl", ...cipher, "-in", sample, "-out", "/dev/null");
+  type Form = Parameters<typeof sealing>[1];
+  const compare = async (what: string, form: Form, peer: () => Promise<Cost>, peerName: string, aim: string) => {
+    const figures = await inTurn(() => sealing(data, form), peer);
+    for (const [kind, unit] of [["wall", "MiB/s"], ["cpu", "MiB per CPU second"]] as const) {
+      const of = (costs: Cost[]) => costs.map((cost) => sampleMib / cost[kind]);
+      add({ what, ours: of(figures.ours), peer: of(figures.peer), peerName, unit, aim: kind === "wall" ? aim : "" });
+    }
+  };
+  const sealed = { compression: "none", sealed: true } as const;
+  await compare("seal go-v1, with etcd's checksum", { ...sealed, format: "go-v1" }, go("seal"), "Go", "≥ 0.75");
+  await compare("seal v2, with etcd's checksum", { ...sealed, format: "v2" }, go("seal"), "Go, v1", "≥ 1");
+  await compare("seal v2", { ...sealed, format: "v2" }, openssl, "openssl, AES-256-CTR alone", "");
+  await compare("gzip", { format: "v2", compression: "gzip", sealed: false }, go("gzip"), "Go", "≥ 6");
+  await compare("zstd", { format: "v2", compression: "zstd", sealed: false }, go("gzip"), "Go, gzip", "≥ 25");
 }
 
-async function saves(etcd: Etcd): Promise<string> {
-  const ours: number[] = [];
-  const theirs: number[] = [];
-  await run("openssl", "genrsa", "-traditional", "-out", `${folder}/ca.key`, "2048");
-  for (let round = 0; round < runs; round++) {
-    theirs.push(
-      await seconds(() =>
-        run(
-          `${etcdDir()}/etcdctl`,
-          `--endpoints=${etcd.url}`,
-          "--command-timeout=600s",
-          "snapshot",
-          "save",
-          `${folder}/etcdctl-${round}.db`,
-        )
-      ),
-    );
-    ours.push(
-      await seconds(() =>
-        run(
-          values.e2d,
-          "snapshot",
-          "save",
-          `file://${folder}/e2d-${round}.db`,
-          `--endpoints=${etcd.url}`,
-          "--snapshot-encryption",
-          `--ca-key=${folder}/ca.key`,
-        )
-      ),
-    );
-    await Deno.remove(`${folder}/e2d-${round}.db`);
-    if (round > 0) await Deno.remove(`${folder}/etcdctl-${round}.db`);
+function addCosts(what: string, { ours, peer }: { ours: Cost[]; peer: Cost[] }, peerName: string, aim: string): void {
+  for (const [kind, unit] of [["wall", "s"], ["cpu", "CPU s"]] as const) {
+    const of = (costs: Cost[]) => costs.map((cost) => cost[kind]);
+    add({ what, ours: of(ours), peer: of(peer), peerName, unit, aim: kind === "wall" ? aim : "" });
   }
-  add({ what: `save ${values.mib} MiB, sealed`, ours, peer: theirs, peerName: "etcdctl", unit: "s", aim: "≤ 1.15" });
+}
+
+const sealFlags = ["--snapshot-encryption", `--ca-key=${folder}/ca.key`];
+
+/** Returns the path of the plain snapshot. */
+async function saves(etcd: Etcd): Promise<string> {
+  await run("openssl", "genrsa", "-traditional", "-out", `${folder}/ca.key`, "2048");
+  const figures = await inTurn(
+    async (round) => {
+      const path = `${folder}/e2d-${round}.db`;
+      const cost = await run(values.e2d, "snapshot", "save", `file://${path}`, `--endpoints=${etcd.url}`, ...sealFlags);
+      if (round > 0) await Deno.remove(path);
+      return cost;
+    },
+    async (round) => {
+      const path = `${folder}/etcdctl-${round}.db`;
+      const flags = [`--endpoints=${etcd.url}`, "--command-timeout=600s"];
+      const cost = await run(`${etcdDir()}/etcdctl`, ...flags, "snapshot", "save", path);
+      if (round > 0) await Deno.remove(path);
+      return cost;
+    },
+  );
+  addCosts(`save ${values.mib} MiB, sealed`, figures, "etcdctl", "≤ 1.15");
   return `${folder}/etcdctl-0.db`;
+}
+
+/** Of the files that `saves` leaves. */
+async function restores(plain: string): Promise<void> {
+  const target = `${folder}/restored`;
+  const restored = async (...command: [string, ...string[]]) => {
+    const cost = await run(...command, "--data-dir", `${target}/data`);
+    await Deno.remove(target, { recursive: true });
+    return cost;
+  };
+  const from = `file://${folder}/e2d-0.db`;
+  const figures = await inTurn(
+    () => restored(values.e2d, "snapshot", "restore", from, ...sealFlags, `--etcd-dir=${etcdDir()}`),
+    () => restored(`${etcdDir()}/etcdutl`, "snapshot", "restore", plain),
+  );
+  addCosts(`restore ${values.mib} MiB, sealed`, figures, "etcdutl", "≤ 1.3");
 }
 
 /** The peak memory of a process, sampled until it ends. */
@@ -299,18 +284,11 @@ async function peakMib(child: Deno.ChildProcess): Promise<number> {
   return peak;
 }
 
-async function cost(etcd: Etcd): Promise<void> {
+async function memory(etcd: Etcd): Promise<void> {
   const twice = 2 * Number(values.mib);
   await etcd.fillTo(twice);
   const child = new Deno.Command(values.e2d, {
-    args: [
-      "snapshot",
-      "save",
-      `file://${folder}/twice.db`,
-      `--endpoints=${etcd.url}`,
-      "--snapshot-encryption",
-      `--ca-key=${folder}/ca.key`,
-    ],
+    args: ["snapshot", "save", `file://${folder}/twice.db`, `--endpoints=${etcd.url}`, ...sealFlags],
     stdout: "null",
     stderr: "null",
   }).spawn();
@@ -323,31 +301,53 @@ async function cost(etcd: Etcd): Promise<void> {
     aim: "< 250",
   });
   await Deno.remove(`${folder}/twice.db`);
+}
 
-  // As in a node: checksum, encryption and upload in the process that answers probes.
+/** The longest time in milliseconds in which a timer of 5 ms did not run. */
+async function longestWaitMs(work: () => Promise<unknown>): Promise<number> {
   let worst = 0;
   let last = performance.now();
-  const timer = setInterval(() => {
+  const measure = () => {
     const now = performance.now();
     worst = Math.max(worst, now - last - 5);
     last = now;
-  }, 5);
-  const { stream, totalBytes } = await etcd.client.snapshot(etcd.url);
-  const store = new FileStore(folder, { files: systemFiles, staging: systemStaging, token: () => "bench" });
-  await store.write(
-    "loop.db",
-    workerCodec.seal(stream, {
-      facts: { ...facts, plainBytes: totalBytes },
-      format: "v2",
-      compression: "none",
-      sealed: true,
-      keys,
-      mac: fastestMac(systemClock),
-      randomBytes: (length) => systemRandom.bytes(length),
-    }).stream,
-  );
+  };
+  const timer = setInterval(measure, 5);
+  await work();
+  measure();
   clearInterval(timer);
-  add({ what: "longest wait of the event loop", ours: [worst], peer: [], peerName: "", unit: "ms", aim: "≤ 100" });
+  return worst;
+}
+
+/** As in a node: checksum, compression, encryption and upload in the process that answers probes. */
+async function loopWaits(etcd: Etcd): Promise<void> {
+  const store = new FileStore(folder, { files: systemFiles, staging: systemStaging, token: () => "bench" });
+  const row = { peer: [], peerName: "", unit: "ms", aim: "≤ 50" };
+  for (const compression of ["none", "gzip", "zstd"] as const) {
+    const save = async () => {
+      const { stream, totalBytes } = await etcd.client.snapshot(etcd.url);
+      const sealed = workerCodec.seal(stream, {
+        facts: { ...facts, plainBytes: totalBytes },
+        format: "v2",
+        compression,
+        sealed: true,
+        keys,
+        mac: fastestMac(systemClock),
+        randomBytes: (length) => systemRandom.bytes(length),
+      });
+      await store.write("loop.db", sealed.stream);
+    };
+    add({ ...row, what: `longest wait of the event loop, save, ${compression}`, ours: [await longestWaitMs(save)] });
+    const verify = async () => {
+      const { stream } = (await store.read("loop.db"))!;
+      await verifySnapshot(stream, { keys });
+    };
+    add({
+      ...row,
+      what: `longest wait of the event loop, verify, ${compression}`,
+      ours: [await longestWaitMs(verify)],
+    });
+  }
 }
 
 try {
@@ -355,8 +355,10 @@ try {
   await etcd.fillTo(Number(values.mib));
   console.log("| what | ours (min / median / max) | peer | ratio | aim |\n| --- | --- | --- | --- | --- |");
   const path = await saves(etcd);
+  await restores(path);
   await formats(path);
-  await cost(etcd);
+  await memory(etcd);
+  await loopWaits(etcd);
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

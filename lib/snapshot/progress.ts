@@ -141,10 +141,10 @@ export function observeProgress(
 ): ReadableStream<Bytes> {
   const reader = stream.getReader();
   let taken = 0;
-  const aborted = Promise.withResolvers<never>();
-  aborted.promise.catch(() => {});
+  // A promise of its own for each read: a race keeps its result as long as the promise that lost it.
+  let abortRead = (_reason: unknown) => {};
   const onAbort = () => {
-    aborted.reject(signal?.reason);
+    abortRead(signal?.reason);
     reader.cancel(signal?.reason).catch(() => {});
   };
   if (signal?.aborted) onAbort();
@@ -152,6 +152,9 @@ export function observeProgress(
   return new ReadableStream({
     async pull(controller) {
       if (taken > 0) progress.made(taken);
+      signal?.throwIfAborted();
+      const aborted = Promise.withResolvers<never>();
+      abortRead = aborted.reject;
       const { done, value } = await Promise.race([reader.read(), aborted.promise]);
       signal?.throwIfAborted();
       taken = value?.length ?? 0;

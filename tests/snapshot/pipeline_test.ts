@@ -263,3 +263,27 @@ Deno.test("a store that refuses deletions or stalls does not undo a save", async
   assertEquals((await clock.settle(tidyStore(place, stalls, ports, signal), 3_600_000)).status, "fulfilled");
   assert(log.lines.filter(({ message }) => message.includes("cannot remove")).length === 2);
 });
+
+Deno.test("observeProgress() keeps no chunk that was read: the memory of a transfer does not grow with the database", async () => {
+  const script = `
+    import { observeProgress, Progress } from "${new URL("../../lib/snapshot/progress.ts", import.meta.url)}";
+    const chunks = [];
+    const source = new ReadableStream({
+      pull(controller) {
+        const chunk = new Uint8Array(1000);
+        chunks.push(new WeakRef(chunk));
+        controller.enqueue(chunk);
+      },
+    }, { highWaterMark: 0 });
+    const progress = new Progress({ monotonicMs: () => 0 });
+    const reader = observeProgress(source, progress, new AbortController().signal).getReader();
+    for (let count = 0; count < 20; count++) await reader.read();
+    await new Promise((resolve) => setTimeout(resolve));
+    gc();
+    console.log(chunks.filter((chunk) => chunk.deref() !== undefined).length);`;
+  const args = ["eval", "--v8-flags=--expose-gc", script];
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args, stderr: "inherit" }).output();
+  const kept = new TextDecoder().decode(stdout).trim();
+  // The last one may still be on its way.
+  assert(/^[012]$/.test(kept), `${kept} of 20`);
+});
