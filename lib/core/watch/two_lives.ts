@@ -1,15 +1,13 @@
 /** Reports another life that saves to the same store. */
 import type { Turn } from "../state/turn.ts";
 import type { SnapshotLookup } from "../facts/snapshot_lookup.ts";
-import { lineageOfData } from "../evidence/lineage.ts";
+import { ownLineage } from "../evidence/lineage.ts";
 import { otherLife } from "../evidence/two_lives.ts";
 
 /** After each look into the store that succeeded; an unreadable store leaves what was known. */
 export function reportOtherLife(turn: Turn, lookup: SnapshotLookup): void {
   const { node, now } = turn;
-  const own = node.disk.data.kind === "valid"
-    ? lineageOfData(node.disk.data.clusterId, node.disk.record)
-    : node.disk.record.started?.lineage;
+  const own = ownLineage(node.disk);
   if (own === undefined || lookup.kind !== "newest") return;
   const reason = otherLife(own, lookup, now.wallMs);
   if (reason === undefined) turn.resolve("two_lives_saved");

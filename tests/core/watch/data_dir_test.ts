@@ -1,9 +1,10 @@
+import { forgetDataDir, noteDataDir } from "../../../lib/core/watch/data_dir.ts";
 import { step } from "../../../lib/core/step.ts";
 import type { Event } from "../../../lib/core/facts/event.ts";
 import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
-import { gatheredText } from "../../../lib/core/rules/gathering.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
-import { changed, data, member, peer, settings, type StateChange, view } from "../facts.ts";
+import { changed, data, member, settings, type StateChange, view } from "../facts.ts";
+import { problemOf, turnOf } from "../turns.ts";
 
 const at = (monotonicMs: number) => ({ monotonicMs, wallMs: 1_000_000 + monotonicMs });
 
@@ -50,42 +51,40 @@ Deno.test("what this node itself does with its data-dir is not taken for its los
   );
 });
 
-Deno.test("an etcd that keeps dying is started again for ever, and reported with its last log line until it is ready", () => {
-  const exited: Event = {
-    kind: "etcdExited",
-    code: 1,
-    cause: "disk_full",
-    lastLine: "write /d/member/wal: no space left on device",
-    hint: "free space",
+Deno.test("noteDataDir() names what became of the data-dir, and how to save the data where no other member has it", () => {
+  const reported = (found: "absent" | "replaced", change: StateChange, names = ["a", "b"]) => {
+    const turn = turnOf([
+      {
+        ownEtcd: { etcd: { kind: "ready", sinceMs: 0 } },
+        disk: { data: data("a", names.map((name) => member(name))) },
+      },
+      change,
+    ]);
+    for (let at = 0; at < 2; at++) noteDataDir(turn, { kind: "dataDirLooked", found });
+    return [
+      problemOf(turn, "data_dir_gone")?.split(",")[0],
+      turn.node.reports.problems.get("data_dir_gone")?.reason.hint,
+    ];
   };
-  const two = after(nodeA(), exited, exited).node;
-  assertEquals(two.reports.problems.has("etcd_dies"), false);
-  const many = after(two, ...Array<Event>(10).fill(exited)).node;
-  assertEquals([many.phase, many.process.ending], ["gathering", undefined]);
-  const problem = many.reports.problems.get("etcd_dies");
-  assertEquals(problem?.level, "error");
-  assert(problem?.reason.text.includes("(disk_full): write /d/member/wal: no space left on device"));
-  assert(problem?.reason.hint?.startsWith("free space; "));
-  const restsMs = (many.effects.backoffUntilMs.get("local") ?? 0) - many.process.lastEventMs;
-  assert(restsMs > 50_000 && restsMs <= 60_000, String(restsMs));
-  assertEquals(after(many, { kind: "etcd", state: "ready" }).node.reports.problems.has("etcd_dies"), false);
+  const others = 'do not stop this node yet: run "e2d snapshot save" on it, see by e2d status that the other members ' +
+    "serve, then restart e2d here: it joins anew";
+  const alone = 'do not stop this node: run "e2d snapshot save" on it first, and restore from that';
+  const gone = "error: the data-dir of this node is not there any more";
+  assertEquals(reported("absent", {}), [gone, others]);
+  assertEquals(reported("replaced", {})[0], "error: the data-dir of this node was replaced by another folder");
+  assertEquals(reported("absent", {}, ["a"]), [gone, alone]);
+  assertEquals(reported("absent", { disk: { data: { kind: "unknown" } } }), [gone, others]);
+  const nothing = [undefined, undefined];
+  assertEquals(reported("absent", { ownEtcd: { etcd: { kind: "starting", sinceMs: 0 } } })[0], gone);
+  assertEquals(reported("absent", { ownEtcd: { etcd: { kind: "stopped" } } }), nothing);
+  const inFlight = (slot: "local" | "source", kind: "exportSurvivor" | "prepareSource") =>
+    reported("absent", { effects: { inFlight: new Map([[slot, { kind, id: 1 }]]) as never } });
+  assertEquals([inFlight("local", "prepareSource"), inFlight("source", "exportSurvivor")], [nothing, nothing]);
+  assertEquals(inFlight("source", "prepareSource")[0], gone);
 });
 
-Deno.test("a plan is known as long as it is read: not by a node whose etcd is gone", () => {
-  const plan = { id: "p", purpose: "scale", text: "scale from 3 to 1", createdAtWallMs: 0, operations: [] } as const;
-  const node = after(nodeA(), { kind: "plan", plan }).node;
-  assertEquals(node.maintenance.plan, plan);
-  assertEquals(after(node, { kind: "etcdExited", code: 0, cause: "member_removed" }).node.maintenance.plan, undefined);
-});
-
-Deno.test("gatheredText() names the bootstrap addresses that do not answer", () => {
-  const seeds = ["a:7980", "b:7980", "c:7980"];
-  const text = (...names: string[]) =>
-    gatheredText(
-      names.length + 1,
-      view("a", { settings: settings({ seeds }), peers: names.map((name) => peer(name)) }),
-    );
-  assertEquals(text("b"), "2 of 3 nodes have gathered; no answer from c:7980");
-  assertEquals(text(), "1 of 3 nodes have gathered; no answer from b:7980, c:7980");
-  assertEquals(gatheredText(2, view("a", { peers: [peer("x")] })), "2 of 3 nodes have gathered");
+Deno.test("forgetDataDir() counts the checks anew", () => {
+  const turn = turnOf({ disk: { missingChecks: 1 } });
+  forgetDataDir(turn);
+  assertEquals(turn.node.disk.missingChecks, 0);
 });

@@ -1,7 +1,8 @@
+import { noteOwnRead, noteStoredRevision, watchStoredRevision } from "../../../lib/core/watch/store_ahead.ts";
 import { step } from "../../../lib/core/step.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
-import { answer, data, member } from "../facts.ts";
-import { changed } from "../facts.ts";
+import { answer, answering, changed, data, member, nowMs, type StateChange } from "../facts.ts";
+import { problemOf, turnOf } from "../turns.ts";
 import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
 import type { Settings } from "../../../lib/core/facts/settings.ts";
 
@@ -60,4 +61,73 @@ Deno.test("a snapshot that another node saved a moment ago is not ahead of a clu
   for (const ms of [3, 4]) world.read(7, ms);
   world.read(35, 5);
   assertEquals(world.node.reports.problems.has("store_ahead"), false);
+});
+
+const known = (epoch = 1): StateChange => ({
+  disk: {
+    data: data("a", members),
+    record: { nonce: "n", pledges: [], started: { lineage: { ...lineage, epoch }, how: "founded", renounced: [] } },
+  },
+});
+const newest = (revision: number) => ({
+  kind: "newest" as const,
+  hash: "h",
+  revision,
+  lineage,
+  takenAtWallMs: 0,
+  verified: true,
+  epochMax: 1,
+});
+
+Deno.test("noteStoredRevision() keeps the highest revision of the own life that the store has shown", () => {
+  const noted = (change: StateChange, revision: number, before?: [token: string, revision: number]) => {
+    const storedAhead = before && { token: before[0], revision: before[1], reads: 4 };
+    const turn = turnOf([change, { snapshots: { storedAhead } }]);
+    noteStoredRevision(turn, newest(revision));
+    const after = turn.node.snapshots.storedAhead;
+    return after && [after.token, after.revision, after.reads];
+  };
+  assertEquals(noted(known(), 9), ["first", 9, 0]);
+  assertEquals(noted(known(), 10, ["first", 9]), ["first", 10, 0]);
+  assertEquals([noted(known(), 9, ["first", 9]), noted(known(), 8, ["first", 9])], [["first", 9, 4], ["first", 9, 4]]);
+  assertEquals(noted(known(), 8, ["other", 9]), ["first", 8, 0], "of another life");
+  assertEquals([noted(known(0), 9), noted({}, 9)], [undefined, undefined], "no life of the own is known");
+  const turn = turnOf(known());
+  noteStoredRevision(turn, { kind: "absent" });
+  assertEquals(turn.node.snapshots.storedAhead, undefined);
+  noteOwnRead(turn);
+  assertEquals(turn.node.snapshots.storedAhead, undefined, "a read before any lookup counts for nothing");
+});
+
+Deno.test("watchStoredRevision() reports data behind the store after three reads, until it is ahead or of another life", () => {
+  const told = (revision: number, change: StateChange = {}, reads = 3, token = "first") => {
+    const problem = { level: "error", reason: { code: "store_ahead", text: "before" } } as const;
+    const turns = [new Map(), new Map([["store_ahead", problem]])].map((problems) =>
+      turnOf([
+        known(),
+        { phase: "serving", snapshots: { storedAhead: { token, revision: 9, reads } } },
+        { membership: { endpoints: new Map([[self.clientUrl, answering(answer("a", members, { revision }))]]) } },
+        { reports: { problems } },
+        change,
+      ])
+    );
+    return turns.map((turn) => {
+      watchStoredRevision(turn);
+      return problemOf(turn, "store_ahead")?.split(":").slice(0, 2).join(":");
+    });
+  };
+  const behind = "error ready: the store holds revision 9 of this cluster's life, and its data is at revision 8";
+  const [first, stands] = ["error: before", "error: before"];
+  assertEquals(told(8), [behind, first], "what stands is not told again with each revision");
+  assertEquals([told(9), told(10)], [[undefined, undefined], [undefined, undefined]]);
+  const nothing = [undefined, stands];
+  assertEquals(told(8, {}, 2), nothing);
+  assertEquals(told(8, { phase: "restarting" }), nothing);
+  assertEquals(told(8, { membership: { endpoints: new Map() } }), nothing);
+  const unproven = answering(answer("a", members, { revision: 8, linearizable: false }));
+  assertEquals(told(8, { membership: { endpoints: new Map([[self.clientUrl, unproven]]) } }), nothing);
+  const old = answering(answer("a", members, { revision: 8 }), nowMs - 6_000);
+  assertEquals(told(8, { membership: { endpoints: new Map([[self.clientUrl, old]]) } }), nothing);
+  assertEquals(told(8, {}, 3, "other"), [undefined, undefined]);
+  assertEquals(told(8, { snapshots: { storedAhead: undefined } }), [undefined, undefined]);
 });

@@ -1,11 +1,11 @@
 /** A store that loses what was saved, while the data stands still. */
-import { decideBackup } from "../../../lib/core/rules/backup.ts";
 import type { Effect } from "../../../lib/core/facts/effect.ts";
 import type { Event } from "../../../lib/core/facts/event.ts";
 import { step } from "../../../lib/core/step.ts";
-import { newestOf } from "../../../lib/core/watch/stored_backup.ts";
+import { newestOf, noteSaved, noteStored } from "../../../lib/core/watch/stored_backup.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
-import { answer, changed, data, member, settings, view } from "../facts.ts";
+import { answer, changed, data, member, nowMs, settings, type StateChange, view } from "../facts.ts";
+import { nowWallMs, problemOf, turnOf } from "../turns.ts";
 import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
 import type { SnapshotLookup, StoredLife } from "../../../lib/core/facts/snapshot_lookup.ts";
 
@@ -210,9 +210,81 @@ Deno.test("newestOf() proves absence by an empty store, or by a readable one in 
   assertEquals(newestOf(foreign, lineage), undefined);
 });
 
-Deno.test("decideBackup() takes what the store has lost, though the revision is the same", () => {
-  const own = answer("a", members, { revision });
-  const of = (known: number) =>
-    decideBackup(view("a", { settings: settings({ snapshots: true }) }), own, { revision: known, diverged: false });
-  assertEquals([of(50).kind, of(0).kind], ["skip", "take"]);
+const own: StateChange = {
+  disk: {
+    data: data("a", members),
+    record: { nonce: "n", pledges: [], started: { lineage, how: "joined", renounced: [], clusterId: "c1" } },
+  },
+};
+
+Deno.test("newestOf() is the highest revision of all branches of the life", () => {
+  const [life] = (stored(50) as Extract<Look, { kind: "newest" }>).lives as [StoredLife];
+  const branch = (of: number, change: Partial<StoredLife["lineage"]> = {}): StoredLife => ({
+    ...life,
+    lineage: { ...lineage, ...change },
+    newest: { ...life.newest, revision: of },
+  });
+  const whole = {
+    ...stored(50),
+    lives: [branch(70), branch(90, { id: "x" }), branch(60), branch(80, { token: "x" })],
+  } as Look;
+  const found = newestOf(whole, lineage);
+  assertEquals(found !== "none" && found?.revision, 70);
+  const { damaged: _, ...undamaged } = stored(50, { token: "drill" }) as Extract<Look, { kind: "newest" }>;
+  assertEquals(newestOf(undamaged, lineage), "none");
+});
+
+Deno.test("noteStored() keeps what a later lookup shows, and tells a removal by its own life alone", () => {
+  const noted = (look: Look, askedMs: number, change: StateChange = own, token = "t") => {
+    const ownSnapshot = { token, revision: 50, takenAtWallMs: 1_700_000_000_000, atMs: 500 };
+    const snapshots = { ownSnapshot, backup: { revision: 50, diverged: false }, lastSnapshotAtWallMs: 7 };
+    const turn = turnOf([change, { snapshots }]);
+    noteStored(turn, look, askedMs);
+    const { snapshots: after } = turn.node;
+    const kept = after.ownSnapshot && [after.ownSnapshot.revision, after.ownSnapshot.atMs, after.ownSnapshot.isRest];
+    return [kept, after.backup.revision, after.lastSnapshotAtWallMs, problemOf(turn, "snapshots_gone")?.split(";")[0]];
+  };
+  const unchanged = [[50, 500, undefined], 50, 7, undefined];
+  assertEquals(noted(stored(60), 501), [[60, nowMs, undefined], 50, 7, undefined]);
+  assertEquals([noted(stored(60), 500), noted(absent, 500)], [unchanged, unchanged], "it was asked before");
+  assertEquals(noted(absent, 501, {}), unchanged, "no own life is known");
+  assertEquals(noted(unreadable, 501), unchanged);
+  assertEquals(noted(absent, 501, own, "other"), [undefined, 50, 7, undefined], "it was another life's");
+  const was = "was of 2023-11-14T22:13:20Z, revision 50";
+  assertEquals(noted(absent, 501), [
+    undefined,
+    0,
+    undefined,
+    `error ready: the store holds no snapshot of this cluster any more: the newest ${was}`,
+  ]);
+  assertEquals(noted(stored(40), 501), [
+    [40, nowMs, true],
+    40,
+    undefined,
+    `warn ready: the newest snapshot of this cluster is gone from the store: it ${was}`,
+  ]);
+});
+
+Deno.test("noteStored() keeps the report of a removal while the store shows what was left, until there is more", () => {
+  const told = (revision: number) => {
+    const problem = { level: "warn", reason: { code: "snapshots_gone", text: "before" } } as const;
+    const ownSnapshot = { token: "t", revision: 40, takenAtWallMs: 0, atMs: 500, isRest: true } as const;
+    const turn = turnOf([own, {
+      snapshots: { ownSnapshot },
+      reports: { problems: new Map([["snapshots_gone", problem]]) },
+    }]);
+    noteStored(turn, stored(revision), 501);
+    return [turn.node.snapshots.ownSnapshot?.isRest, problemOf(turn, "snapshots_gone")];
+  };
+  assertEquals([told(40), told(41)], [[true, "warn: before"], [undefined, undefined]]);
+});
+
+Deno.test("noteStored() never raises the revision that this node saved, and noteSaved() ends the report", () => {
+  const ownSnapshot = { token: "t", revision: 50, takenAtWallMs: 0, atMs: 500 };
+  const turn = turnOf([own, { snapshots: { ownSnapshot, backup: { revision: 30, diverged: false } } }]);
+  noteStored(turn, stored(40), 501);
+  assertEquals(turn.node.snapshots.backup.revision, 30);
+  noteSaved(turn, lineage, 55);
+  assertEquals(problemOf(turn, "snapshots_gone"), undefined);
+  assertEquals(turn.node.snapshots.ownSnapshot, { token: "t", revision: 55, takenAtWallMs: nowWallMs, atMs: nowMs });
 });
