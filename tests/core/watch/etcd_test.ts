@@ -1,10 +1,11 @@
-import { changed, type StateChange } from "../facts.ts";
+import { noteLogLine, noteProcess, ownEtcdHung, restartDueMs, watchOwnEtcd } from "../../../lib/core/watch/etcd.ts";
+import { type EtcdProgress, noProgress } from "../../../lib/core/state/watchdog.ts";
 import { step } from "../../../lib/core/step.ts";
 import type { Effect } from "../../../lib/core/facts/effect.ts";
 import type { Event } from "../../../lib/core/facts/event.ts";
-import { decideReplacement } from "../../../lib/core/rules/membership/replace.ts";
 import { assertEquals } from "../../support/assert.ts";
-import { answer, answering, data, facts, member, nowMs, peer, settings, silent, view } from "../facts.ts";
+import { answer, answering, changed, data, member, nowMs, settings, type StateChange, view } from "../facts.ts";
+import { problemOf, turnOf } from "../turns.ts";
 import { createNode, type EffectState, type NodeState } from "../../../lib/core/state/state.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
@@ -196,31 +197,165 @@ Deno.test("where a restart does not help the node reports its member as hung, un
   assertEquals(watched.node.reports.problems.has("etcd_hung"), false);
 });
 
-Deno.test("the leader replaces a member that its own node reports as hung, when it has not reached it either", () => {
-  const reported = (hung: boolean, silentMs: number) => {
-    const c = facts("c", {
-      data: {
-        kind: "held",
-        clusterId: "c1",
-        memberId: "id-c",
-        lineage: { id: "l", epoch: 1, token: "t" },
-        revision: 0,
-      },
-      ...(hung ? { etcdHung: "id-c" } : {}),
-    });
-    return decideReplacement(
-      view("a", {
-        peers: [peer("b"), peer("c", { facts: c })],
-        endpoints: new Map([
-          ["http://b:2379", answering(answer("b", members))],
-          ["http://c:2379", silent(nowMs - silentMs)],
-        ]),
-      }),
-      answer("a", members),
-    ).kind;
+/** A turn of the watchdog, the last progress so long ago. */
+function watched(silentMs: number, progress: Partial<EtcdProgress> = {}, ...changes: readonly StateChange[]) {
+  const etcdProgress = { ...noProgress, atMs: nowMs - silentMs, ...progress };
+  const turn = turnOf([
+    {
+      phase: "serving",
+      disk: { data: data("a", [member("a")]) },
+      ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, etcdProgress },
+    },
+    ...changes,
+  ]);
+  watchOwnEtcd(turn);
+  const stop = turn.effects.find((effect) => effect.kind === "stopEtcd");
+  return { turn, stop, dueInMs: turn.wakeMs - nowMs, progress: turn.node.ownEtcd.etcdProgress };
+}
+const starts: StateChange = { ownEtcd: { etcd: { kind: "starting", sinceMs: 0 } } };
+const timeout = (healthCheckTimeoutMs: number): StateChange => ({ settings: settings({ healthCheckTimeoutMs }) });
+const ownAnswer = (agoMs: number): StateChange => ({
+  membership: { endpoints: new Map([["http://a:2379", answering(answer("a", []), nowMs - agoMs)]]) },
+});
+
+Deno.test("the watchdog waits for the health-check time-out, at least 10 s; for one that starts twice that, at least 120 s", () => {
+  const due = (...of: Parameters<typeof watched>) => watched(...of).dueInMs;
+  assertEquals([due(0, {}, timeout(60_000)), due(0, {}, timeout(5_000))], [60_000, 10_000]);
+  assertEquals([due(0, {}, starts, timeout(90_000)), due(0, {}, starts, timeout(50_000))], [180_000, 120_000]);
+  assertEquals(due(0, { startsAgain: true }, timeout(60_000)), 120_000);
+  assertEquals([due(0, { busy: true }), due(0, { busy: true }, starts)], [1_800_000, 1_800_000]);
+});
+
+Deno.test("the watchdog waits twice as long after each restart that did not help, at most sixteen times", () => {
+  const due = (restarts: number) => watched(0, { restarts, restartedAtMs: nowMs }).dueInMs / 60_000;
+  assertEquals([due(0), due(1), due(2), due(4), due(5)], [1, 2, 4, 16, 16]);
+});
+
+Deno.test("the watchdog stops an etcd that has shown nothing in its time, and tells what it showed nothing of", () => {
+  const { stop, turn, progress } = watched(60_000, { restarts: 1, restartedAtMs: 5, busy: false }, timeout(30_000));
+  assertEquals(stop, { kind: "stopEtcd", id: 1, withinMs: 10_000 });
+  assertEquals(progress, { atMs: nowMs, busy: false, startsAgain: false, restarts: 2, restartedAtMs: nowMs });
+  const told = (...of: Parameters<typeof watched>) => problemOf(watched(...of).turn, "etcd_hung");
+  assertEquals(
+    problemOf(turn, "etcd_hung"),
+    "warn: etcd of this node ran and answered nothing for 60 s: it is restarted",
+  );
+  assertEquals(
+    told(130_000, {}, starts),
+    "warn: etcd of this node ran and showed nothing, neither an answer nor a log line, for 2 min: it is restarted",
+  );
+  const watching = { process: { watchingSinceMs: nowMs - 61_000 } };
+  assertEquals(told(90_000, {}, watching)?.includes("for 61 s"), true);
+  const busyDir = { effects: { inFlight: new Map([["local", { kind: "writeRecord", id: 7 }]]) as never } };
+  assertEquals([watched(60_000, {}, busyDir).stop, told(60_000, {}, busyDir)], [undefined, undefined]);
+});
+
+Deno.test("the watchdog watches no etcd that does not run, nor one of a node that ends", () => {
+  const stopped: StateChange = { ownEtcd: { etcd: { kind: "stopped" } } };
+  for (const change of [stopped, { phase: "leaving" } as const]) {
+    assertEquals([watched(90_000, {}, change).stop, watched(90_000, {}, change).dueInMs], [undefined, Infinity]);
+  }
+  assertEquals(restartDueMs(turnOf(stopped)), undefined);
+});
+
+Deno.test("while an effect keeps etcd from answering its time does not run", () => {
+  const blocked = (slot: string, kind: string) => {
+    const inFlight = new Map([[slot, { kind, id: 7 }]]) as never;
+    const { stop, progress } = watched(90_000, {}, { effects: { inFlight } });
+    return stop === undefined && progress.atMs === nowMs;
   };
-  assertEquals(reported(true, healthCheckTimeoutMs), "remove");
-  assertEquals(reported(true, 1_000), "wait");
-  // One peer's silence towards this node is no proof.
-  assertEquals(reported(false, healthCheckTimeoutMs), "nothing");
+  const kinds = [
+    "startEtcd",
+    "upgradeEtcd",
+    "exportSurvivor",
+    "defragment",
+    "reclaimSpace",
+    "memberAdd",
+    "takeSnapshot",
+  ];
+  assertEquals(kinds.filter((kind) => blocked("care", kind)), kinds.slice(0, 5));
+});
+
+Deno.test("an answer is progress since its time, and proves that the process started again serves", () => {
+  const after = (answeredAgoMs: number, progressAgoMs: number) => {
+    const { progress } = watched(progressAgoMs, { startsAgain: true }, ownAnswer(answeredAgoMs));
+    return [nowMs - progress.atMs, progress.startsAgain];
+  };
+  assertEquals(after(3, 9), [3, false]);
+  assertEquals(after(9, 9), [9, true], "it may have been given by the process before");
+  assertEquals(after(9, 3), [3, true], "it was given before the last progress");
+  assertEquals(after(6_000, 9_000), [9_000, true], "it is old");
+});
+
+Deno.test("restarts are forgotten once etcd has worked for the time that it is given, and the report with an answer", () => {
+  const after = (restartedAgoMs: number, restarts = 1) => {
+    const problem = { level: "warn", reason: { code: "etcd_hung", text: "before" } } as const;
+    const { progress, turn } = watched(0, { restarts, restartedAtMs: nowMs - restartedAgoMs }, ownAnswer(0), {
+      reports: { problems: new Map([["etcd_hung", problem]]) },
+    });
+    return [progress.restarts, problemOf(turn, "etcd_hung")];
+  };
+  assertEquals([after(119_999), after(120_000), after(240_000, 2)], [[1, undefined], [0, undefined], [0, undefined]]);
+  assertEquals(after(5, 0), [0, undefined]);
+});
+
+Deno.test("the process starts again when it starts while it was ready; a new one is at the begin of its time", () => {
+  const noted = (kind: "starting" | "ready", state: "starting" | "ready" | "stopped") => {
+    const turn = turnOf({ ownEtcd: { etcd: { kind, sinceMs: 0 }, etcdProgress: { ...noProgress, busy: true } } });
+    noteProcess(turn, state);
+    const { atMs, busy, startsAgain } = turn.node.ownEtcd.etcdProgress;
+    return [atMs === nowMs, busy, startsAgain];
+  };
+  assertEquals(noted("ready", "starting"), [true, false, true]);
+  assertEquals([noted("starting", "starting"), noted("ready", "ready"), noted("ready", "stopped")], [
+    [true, false, false],
+    [true, false, false],
+    [true, false, false],
+  ]);
+});
+
+Deno.test("a log line is progress of an etcd that has not served, and the begin and the end of long work always", () => {
+  const noted = (busy: boolean, change: StateChange = {}, progress: Partial<EtcdProgress> = {}) => {
+    const etcdProgress = { ...noProgress, atMs: 5, ...progress };
+    const turn = turnOf([{ ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, etcdProgress } }, change]);
+    noteLogLine(turn, busy);
+    return [turn.node.ownEtcd.etcdProgress.atMs === nowMs, turn.node.ownEtcd.etcdProgress.busy];
+  };
+  assertEquals([noted(false), noted(true)], [[false, false], [true, true]]);
+  assertEquals([noted(true, {}, { busy: true }), noted(false, {}, { busy: true })], [[false, true], [true, false]]);
+  assertEquals([noted(false, starts), noted(false, {}, { startsAgain: true })], [[true, false], [true, false]]);
+});
+
+Deno.test("ownEtcdHung() names the own member once its etcd was restarted and has been as silent again", () => {
+  const hung = (silentMs: number, change: StateChange = {}, progress: Partial<EtcdProgress> = {}) =>
+    ownEtcdHung(turnOf([
+      {
+        phase: "serving",
+        disk: { data: data("a", [member("a")]) },
+        ownEtcd: {
+          etcd: { kind: "ready", sinceMs: 0 },
+          etcdProgress: { ...noProgress, atMs: nowMs - silentMs, restarts: 1, restartedAtMs: 0, ...progress },
+        },
+      },
+      change,
+    ]));
+  assertEquals([hung(59_999), hung(60_000)], [undefined, "id-a"]);
+  assertEquals(hung(60_000, {}, { restarts: 0 }), undefined);
+  assertEquals(hung(60_000, { phase: "leaving" }), undefined);
+  assertEquals(hung(60_000, {}, { restartedAtMs: nowMs - 59_999 }), undefined);
+  assertEquals(hung(60_000, { process: { watchingSinceMs: nowMs - 59_999 } }), undefined);
+  const inFlight = (kind: string): StateChange => ({
+    effects: { inFlight: new Map([["local", { kind, id: 1 }]]) as never },
+  });
+  assertEquals([hung(79_999, inFlight("stopEtcd")), hung(80_000, inFlight("stopEtcd"))], [undefined, "id-a"]);
+  assertEquals(hung(60_000, inFlight("writeRecord")), "id-a");
+  const started = {
+    lineage: { id: "l", epoch: 1, token: "t" },
+    how: "joined",
+    renounced: [],
+    memberId: "id-kept",
+  } as const;
+  const record = { nonce: "n", pledges: [] };
+  const gone = (disk: StateChange["disk"]) => hung(60_000, { disk: { data: { kind: "unknown" }, ...disk } });
+  assertEquals([gone({ record: { ...record, started } }), gone({ record })], ["id-kept", undefined]);
 });

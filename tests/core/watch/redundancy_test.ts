@@ -9,7 +9,19 @@ import type { Plan } from "../../../lib/core/facts/plan.ts";
 import type { View } from "../../../lib/core/facts/view.ts";
 import type { EndpointFacts, EtcdAnswer } from "../../../lib/core/facts/cluster.ts";
 import { assert, assertEquals } from "../../support/assert.ts";
-import { answer, answering, changed, facts, member, nowMs, peer, settings, silent, view } from "../facts.ts";
+import {
+  answer,
+  answering,
+  changed,
+  facts,
+  member,
+  nowMs,
+  peer,
+  settings,
+  silent,
+  type StateChange,
+  view,
+} from "../facts.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const gone = (name: string, forMs: number, state: "dead" | "left" = "dead") =>
@@ -167,4 +179,43 @@ Deno.test("a node whose voter stopped in order is degraded, though nothing is a 
   assertEquals([...node.reports.problems.values()].map(({ level }) => level), ["info"]);
   const sources = { certificates: [], certificateFailures: [], nowWallMs: 0, nowMs };
   assertEquals(statusReport({ node, ...sources }).degraded, true);
+});
+
+Deno.test("a node that does not serve, or has no leader for ten seconds, reports no redundancy, and begins to count anew", () => {
+  const two = answer("b", members.slice(0, 2), { recordedSize: 3 });
+  const of = follower(undefined, 0);
+  const problem = { level: "warn", reason: { code: "voters_missing", text: "before" } } as const;
+  const after = (change: StateChange, answered: EtcdAnswer = two) => {
+    const before = changed(turnOf(of, two), { reports: { problems: new Map([["voters_missing", problem]]) } }, change);
+    const turn = new Turn(
+      copyOf(changed(before, { membership: { endpoints: new Map([["http://b:2379", answering(answered)]]) } })),
+      {
+        monotonicMs: nowMs,
+        wallMs: of.nowWallMs,
+      },
+    );
+    watchRedundancy(turn);
+    return [told(turn.node), turn.node.membership.fewVotersSinceMs];
+  };
+  const few = ["the cluster has 2 of its 3 voters"];
+  assertEquals(after({}), [few, nowMs]);
+  assertEquals(after({ phase: "restarting" }), [[], undefined]);
+  assertEquals(after({ ownEtcd: { leaderlessSinceMs: nowMs - 9_999 } }), [few, nowMs]);
+  assertEquals(after({ ownEtcd: { leaderlessSinceMs: nowMs - 10_000 } }), [[], undefined]);
+  const before = ["before"];
+  assertEquals(after({}, { ...two, linearizable: false }), [before, nowMs], "what was reported stands");
+  assertEquals(after({}, { ...two, leaderId: undefined } as unknown as EtcdAnswer), [before, nowMs]);
+});
+
+Deno.test("a voter that is silent and then removed is missing at once, and every report leaves the node ready", () => {
+  const two = answer("b", members.slice(0, 2), { recordedSize: 3 });
+  const dead = follower(gone("c", 16_000), 16_000);
+  const first = turnOf(dead, own);
+  const ready = (node: NodeState) => [...node.reports.problems.values()].map(({ keepsReady }) => keepsReady);
+  assertEquals([ready(first), first.membership.fewVotersSinceMs], [[true], undefined]);
+  const next = turnOf(follower(undefined, 0), two, first);
+  assertEquals([told(next), ready(next)], [["the cluster has 2 of its 3 voters"], [true]]);
+  // It stands while the number changes.
+  const third = turnOf(follower(undefined, 0), answer("b", members.slice(0, 2), { recordedSize: 4 }), next);
+  assertEquals(told(third), ["the cluster has 2 of its 4 voters"]);
 });
