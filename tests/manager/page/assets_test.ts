@@ -44,7 +44,8 @@ Deno.test("the page references no other origin and has no inline code or style; 
   assert(!/https?:|\son\w+=|style=|<style|<script(?! src="\/page\.js")/.test(html!));
   assert(!/url\(|@import/.test(css!));
   assert(!/innerHTML|outerHTML|insertAdjacent|eval\(|\bimport\b|\bexport\b/.test(js!));
-  for (const name of ["verdictOf", "plotOf", "drawRows", "startPage"]) assert(js!.includes(`function ${name}(`), name);
+  for (const name of ["verdictOf", "plotOf", "drawRows"]) assert(js!.includes(`function ${name}(`), name);
+  assert(js!.includes("class LivePage {"));
   // Throws when it is no JavaScript.
   new Function(js!);
 });

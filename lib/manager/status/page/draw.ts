@@ -103,11 +103,7 @@ export function drawTopology(document: PageDocument, report: StatusReport): void
     : ring
     ? [leader, ...others]
     : [...others.slice(0, 1), leader, ...others.slice(1)];
-  const places = order.map((member, at) => {
-    if (!ring) return { member, x: 240 + 160 * (at - (order.length - 1) / 2), y: 30 };
-    const angle = Math.PI * (2 * at / order.length - 0.5);
-    return { member, x: 240 + 165 * Math.cos(angle), y: 158 + 80 * Math.sin(angle) };
-  });
+  const places = order.map((member, at) => placeOf(member, at, order.length));
   const from = places.find(({ member }) => member === leader);
   for (const { member, x, y } of places) {
     if (from === undefined || member === leader) continue;
@@ -121,31 +117,43 @@ export function drawTopology(document: PageDocument, report: StatusReport): void
       }),
     );
   }
-  for (const { member, x, y } of places) {
-    const leads = member === leader;
-    const group = drawn(document, "g", { class: `${memberLevel(member)}${leads ? " leads" : ""}` });
-    const state = memberState(member);
-    // In the upper half of the ring the text is above the node, where no line passes.
-    const below = !ring || y > 150;
-    group.append(
-      drawn(document, "circle", { cx: rounded(x), cy: rounded(y), r: leads ? 24 : 19 }),
-      drawn(document, "text", { class: "mark", x: rounded(x), y: rounded(y + 5) }, markOf(member.role, state)),
-      drawn(
-        document,
-        "text",
-        { x: rounded(x), y: rounded(y + (below ? 43 : -49)) },
-        shortened(member.name || member.id),
-      ),
-      drawn(
-        document,
-        "text",
-        { class: "what", x: rounded(x), y: rounded(y + (below ? 62 : -30)) },
-        `${shortened(member.role)}, ${state}`,
-      ),
-    );
-    svg.append(group);
-  }
+  // In the upper half of the ring the text is above the node, where no line passes.
+  for (const place of places) svg.append(drawMember(document, place, !ring || place.y > 150));
   byId(document, "topology").replaceChildren(...(members.length === 0 ? [] : [svg]));
+}
+
+type Member = StatusReport["members"][number];
+
+interface MemberPlace {
+  readonly member: Member;
+  readonly x: number;
+  readonly y: number;
+}
+
+/** The place of the member at this index of `count`, in units of the drawing. */
+export function placeOf(member: Member, at: number, count: number): MemberPlace {
+  if (count <= 3) return { member, x: 240 + 160 * (at - (count - 1) / 2), y: 30 };
+  const angle = Math.PI * (2 * at / count - 0.5);
+  return { member, x: 240 + 165 * Math.cos(angle), y: 158 + 80 * Math.sin(angle) };
+}
+
+export function drawMember(
+  document: PageDocument,
+  { member, x, y }: MemberPlace,
+  textBelow: boolean,
+): ReturnType<typeof drawn> {
+  const leads = member.role === "leader";
+  const state = memberState(member);
+  const group = drawn(document, "g", { class: `${memberLevel(member)}${leads ? " leads" : ""}` });
+  const text = (dy: number, attributes: Record<string, string>, content: string) =>
+    drawn(document, "text", { ...attributes, x: rounded(x), y: rounded(y + dy) }, content);
+  group.append(
+    drawn(document, "circle", { cx: rounded(x), cy: rounded(y), r: leads ? 24 : 19 }),
+    text(5, { class: "mark" }, markOf(member.role, state)),
+    text(textBelow ? 43 : -49, {}, shortened(member.name || member.id)),
+    text(textBelow ? 62 : -30, { class: "what" }, `${shortened(member.role)}, ${state}`),
+  );
+  return group;
 }
 
 export function markOf(role: string, state: string): string {
