@@ -4,7 +4,7 @@ import { exitCause } from "../../etcd/process/exit_cause.ts";
 import type { AdminRequests } from "../admin_requests.ts";
 import type { EtcdAdapter } from "../adapters/etcd_adapter.ts";
 import { membershipContradiction, requireConsistentMembers } from "../data_dir/membership_contradiction.ts";
-import type { EffectAdapters } from "../effect_runner.ts";
+import type { EffectAdapters } from "../execute_effect.ts";
 import type { DecisionLog } from "../status/decision_log.ts";
 import type { System } from "../system.ts";
 import type { Adapters } from "./adapters.ts";
