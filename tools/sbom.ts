@@ -42,22 +42,55 @@ interface Component {
 
 /** Throws Error if graph and lock do not belong together, because the bill would be incomplete. */
 export function makeSbom({ project, graph, lock, licences, runtime, etcd }: SbomInput) {
+  const { packages, needs } = libraries(graph, lock, licences);
+  const own = `pkg:generic/${project.name}@${project.version}`;
+  const platform = denoComponent(runtime);
+  const server = etcdComponent(etcd);
+  const direct = new Set(
+    graph.modules.flatMap(({ npmPackage }) => npmPackage === undefined ? [] : refOf(graph, npmPackage)),
+  );
+  const bom = {
+    bomFormat: "CycloneDX",
+    specVersion: "1.6",
+    version: 1,
+    metadata: {
+      component: {
+        type: "application",
+        "bom-ref": own,
+        name: project.name,
+        version: project.version,
+        ...licenseOf(project.license),
+        purl: own,
+      },
+    },
+    components: [platform, server, ...[...packages].sort(byKey).map(([, component]) => component)],
+    dependencies: [
+      { ref: own, dependsOn: [platform.purl, server.purl, ...[...direct].sort()] },
+      ...[...needs].sort(byKey).map(([ref, dependsOn]) => ({ ref, dependsOn: [...dependsOn].sort() })),
+    ],
+  };
+  return { $schema: "http://cyclonedx.org/schema/bom-1.6.schema.json", serialNumber: serialNumberOf(bom), ...bom };
+}
+
+function refOf(graph: ModuleGraph, id: string): string {
+  const found = graph.npmPackages[id];
+  if (found === undefined) throw new Error(`the module graph has no package "${id}": run deno install`);
+  return npmUrl(found.name, found.version);
+}
+
+/** The packages of the graph, and the packages that each depends on, by their references. */
+function libraries(graph: ModuleGraph, lock: string, licences: SbomInput["licences"]) {
   const locked = lockedPackages(lock);
   const reachable = reachablePackages(graph);
   const packages = new Map<string, Component>();
-  const refOf = (id: string) => {
-    const found = graph.npmPackages[id];
-    if (found === undefined) throw new Error(`the module graph has no package "${id}": run deno install`);
-    return npmUrl(found.name, found.version);
-  };
   const needs = new Map<string, Set<string>>();
   for (const [id, { name, version, dependencies }] of Object.entries(graph.npmPackages)) {
     const key = `${name}@${version}`;
     const integrity = locked.get(key);
     if (integrity === undefined) throw new Error(`deno.lock has no package "${key}": run deno install`);
-    const ref = refOf(id);
+    const ref = refOf(graph, id);
     const dependsOn = needs.get(ref) ?? new Set();
-    for (const dependency of dependencies) dependsOn.add(refOf(dependency));
+    for (const dependency of dependencies) dependsOn.add(refOf(graph, dependency));
     needs.set(ref, dependsOn);
     const slash = name.lastIndexOf("/");
     packages.set(ref, {
@@ -79,64 +112,46 @@ export function makeSbom({ project, graph, lock, licences, runtime, etcd }: Sbom
       throw new Error(`the module graph lacks "${key}" of deno.lock: run deno install`);
     }
   }
-  const own = `pkg:generic/${project.name}@${project.version}`;
-  const denoRef = `pkg:github/denoland/deno@v${runtime.deno}`;
-  const etcdRef = `pkg:github/etcd-io/etcd@v${etcd.version}`;
-  const components: Component[] = [
-    {
-      type: "platform",
-      "bom-ref": denoRef,
-      name: "deno",
-      version: runtime.deno,
-      scope: "required",
-      ...licenseOf("MIT"),
-      purl: denoRef,
-      properties: [{ name: "e2d:v8", value: runtime.v8 }],
-    },
-    {
-      type: "application",
-      "bom-ref": etcdRef,
-      name: "etcd",
-      version: etcd.version,
-      // Embedded only with `deno task compile --embed-etcd`; else found on the machine or downloaded with these checksums.
-      scope: "optional",
-      ...licenseOf("Apache-2.0"),
-      purl: etcdRef,
-      properties: Object.entries(etcd.sums).sort(byKey).map(([arch, value]) => ({
-        name: `e2d:archive-sha256:linux-${arch}`,
-        value,
-      })),
-    },
-    ...[...packages].sort(byKey).map(([, component]) => component),
-  ];
-  const direct = new Set(graph.modules.flatMap(({ npmPackage }) => npmPackage === undefined ? [] : refOf(npmPackage)));
-  const dependencies = [
-    { ref: own, dependsOn: [denoRef, etcdRef, ...[...direct].sort()] },
-    ...[...needs].sort(byKey).map(([ref, dependsOn]) => ({ ref, dependsOn: [...dependsOn].sort() })),
-  ];
-  const bom = {
-    bomFormat: "CycloneDX",
-    specVersion: "1.6",
-    version: 1,
-    metadata: {
-      component: {
-        type: "application",
-        "bom-ref": own,
-        name: project.name,
-        version: project.version,
-        ...licenseOf(project.license),
-        purl: own,
-      },
-    },
-    components,
-    dependencies,
+  return { packages, needs };
+}
+
+function denoComponent({ deno, v8 }: SbomInput["runtime"]): Component {
+  const purl = `pkg:github/denoland/deno@v${deno}`;
+  return {
+    type: "platform",
+    "bom-ref": purl,
+    name: "deno",
+    version: deno,
+    scope: "required",
+    ...licenseOf("MIT"),
+    purl,
+    properties: [{ name: "e2d:v8", value: v8 }],
   };
-  // The serial number is a digest of the content: the same bill has the same one.
+}
+
+function etcdComponent({ version, sums }: SbomInput["etcd"]): Component {
+  const purl = `pkg:github/etcd-io/etcd@v${version}`;
+  return {
+    type: "application",
+    "bom-ref": purl,
+    name: "etcd",
+    version,
+    // Embedded only with `deno task compile --embed-etcd`; else found on the machine or downloaded with these checksums.
+    scope: "optional",
+    ...licenseOf("Apache-2.0"),
+    purl,
+    properties: Object.entries(sums).sort(byKey).map(([arch, value]) => ({
+      name: `e2d:archive-sha256:linux-${arch}`,
+      value,
+    })),
+  };
+}
+
+/** A digest of the content: the same bill has the same serial number. */
+function serialNumberOf(bom: unknown): string {
   const sum = createHash("sha256").update(JSON.stringify(bom)).digest("hex");
-  const uuid = `${sum.slice(0, 8)}-${sum.slice(8, 12)}-8${sum.slice(13, 16)}-8${sum.slice(17, 20)}-${
-    sum.slice(20, 32)
-  }`;
-  return { $schema: "http://cyclonedx.org/schema/bom-1.6.schema.json", serialNumber: `urn:uuid:${uuid}`, ...bom };
+  const [a, b, c, d, e] = [[0, 8], [8, 12], [13, 16], [17, 20], [20, 32]].map(([from, to]) => sum.slice(from, to));
+  return `urn:uuid:${a}-${b}-8${c}-8${d}-${e}`;
 }
 
 const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => a < b ? -1 : a > b ? 1 : 0;

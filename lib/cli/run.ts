@@ -78,6 +78,40 @@ function systemFor(
       minor === undefined
         ? provideEtcd({ version: etcd.version, etcdDir: etcd.dir, signal }, log)
         : provideEtcdOfMinor(minor, { etcdDir: etcd.dir, signal }, log),
+    ...discoveryFor(credentials, log, signal),
+    openSnapshots: async () => ({
+      place: await openPlace({ url: snapshots.url!, s3Endpoint: snapshots.s3Endpoint, credentials }, log),
+      recipients: await readRecipients(snapshots.recipients, log),
+    }),
+    staging: systemStaging,
+    reader: systemFileReader,
+    http: systemHttp,
+    openPrivateHttp(tls) {
+      if (tls === undefined) return { http: systemHttp, close() {} };
+      const { ca, certificate, key } = tls;
+      return trustingHttp([ca], certificate === undefined || key === undefined ? undefined : { certificate, key });
+    },
+    resolve: async (host) => {
+      const { lookup } = await import("node:dns/promises");
+      return (await lookup(host, { all: true })).map(({ address }) => address);
+    },
+    absolutePath,
+    serveHttp,
+    serveControl,
+    openEtcd: async (options) => {
+      // Must have run before the client dials.
+      await enableGrpcTls();
+      return await openEtcd({ ...options, openStream: openGrpcStream, get: directGet });
+    },
+  };
+}
+
+function discoveryFor(
+  credentials: NodeConfig["credentials"],
+  log: Logger,
+  signal: AbortSignal,
+): Pick<System, "ownAddress" | "discover"> {
+  return {
     ownAddress: async (method, clusterSize) => {
       const { ownAddress } = await import("../discovery/own_address.ts");
       const machine = { network: systemNetwork, clock: systemClock, log };
@@ -103,30 +137,6 @@ function systemFor(
         resolver: systemResolver(),
         log,
       }, until);
-    },
-    openSnapshots: async () => ({
-      place: await openPlace({ url: snapshots.url!, s3Endpoint: snapshots.s3Endpoint, credentials }, log),
-      recipients: await readRecipients(snapshots.recipients, log),
-    }),
-    staging: systemStaging,
-    reader: systemFileReader,
-    http: systemHttp,
-    openPrivateHttp(tls) {
-      if (tls === undefined) return { http: systemHttp, close() {} };
-      const { ca, certificate, key } = tls;
-      return trustingHttp([ca], certificate === undefined || key === undefined ? undefined : { certificate, key });
-    },
-    resolve: async (host) => {
-      const { lookup } = await import("node:dns/promises");
-      return (await lookup(host, { all: true })).map(({ address }) => address);
-    },
-    absolutePath,
-    serveHttp,
-    serveControl,
-    openEtcd: async (options) => {
-      // Must have run before the client dials.
-      await enableGrpcTls();
-      return await openEtcd({ ...options, openStream: openGrpcStream, get: directGet });
     },
   };
 }

@@ -164,27 +164,26 @@ export class Azure {
       // The machines of a flexible set are listed as virtual machines.
       if (properties?.orchestrationMode === "Flexible" || !hasAzureTags(tags ?? {}, wanted)) continue;
       const path = `${compute}/virtualMachineScaleSets/${name}`;
-      const query = { "api-version": scaleSetNetworkVersion };
-      const [members, interfaces] = await Promise.all([
-        this.#list(
-          "virtualMachineScaleSets/virtualMachines",
-          `${path}/virtualMachines`,
-          expanded,
-          machineSchema,
-          signal,
-        ),
-        this.#list(
-          "virtualMachineScaleSets/networkInterfaces",
-          `${path}/networkInterfaces`,
-          query,
-          interfaceSchema,
-          signal,
-        ),
-      ]);
-      const addresses = addressesOf(interfaces);
-      for (const member of members) found.push(machineOf(member, addresses, tags ?? {}));
+      found.push(...await this.#machinesOfSet(path, tags ?? {}, signal));
     }
     return found;
+  }
+
+  /** A machine without tags of its own has the tags of its set. */
+  async #machinesOfSet(path: string, tags: Readonly<Record<string, string>>, signal: AbortSignal) {
+    const query = { "api-version": scaleSetNetworkVersion };
+    const [members, interfaces] = await Promise.all([
+      this.#list("virtualMachineScaleSets/virtualMachines", `${path}/virtualMachines`, expanded, machineSchema, signal),
+      this.#list(
+        "virtualMachineScaleSets/networkInterfaces",
+        `${path}/networkInterfaces`,
+        query,
+        interfaceSchema,
+        signal,
+      ),
+    ]);
+    const addresses = addressesOf(interfaces);
+    return members.map((member) => machineOf(member, addresses, tags));
   }
 
   async #fetchToken(signal: AbortSignal) {

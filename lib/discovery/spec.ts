@@ -81,7 +81,7 @@ export function parseDiscovery(text: string): DiscoverySpec {
     case "hetzner-labels":
       return {
         method,
-        tags: entriesOf(trimmed, option).map((entry) => parseTag(trimmed, method, entry)).filter(firstOccurrence),
+        tags: withoutRepeats(trimmed, entriesOf(trimmed, option).map((entry) => parseTag(trimmed, method, entry))),
       };
     case "do-tags":
       return { method, tags: entriesOf(trimmed, option).map((entry) => parseDigitalOceanTag(trimmed, entry)) };
@@ -111,18 +111,14 @@ export function parseDiscovery(text: string): DiscoverySpec {
     default:
       return method satisfies never;
   }
+}
 
-  function firstOccurrence(tag: Tag, at: number, all: readonly Tag[]): boolean {
-    const first = all.find(({ key }) => key === tag.key)!;
-    if (first.value !== tag.value) {
-      throw specError(
-        trimmed,
-        `"${tag.key}" has two values`,
-        "pass each tag once: an instance must have all of the tags",
-      );
-    }
-    return all.indexOf(first) === at;
-  }
+function withoutRepeats(text: string, tags: readonly Tag[]): Tag[] {
+  return tags.filter((tag, at) => {
+    const first = tags.find(({ key }) => key === tag.key)!;
+    if (first.value === tag.value) return tags.indexOf(first) === at;
+    throw specError(text, `"${tag.key}" has two values`, "pass each tag once: an instance must have all of the tags");
+  });
 }
 
 function entriesOf(text: string, option: string | undefined): string[] {

@@ -55,41 +55,26 @@ const noteMark = 0x80;
 
 /** Starts gossip with the status `unknown`. Throws what {@link startGossip} throws. */
 export async function startE2dGossip(options: E2dGossipOptions): Promise<E2dGossip> {
-  const { name, clientUrl, peerUrl, clock, log, onChange, onNote } = options;
+  const { name, clock, onChange, onNote } = options;
   const members = new E2dMembers();
   const closing = new AbortController();
   let status: NodeStatus = "unknown";
-  const meta = (port: number) =>
-    encodeMemberMeta({
-      name,
-      clientUrl,
-      peerUrl,
-      gossipAddr: `${options.advertise.host}:${port}`,
-      status,
-      generation: ownGeneration,
-    });
+  const meta = (port: number) => metaOf(options, port, status);
 
   const memberlist = await startGossip({
     ...options,
     onProblemsChange: () => onChange?.(),
     meta: meta(options.advertise.port || options.bind.port),
     onMember: (change, member) => {
-      const changed = change === "forgotten"
-        ? members.forget(member.name)
-        : members.applyRecord(member, clock.monotonicMs());
+      const isForgotten = change === "forgotten";
+      const changed = isForgotten ? members.forget(member.name) : members.applyRecord(member, clock.monotonicMs());
       // A new member gets this node's status at once: its copy of the record may be older than the last status message.
       if (change === "joined" && member.name !== name) announceStatus();
       if (changed) onChange?.();
     },
     onMessage: (data) => {
-      if (data[0] === noteMark) return onNote?.(data.slice(1));
-      try {
-        const message = decodeStatusMessage(data);
-        if (message.name !== name && members.applyStatus(message, clock.monotonicMs())) onChange?.();
-      } catch (error) {
-        if (!isE2dError(error)) throw error;
-        log.debug("Cannot decode a gossip user message", { error: describeError(error) });
-      }
+      if (data[0] === noteMark) onNote?.(data.slice(1));
+      else if (applyMessage(members, data, options)) onChange?.();
     },
   });
 
@@ -101,53 +86,79 @@ export async function startE2dGossip(options: E2dGossipOptions): Promise<E2dGoss
     const own = memberlist.members().find((member) => member.name === name);
     if (own && members.applyRecord(own, clock.monotonicMs())) onChange?.();
   }
-  async function repeatStatus(): Promise<void> {
-    while (!closing.signal.aborted) {
-      try {
-        await clock.sleep(statusRepeatMs, closing.signal);
-        announceStatus();
-      } catch (error) {
-        if (!closing.signal.aborted) log.warn("Cannot repeat the gossip status", { error: describeError(error) });
-      }
-    }
-  }
 
   // With port 0 the advertised port is known only now.
   if (options.advertise.port === 0) memberlist.setMeta(meta(memberlist.local.port));
   applyOwnRecord();
   announceStatus();
-  const repeating = repeatStatus();
+  const repeating = repeatStatus(announceStatus, options, closing.signal);
 
   return {
     memberlist,
     members: () => members.list(),
     status: () => status,
     setStatus(next) {
-      const changed = next !== status;
-      status = next;
-      if (changed) {
+      if (next !== status) {
+        status = next;
         memberlist.setMeta(meta(options.advertise.port || memberlist.local.port));
         applyOwnRecord();
       }
       announceStatus();
     },
-    async sendNote(to, note) {
-      const marked = new Uint8Array(note.length + 1);
-      marked[0] = noteMark;
-      marked.set(note, 1);
-      await memberlist.send(to, marked);
-    },
-    conflicts: () =>
-      memberlist.conflicts().map(({ name, holder, claimer }) => ({
-        name,
-        addresses: [endpointText(holder), endpointText(claimer)],
-      })),
+    sendNote: async (to, note) => await memberlist.send(to, marked(note)),
+    conflicts: () => conflictsOf(memberlist),
     async close() {
       closing.abort();
       await memberlist.close();
       await repeating;
     },
   };
+}
+
+function metaOf({ name, clientUrl, peerUrl, advertise }: E2dGossipOptions, port: number, status: NodeStatus): Bytes {
+  const gossipAddr = `${advertise.host}:${port}`;
+  return encodeMemberMeta({ name, clientUrl, peerUrl, gossipAddr, status, generation: ownGeneration });
+}
+
+function conflictsOf(memberlist: Gossip): ReturnType<E2dGossip["conflicts"]> {
+  return memberlist.conflicts().map(({ name, holder, claimer }) => ({
+    name,
+    addresses: [endpointText(holder), endpointText(claimer)],
+  }));
+}
+
+async function repeatStatus(
+  announce: () => void,
+  { clock, log }: Pick<E2dGossipOptions, "clock" | "log">,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await clock.sleep(statusRepeatMs, signal);
+      announce();
+    } catch (error) {
+      if (!signal.aborted) log.warn("Cannot repeat the gossip status", { error: describeError(error) });
+    }
+  }
+}
+
+/** Applies the status message of another node; true: a status changed. */
+function applyMessage(members: E2dMembers, data: Bytes, { name, clock, log }: E2dGossipOptions): boolean {
+  try {
+    const message = decodeStatusMessage(data);
+    return message.name !== name && members.applyStatus(message, clock.monotonicMs());
+  } catch (error) {
+    if (!isE2dError(error)) throw error;
+    log.debug("Cannot decode a gossip user message", { error: describeError(error) });
+    return false;
+  }
+}
+
+function marked(note: Bytes): Bytes {
+  const marked = new Uint8Array(note.length + 1);
+  marked[0] = noteMark;
+  marked.set(note, 1);
+  return marked;
 }
 
 function endpointText({ address, port }: Endpoint): string {

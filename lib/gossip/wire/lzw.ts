@@ -17,74 +17,108 @@ const slots = 1 << 14;
 
 /** Compresses to the same bytes as Go's writer. */
 export function lzwCompress(data: Uint8Array): Bytes {
-  let out = new Uint8Array(64 + data.length);
-  let length = 0;
-  let bits = 0;
-  let bitCount = 0;
-  let width = widthMin;
-  let counter = endCode;
-
+  const out = new CodeWriter(64 + data.length);
+  const strings = new KnownStrings();
+  /** Writes a data code; false when the table was full and has been cleared. */
   const write = (code: number) => {
-    bits |= code << bitCount;
-    bitCount += width;
-    while (bitCount >= 8) {
-      if (length === out.length) {
-        const grown = new Uint8Array(out.length * 2);
-        grown.set(out);
-        out = grown;
-      }
-      out[length++] = bits & 0xff;
-      bits >>>= 8;
-      bitCount -= 8;
-    }
-  };
-
-  // keys[slot] is (string code << 8 | next byte) + 1, 0 when free; codes[slot] is the code of string plus byte.
-  const keys = new Int32Array(slots);
-  const codes = new Uint16Array(slots);
-  const slotOf = (key: number) => {
-    let slot = Math.imul(key, 0x9e3779b1) >>> 18;
-    while (keys[slot] !== 0 && keys[slot] !== key + 1) slot = (slot + 1) & (slots - 1);
-    return slot;
-  };
-  /** Steps the counter after a data code; false when the table was full and has been cleared. */
-  const step = () => {
-    counter++;
-    if (counter === 1 << width) width++;
-    if (counter < tableSize - 1) return true;
-    write(clearCode);
-    keys.fill(0);
-    width = widthMin;
-    counter = endCode;
+    out.write(code, strings.width);
+    if (strings.step()) return true;
+    out.write(clearCode, strings.width);
+    strings.clear();
     return false;
   };
-
-  write(clearCode);
+  out.write(clearCode, strings.width);
   if (data.length > 0) {
     let current = data[0]!;
     for (let at = 1; at < data.length; at++) {
-      const byte = data[at]!;
-      const key = current << 8 | byte;
-      const slot = slotOf(key);
-      if (keys[slot] !== 0) {
-        current = codes[slot]!;
+      const key = current << 8 | data[at]!;
+      const slot = strings.slotOf(key);
+      if (strings.has(slot)) {
+        current = strings.codeAt(slot);
         continue;
       }
-      write(current);
-      current = byte;
-      if (!step()) continue;
-      keys[slot] = key + 1;
-      codes[slot] = counter;
+      if (write(current)) strings.add(slot, key);
+      current = data[at]!;
     }
     write(current);
-    step();
   }
-  write(endCode);
-  if (bitCount > 0) {
-    width = 8 - bitCount;
-    write(0);
+  out.write(endCode, strings.width);
+  return out.finish();
+}
+
+class CodeWriter {
+  #out: Bytes;
+  #length = 0;
+  #bits = 0;
+  #bitCount = 0;
+
+  /** `size` in bytes is a guess: the output grows. */
+  constructor(size: number) {
+    this.#out = new Uint8Array(size);
   }
-  return out.slice(0, length);
+
+  write(code: number, width: number): void {
+    this.#bits |= code << this.#bitCount;
+    this.#bitCount += width;
+    while (this.#bitCount >= 8) {
+      if (this.#length === this.#out.length) {
+        const grown = new Uint8Array(this.#out.length * 2);
+        grown.set(this.#out);
+        this.#out = grown;
+      }
+      this.#out[this.#length++] = this.#bits & 0xff;
+      this.#bits >>>= 8;
+      this.#bitCount -= 8;
+    }
+  }
+
+  /** Fills the last byte with zero bits. */
+  finish(): Bytes {
+    if (this.#bitCount > 0) this.write(0, 8 - this.#bitCount);
+    return this.#out.slice(0, this.#length);
+  }
+}
+
+/** The writer's table in the slots of an open hash. The key of a string is `code of its prefix << 8 | last byte`. */
+class KnownStrings {
+  width = widthMin;
+  #counter = endCode;
+  /** Key + 1, 0 when free. */
+  readonly #keys = new Int32Array(slots);
+  readonly #codes = new Uint16Array(slots);
+
+  slotOf(key: number): number {
+    let slot = Math.imul(key, 0x9e3779b1) >>> 18;
+    while (this.#keys[slot] !== 0 && this.#keys[slot] !== key + 1) slot = (slot + 1) & (slots - 1);
+    return slot;
+  }
+
+  has(slot: number): boolean {
+    return this.#keys[slot] !== 0;
+  }
+
+  codeAt(slot: number): number {
+    return this.#codes[slot]!;
+  }
+
+  /** Gives the string the code of the last step. */
+  add(slot: number, key: number): void {
+    this.#keys[slot] = key + 1;
+    this.#codes[slot] = this.#counter;
+  }
+
+  /** Steps the counter after a data code; false when the table is full. */
+  step(): boolean {
+    this.#counter++;
+    if (this.#counter === 1 << this.width) this.width++;
+    return this.#counter < tableSize - 1;
+  }
+
+  clear(): void {
+    this.#keys.fill(0);
+    this.width = widthMin;
+    this.#counter = endCode;
+  }
 }
 
 /**
