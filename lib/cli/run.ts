@@ -81,7 +81,7 @@ function systemFor(
     ...discoveryFor(credentials, log, signal),
     openSnapshots: async () => ({
       place: await openPlace({ url: snapshots.url!, s3Endpoint: snapshots.s3Endpoint, credentials }, log),
-      recipients: await readRecipients(snapshots.recipients, log),
+      ...await readRecipients(snapshots.recipients, log),
     }),
     staging: systemStaging,
     reader: systemFileReader,

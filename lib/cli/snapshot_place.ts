@@ -1,12 +1,14 @@
 /**
  * Opens the store that `--snapshot-backup-url` names, with the credentials of the flags and this machine, and reads the
- * key files of `--snapshot-recipient`.
+ * keys of `--snapshot-recipient` and `--snapshot-identity`.
  */
 import { E2dError } from "../errors.ts";
 import type { Logger } from "../ports.ts";
 import type { CredentialConfig } from "../manager/node_config.ts";
 import type { SnapshotPlace } from "../snapshot/lookup.ts";
+import { isAgeRecipient, parseIdentities } from "../snapshot/format/age_keys.ts";
 import { keyBytes } from "../snapshot/format/keys.ts";
+import type { SnapshotKeys } from "../snapshot/format/unseal.ts";
 import { FileStore } from "../storage/file_store.ts";
 import { parseS3Endpoint, parseStoreUrl } from "../storage/url.ts";
 import { systemClock } from "../sys/clock.ts";
@@ -73,19 +75,50 @@ export async function openPlace(options: PlaceOptions, log: Logger): Promise<Sna
   return { store, key };
 }
 
-/** The keys of `--snapshot-recipient`. Throws E2dError `recipient_key`. */
-export async function readRecipients(paths: readonly string[], log?: Logger): Promise<Uint8Array<ArrayBuffer>[]> {
-  if (paths.length === 0) return [];
-  const { readableWarning } = await import("../pki/tls_files.ts");
-  return await Promise.all(paths.map(async (path) => {
+/**
+ * The keys of `--snapshot-recipient`: public ones of age as they are, others from their files. Throws E2dError
+ * `recipient_key`.
+ */
+export async function readRecipients(
+  values: readonly string[],
+  log?: Logger,
+): Promise<Required<Pick<SnapshotKeys, "recipients" | "publicRecipients">>> {
+  const publicRecipients = values.filter(isAgeRecipient);
+  const paths = values.filter((value) => !isAgeRecipient(value));
+  const recipients = await Promise.all(paths.map(async (path) => {
     const bytes = await systemFiles.read(path);
-    const warning = await readableWarning(systemFiles, path);
-    if (warning !== undefined) log?.warn(warning);
+    await warnIfReadable(path, log);
     if (bytes?.length === keyBytes) return bytes;
     const state = bytes === undefined ? "no such file" : `the file has ${bytes.length} bytes`;
     throw new E2dError("recipient_key", `Cannot use --snapshot-recipient "${path}": ${state}`, {
-      hint:
-        `create a key of ${keyBytes} bytes: head -c ${keyBytes} /dev/urandom > FILE, and store it outside the cluster`,
+      hint: `create a key of ${keyBytes} bytes: head -c ${keyBytes} /dev/urandom > FILE, and store it outside the ` +
+        "cluster; or pass a public key of age-keygen (age1…)",
     });
   }));
+  return { recipients, publicRecipients };
+}
+
+/** The identities in files of age-keygen. Throws E2dError `identity_key`. */
+export async function readIdentities(paths: readonly string[], log?: Logger): Promise<string[]> {
+  const all = await Promise.all(paths.map(async (path) => {
+    const text = await systemFiles.readText(path);
+    await warnIfReadable(path, log);
+    try {
+      if (text === undefined) throw new Error("no such file");
+      return await parseIdentities(text);
+    } catch (cause) {
+      const state = cause instanceof Error ? cause.message : String(cause);
+      throw new E2dError("identity_key", `Cannot use --snapshot-identity "${path}": ${state}`, {
+        hint: "pass a file that age-keygen wrote: a line AGE-SECRET-KEY-1… for each identity",
+      });
+    }
+  }));
+  return all.flat();
+}
+
+async function warnIfReadable(path: string, log: Logger | undefined): Promise<void> {
+  if (log === undefined) return;
+  const { readableWarning } = await import("../pki/tls_files.ts");
+  const warning = await readableWarning(systemFiles, path);
+  if (warning !== undefined) log.warn(warning);
 }

@@ -56,7 +56,7 @@ export interface SnapshotConfig {
   readonly allowUnsealed: boolean;
   readonly compressBeforeEncryption: boolean;
   readonly format: "auto" | "v2" | "go-v1";
-  /** Paths of 32-byte key files. */
+  /** Paths of 32-byte key files, and public keys of age ("age1…"). */
   readonly recipients: readonly string[];
   readonly keepHourly: number;
   readonly keepDaily: number;

@@ -18,6 +18,7 @@ import type { EtcdPrograms } from "../etcd/install/provider.ts";
 import type { DiscoveryMethod } from "../discovery/method.ts";
 import type { DiscoveryPoll } from "../discovery/poll.ts";
 import type { SnapshotPlace } from "../snapshot/lookup.ts";
+import type { SnapshotKeys } from "../snapshot/format/unseal.ts";
 import type { EtcdTls } from "../etcd/client/channel.ts";
 import type { EtcdClient, EtcdClientOptions } from "../etcd/client/client.ts";
 import type { ServiceState } from "./service_notices.ts";
@@ -39,7 +40,9 @@ export interface System {
   /** Polls a discovery method until the signal. Throws E2dError for a failure that a retry cannot fix. */
   readonly discover: (spec: string, signal: AbortSignal) => Promise<DiscoveryPoll>;
   /** Opens the snapshot store, and reads `--snapshot-recipient`. Throws E2dError for an invalid URL or key file. */
-  readonly openSnapshots: () => Promise<{ place: SnapshotPlace; recipients: readonly Uint8Array<ArrayBuffer>[] }>;
+  readonly openSnapshots: () => Promise<
+    { place: SnapshotPlace } & Pick<SnapshotKeys, "recipients" | "publicRecipients">
+  >;
   readonly staging: Staging;
   readonly reader: FileReader;
   readonly http: Http;

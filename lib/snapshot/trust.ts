@@ -28,7 +28,9 @@ export function requireTrusted(manifest: Manifest, { keys, requireSealed }: Snap
   if (!requireSealed) return;
   if (authentication !== undefined) {
     throw new E2dError("snapshot_wrong_key", `Cannot trust manifest "${key}": it was made for other keys`, {
-      hint: "pass --ca-key of the cluster that made it, or --snapshot-recipient with a key file it was sealed for",
+      hint:
+        "pass --ca-key of the cluster that made it, or --snapshot-recipient with a key file it was sealed for; an " +
+        "identity authenticates no manifest",
     });
   }
   if (manifest.sealed === false) {

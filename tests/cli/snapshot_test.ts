@@ -4,7 +4,7 @@ import { restore, type RestoreFlags } from "../../lib/cli/snapshot/restore.ts";
 import { verify } from "../../lib/cli/snapshot/verify.ts";
 import { isE2dError } from "../../lib/errors.ts";
 import { manifestSuffix } from "../../lib/snapshot/manifest.ts";
-import { database, key, save, type Saved } from "../snapshot/support.ts";
+import { caSecret, database, key, save, type Saved } from "../snapshot/support.ts";
 import { publication, publishSnapshot } from "../snapshot/publication.ts";
 import { assert, assertEquals } from "../support/assert.ts";
 import { temporaryDirectory } from "../support/fixtures.ts";
@@ -169,5 +169,29 @@ Deno.test("e2d snapshot verify and restore name the file that is no snapshot, an
     assert(text.includes(`snapshot "${newest.key}"`), text);
     assert(text.includes(`"${older.key}" of 1970-01-01T00:01:00Z at revision 1`), text);
     assert(text.includes(`--data-dir ${folder}/data --snapshot ${nameOf(older)}`), text);
+  });
+});
+
+Deno.test("e2d snapshot verify and restore open a snapshot with --snapshot-identity, and refuse bad files of keys", async () => {
+  const identityPath = new URL("../vectors/vector-v2-age.identity", import.meta.url).pathname;
+  const [publicRecipient] = /age1\S+/.exec(await Deno.readTextFile(identityPath)) as unknown as [string];
+  const store = new MemoryStore();
+  await save(store, { keys: { recipients: [caSecret], publicRecipients: [publicRecipient], secret: caSecret } });
+  await withFolder(store, async (folder) => {
+    const verified = (change: object) =>
+      run((terminal, log) => verify({ ...flagsOf(folder), ...change }, terminal, log));
+    assertEquals((await verified({})).outcome, "snapshot_wrong_key");
+    assertEquals((await verified({ snapshotIdentity: [identityPath] })).outcome, 0);
+    // A public key opens nothing, and an identity authenticates no manifest.
+    assertEquals((await verified({ snapshotRecipient: [publicRecipient] })).outcome, "snapshot_wrong_key");
+    const strict = { snapshotIdentity: [identityPath], snapshotEncryption: true };
+    assertEquals((await verified(strict)).outcome, "snapshot_wrong_key");
+    await Deno.writeTextFile(`${folder}/cut`, "AGE-SECRET-KEY-1QQ\n");
+    for (const name of ["cut", "missing"]) {
+      const { outcome, text } = await verified({ snapshotIdentity: [`${folder}/${name}`] });
+      assert(outcome === "identity_key" && !text.includes("QQ"), text);
+    }
+    const flags = { ...restoreFlags(folder), snapshotIdentity: [identityPath] };
+    assertEquals((await run((terminal, log) => restore(flags, terminal, log))).outcome, 0);
   });
 });

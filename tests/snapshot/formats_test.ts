@@ -227,7 +227,8 @@ async function renamed(file: Bytes, change: (header: Record<string, unknown>) =>
   const field = new Uint8Array(lengthBytes);
   new DataView(field.buffer).setUint32(0, text.length);
   const head = new Uint8Array([...file.subarray(0, magicBytes), ...field, ...text]);
-  const fileKey = header.sealed ? await unwrapKey(header.recipients, [recipient], salt) : new Uint8Array(32);
+  const fileKey = await unwrapKey(header.recipients, [recipient], salt);
+  assert(fileKey !== undefined);
   const tag = mac("HMAC-SHA-512/256", derive(fileKey, salt, "e2d v2 header"), head);
   return new Uint8Array([...head, ...tag, ...file.subarray(start + length + 32)]);
 }

@@ -4,6 +4,7 @@ import type { NodeConfig } from "../../manager/node_config.ts";
 import { parseSupportedVersion } from "../../etcd/version.ts";
 import { parseDiscovery } from "../../discovery/spec.ts";
 import { describeError, isE2dError } from "../../errors.ts";
+import { isAgeRecipient } from "../../snapshot/format/age_keys.ts";
 import { checkTlsPaths } from "../../pki/tls_set.ts";
 import { definedFields } from "../defined_fields.ts";
 import { caFlags, configFlag, globalFlags } from "./common_flags.ts";
@@ -111,8 +112,8 @@ export const runFlags = {
     },
   ),
   snapshotRecipient: listOf(
-    "FILES",
-    "comma-separated 32-byte key files: additional decryption keys for snapshots",
+    "KEYS",
+    "comma-separated additional keys of snapshots: files of 32 bytes, and public keys of age-keygen (age1…)",
     (file) => file,
     {
       default: "",
@@ -208,9 +209,11 @@ export function contradictions(values: RunValues): string[] {
       `--required-cluster-size ${values.requiredClusterSize} needs --bootstrap-addrs or --peer-discovery to find peers`,
     );
   }
-  if (values.snapshotEncryption && !values.caKey && values.snapshotRecipient.length === 0) {
+  if (values.snapshotEncryption && !values.caKey && values.snapshotRecipient.every(isAgeRecipient)) {
+    // A node verifies its own manifests, which a public key cannot authenticate.
     problems.push(
-      "--snapshot-encryption needs --ca-key, from which the encryption key is derived, or --snapshot-recipient",
+      "--snapshot-encryption needs --ca-key, from which the encryption key is derived, or --snapshot-recipient with a " +
+        "key file",
     );
   }
   if (values.autoRenew && !values.caKey) problems.push("--auto-renew needs --ca-key to sign certificates");

@@ -23,6 +23,16 @@ const trustFlags = {
   snapshotAllowUnsealed: runFlags.snapshotAllowUnsealed,
 } as const;
 
+/** Keys that only read. */
+const identityFlags = {
+  snapshotIdentity: listOf(
+    "FILES",
+    "comma-separated files of age-keygen: the private keys of --snapshot-recipient age1…",
+    (file) => file,
+    { default: "", path: true },
+  ),
+} as const;
+
 const oneSnapshot = {
   snapshot: text(
     "NAME",
@@ -103,6 +113,7 @@ export const snapshotCommands: readonly Command[] = [
     flags: {
       ...snapshotFlags,
       ...trustFlags,
+      ...identityFlags,
       ...oneSnapshot,
       deep: toggle("also restore it into an isolated etcd, and compare its keys and their hash"),
       etcdDir: text("DIR", "folder with etcd and etcdutl, for --deep"),
@@ -131,6 +142,7 @@ export const snapshotCommands: readonly Command[] = [
     flags: {
       ...snapshotFlags,
       ...trustFlags,
+      ...identityFlags,
       ...oneSnapshot,
       dataDir: text("DIR", "data-dir to create; must be absent or empty", { default: "data", path: true }),
       name: text("NAME", "name of the member", { default: "restored" }),

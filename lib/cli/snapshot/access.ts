@@ -7,7 +7,7 @@ import type { SnapshotKeys } from "../../snapshot/format/unseal.ts";
 import type { SnapshotTrust } from "../../snapshot/trust.ts";
 import { readKeysInUse } from "../../pki/rollover/keys_in_use.ts";
 import { systemFiles } from "../../sys/files.ts";
-import { openPlace, readRecipients } from "../snapshot_place.ts";
+import { openPlace, readIdentities, readRecipients } from "../snapshot_place.ts";
 
 export interface SnapshotFlags {
   /** The operand URL, or `--snapshot-backup-url`. Empty: neither is set. */
@@ -21,12 +21,14 @@ export interface SnapshotFlags {
 
 /** Flags of the commands that read a snapshot: which snapshots they accept. */
 export interface TrustFlags {
+  readonly snapshotIdentity?: readonly string[] | undefined;
   readonly snapshotEncryption: boolean;
   readonly snapshotAllowUnsealed: boolean;
 }
 
 export async function trustOf(flags: SnapshotFlags & TrustFlags): Promise<SnapshotTrust> {
-  const keys = await keysOf(flags);
+  const identities = await readIdentities(flags.snapshotIdentity ?? []);
+  const keys = { ...await keysOf(flags), identities };
   return { keys, requireSealed: flags.snapshotEncryption && !flags.snapshotAllowUnsealed };
 }
 
@@ -40,9 +42,14 @@ export async function openStore(flags: SnapshotFlags, log: Logger): Promise<Snap
 }
 
 export async function keysOf({ caKey, snapshotRecipient }: SnapshotFlags): Promise<SnapshotKeys> {
-  const recipients = await readRecipients(snapshotRecipient);
-  if (!caKey) return { recipients };
+  const { recipients, publicRecipients } = await readRecipients(snapshotRecipient);
+  if (!caKey) return { recipients, publicRecipients };
   // During a rollover of the authority several keys are valid.
   const keys = await readKeysInUse(systemFiles, { caKey, pairs: [] });
-  return { recipients: [...keys.recipients, ...recipients], former: keys.former, secret: keys.recipients[0] };
+  return {
+    recipients: [...keys.recipients, ...recipients],
+    publicRecipients,
+    former: keys.former,
+    secret: keys.recipients[0],
+  };
 }

@@ -38,7 +38,7 @@ export async function save(flags: SaveFlags, terminal: Terminal, log: Logger): P
     });
   }
   const keys = await keysOf(flags);
-  if (flags.snapshotEncryption && keys.recipients.length === 0) {
+  if (flags.snapshotEncryption && keys.recipients.length + (keys.publicRecipients?.length ?? 0) === 0) {
     throw new E2dError("usage", "--snapshot-encryption needs --ca-key or --snapshot-recipient");
   }
   await enableGrpcTls();

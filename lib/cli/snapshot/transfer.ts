@@ -2,7 +2,7 @@
 import type { Logger } from "../../ports.ts";
 import { explainDamage, type SnapshotPlace } from "../../snapshot/lookup.ts";
 import type { NamedSnapshot } from "../../snapshot/named.ts";
-import { isAuthentic } from "../../snapshot/manifest_mac.ts";
+import { isAuthentic, keyFits } from "../../snapshot/manifest_mac.ts";
 import { fetchSnapshot } from "../../snapshot/pipeline.ts";
 import { allKeys, type VerifiedSnapshot } from "../../snapshot/verified_file.ts";
 import type { SnapshotTrust } from "../../snapshot/trust.ts";
@@ -57,10 +57,16 @@ export async function fetchSelected(
   if (manifest === undefined && (trust.requireSealed || choice.named)) {
     log.warn("this snapshot has no manifest: its cluster and its age are known from the store only", { key });
   }
-  const hasKeys = trust.keys.recipients.length > 0;
+  const { recipients, identities = [] } = trust.keys;
+  const hasKeys = recipients.length + identities.length > 0;
   const sealed = verified.kind === "go-v1" || verified.header?.sealed === true;
   if (hasKeys && !sealed) {
     log.warn("this snapshot is not encrypted: anyone with write access to the store may have created it", { key });
+  } else if (manifest?.authentication !== undefined && !keyFits(manifest, allKeys(trust.keys)) && hasKeys) {
+    log.warn("an identity proves no origin: anyone with write access to the store may have created this snapshot", {
+      key,
+      hint: "pass --ca-key as well, if it exists",
+    });
   } else if (hasKeys && manifest !== undefined && !isAuthentic(manifest, allKeys(trust.keys))) {
     log.warn("the manifest of this snapshot has no MAC: anyone with write access to the store may have changed it", {
       key,

@@ -173,7 +173,12 @@ async function buildSnapshots(
     config: config.snapshots,
     keys() {
       const { recipients = [], former = [] } = keys.current ?? {};
-      return { recipients: [...recipients, ...stored?.recipients ?? []], former, secret: recipients[0] };
+      return {
+        recipients: [...recipients, ...stored?.recipients ?? []],
+        publicRecipients: stored?.publicRecipients,
+        former,
+        secret: recipients[0],
+      };
     },
     self: identity,
     host: addresses.peer.host,

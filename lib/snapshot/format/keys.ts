@@ -1,6 +1,5 @@
 /** Keys of a v2 file: a random file key, wrapped for each recipient, and the keys derived from it. See DESIGN.md. */
 import { createHmac, hkdfSync } from "node:crypto";
-import { E2dError } from "../../errors.ts";
 import type { Clock } from "../../ports.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -75,12 +74,12 @@ export async function wrapKey(fileKey: Bytes, recipient: Bytes, salt: Bytes): Pr
   return { id: recipientId(recipient, salt), key: wrapped.toHex() };
 }
 
-/** Throws E2dError `snapshot_wrong_key` if none of these keys opens the file. */
+/** Undefined: none of these keys opens the file. */
 export async function unwrapKey(
   wrapped: readonly WrappedKey[],
   recipients: readonly Bytes[],
   salt: Bytes,
-): Promise<Bytes> {
+): Promise<Bytes | undefined> {
   for (const recipient of recipients) {
     const id = recipientId(recipient, salt);
     for (const each of wrapped.filter((one) => one.id === id)) {
@@ -92,10 +91,7 @@ export async function unwrapKey(
       }
     }
   }
-  const why = recipients.length === 0 ? "it is sealed, and no key was given" : "it is sealed for other keys";
-  throw new E2dError("snapshot_wrong_key", `Cannot open the snapshot: ${why}`, {
-    hint: "pass --ca-key of the cluster that made it, or --snapshot-recipient with a key file it was sealed for",
-  });
+  return undefined;
 }
 
 function recipientId(recipient: Bytes, salt: Bytes): string {

@@ -23,8 +23,9 @@ export interface WrapOptions {
 export function wrapSnapshot(plain: ReadableStream<Bytes>, options: WrapOptions): ReadableStream<Bytes> {
   const { facts, format, compression, sealed, keys, mac, randomBytes } = options;
   if (format === "v2") {
-    const recipients = sealed ? keys.recipients : [];
-    return sealV2(compress(plain, compression), { facts, compression, recipients, mac, randomBytes });
+    const { recipients, publicRecipients } = sealed ? keys : { recipients: [], publicRecipients: [] };
+    const v2 = { facts, compression, recipients, publicRecipients, mac, randomBytes };
+    return sealV2(compress(plain, compression), v2);
   }
   // The original knows gzip alone, and seals without compressing.
   if (!sealed) return compress(plain, compression === "zstd" ? "gzip" : compression);

@@ -23,6 +23,10 @@ export interface OpenedSnapshot {
 export interface SnapshotKeys {
   /** v2 is sealed for each of these keys; each of them opens it. */
   readonly recipients: readonly Bytes[];
+  /** "age1…": v2 is sealed for them, too. They open nothing. */
+  readonly publicRecipients?: readonly string[] | undefined;
+  /** "AGE-SECRET-KEY-1…": open v2, and prove nothing about its origin. */
+  readonly identities?: readonly string[] | undefined;
   /** Open older files of both formats; never used to seal. */
   readonly former?: readonly Bytes[];
   /** For go-v1: derived from the CA key. */
@@ -50,7 +54,7 @@ export async function openSnapshot(
   const { former = [] } = keys;
   const start = await outer.peek(Math.max(magic.length, goPrefix.length));
   if (begins(start, magic)) {
-    const { header, compressed } = await openV2(outer, [...keys.recipients, ...former]);
+    const { header, compressed } = await openV2(outer, [...keys.recipients, ...former], keys.identities);
     if (requireSealed && !header.sealed) throw unsealed();
     const maxBytes = Math.min(limit, header.plainBytes);
     return { kind: "v2", header, gzip: false, stream: decompress(compressed, header.compression, maxBytes) };

@@ -2,6 +2,7 @@
 import { E2dError } from "../../errors.ts";
 import { ByteReader } from "../../streams/byte_reader.ts";
 import { concat } from "../../bytes.ts";
+import { ageId, unwrapByAge, wrapForAge } from "./age_keys.ts";
 import { Ctr } from "./ctr.ts";
 import {
   derive,
@@ -54,8 +55,10 @@ export interface V2Header extends SnapshotFacts {
 export interface SealOptions {
   readonly facts: SnapshotFacts;
   readonly compression: Compression;
-  /** 32 bytes each; none: not sealed. */
+  /** 32 bytes each. Without any key, here and in `publicRecipients`, the file is not sealed. */
   readonly recipients: readonly Bytes[];
+  /** "age1…": what they open proves nothing about its origin, because these keys are public. */
+  readonly publicRecipients?: readonly string[] | undefined;
   /** See fastestMac(). */
   readonly mac: MacName;
   readonly randomBytes: (length: number) => Bytes;
@@ -68,8 +71,9 @@ export function sealV2(compressed: ReadableStream<Uint8Array>, options: SealOpti
 }
 
 async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOptions): AsyncGenerator<Bytes> {
-  const { facts, compression, recipients, randomBytes, mac: macName, chunkBytes = defaultChunkBytes } = options;
-  const sealed = recipients.length > 0;
+  const { facts, compression, recipients, publicRecipients = [] } = options;
+  const { randomBytes, mac: macName, chunkBytes = defaultChunkBytes } = options;
+  const sealed = recipients.length + publicRecipients.length > 0;
   const salt = randomBytes(keyBytes);
   const fileKey = sealed ? randomBytes(keyBytes) : new Uint8Array(keyBytes);
   const header: V2Header = {
@@ -79,7 +83,10 @@ async function* seal(compressed: ReadableStream<Uint8Array>, options: SealOption
     mac: macName,
     chunkBytes,
     salt: salt.toHex(),
-    recipients: await Promise.all(recipients.map((recipient) => wrapKey(fileKey, recipient, salt))),
+    recipients: await Promise.all([
+      ...recipients.map((recipient) => wrapKey(fileKey, recipient, salt)),
+      ...publicRecipients.map((recipient) => wrapForAge(fileKey, recipient)),
+    ]),
     ...facts,
   };
   const text = new TextEncoder().encode(JSON.stringify(header));
@@ -126,15 +133,37 @@ export interface OpenedV2 {
  * Throws E2dError `snapshot_corrupt`, `snapshot_truncated`, `snapshot_trailing`, `snapshot_wrong_key` or
  * `snapshot_newer_format`; the stream errors with them, too.
  */
-export async function openV2(reader: ByteReader, recipients: readonly Bytes[]): Promise<OpenedV2> {
+export async function openV2(
+  reader: ByteReader,
+  recipients: readonly Bytes[],
+  identities: readonly string[] = [],
+): Promise<OpenedV2> {
   const { start, text, header } = await readHead(reader);
   const headTag = await exactly(reader, tagBytes, "its header");
   const salt = Uint8Array.fromHex(header.salt);
-  const fileKey = header.sealed ? await unwrapKey(header.recipients, recipients, salt) : new Uint8Array(keyBytes);
+  const fileKey = header.sealed ? await fileKeyOf(header, recipients, identities) : new Uint8Array(keyBytes);
   const keys = keysOf(fileKey, salt);
   if (!equalInConstantTime(mac(headerMac, keys.header, start, text), headTag)) throw corrupt("its header");
   const macName = macOf(header);
   return { header, compressed: ReadableStream.from(openChunks({ reader, header, macName, keys, headTag })) };
+}
+
+async function fileKeyOf(
+  header: V2Header,
+  recipients: readonly Bytes[],
+  identities: readonly string[],
+): Promise<Bytes> {
+  const forAge = header.recipients.filter(({ id }) => id === ageId).map(({ key }) => key);
+  const fileKey = await unwrapKey(header.recipients, recipients, Uint8Array.fromHex(header.salt)) ??
+    await unwrapByAge(forAge, identities);
+  if (fileKey !== undefined) return fileKey;
+  const why = recipients.length + identities.length === 0
+    ? "it is sealed, and no key was given"
+    : "it is sealed for other keys";
+  throw new E2dError("snapshot_wrong_key", `Cannot open the snapshot: ${why}`, {
+    hint: "pass --ca-key of the cluster that made it, --snapshot-recipient with a key file it was sealed for, or " +
+      "--snapshot-identity",
+  });
 }
 
 async function readHead(reader: ByteReader) {
