@@ -1,4 +1,4 @@
-/** What a node tells its peers: made from its state alone, without the sequence number. */
+/** The facts that a node publishes to its peers: a function of its state, without the sequence number. */
 import { backupFailure } from "./watch/backups.ts";
 import { ownEtcdHung } from "./watch/etcd.ts";
 import { lookupDigest } from "./rules/bootstrap/source.ts";
@@ -64,15 +64,16 @@ function ownData(turn: Turn): PeerData {
   const lineage = ownLineage(view);
   if (data.kind === "valid" && lineage !== undefined) {
     const { clusterId, memberId } = data;
-    // While it serves the revision moves all the time and nobody needs it; it is said when it may matter.
-    const revision = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined ? 0 : data.revision;
-    const lastLog = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined ? undefined : data.lastLog;
+    // While the cluster serves, the revision changes with each write and no rule uses it.
+    const serves = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined;
+    const revision = serves ? 0 : data.revision;
+    const lastLog = serves ? undefined : data.lastLog;
     return { kind: "held", clusterId, memberId, lineage, revision, ...(lastLog === undefined ? {} : { lastLog }) };
   }
-  // What a record promises of data that cannot be used is not held.
+  // Unusable data is not held, whatever the record states.
   if (data.kind === "damaged") return { kind: "unusable", why: data.what };
   if (data.kind === "unreadable") return { kind: "unusable", why: data.why };
-  // Committed to a bootstrap or a join: data is about to be there, though etcd has not named its ids yet.
+  // After the commitment to a bootstrap or a join the data is about to exist; etcd has not reported its ids yet.
   if (lineage !== undefined) return { kind: "held", clusterId: "", memberId: "", lineage, revision: 0 };
   switch (data.kind) {
     case "unknown":
@@ -81,7 +82,7 @@ function ownData(turn: Turn): PeerData {
     case "absent":
     case "empty": {
       if (!node.disk.recordPersisted) return { kind: "unknown" };
-      // A bootstrap that never came to an etcd has lost nothing.
+      // A bootstrap in which etcd was never started has lost no data.
       const gone = lostData(node.disk.record);
       return { kind: "none", ...(gone === undefined ? {} : { lost: gone.lineage }) };
     }

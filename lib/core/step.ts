@@ -1,7 +1,6 @@
 /**
- * One node's life as a pure function: `step(node, event, now)` gives the next state and the effects to perform. It
- * reads no clock, no network, no disk. Facts come in by apply.ts, the rules are asked in decide.ts, and what is said
- * to peers is made in facts.ts.
+ * The core of a node as a pure function: `step(node, event, now)` returns the next state and the effects to perform. It
+ * reads no clock, network, disk or random source. One turn: apply the event, update the watches, decide, publish facts.
  */
 import { applyEvent } from "./apply/event.ts";
 import { answerCommands } from "./commands/commands.ts";
@@ -20,7 +19,7 @@ import { followStops } from "./watch/stops.ts";
 import { Turn } from "./state/turn.ts";
 import { copyOf, type NodeState } from "./state/state.ts";
 
-/** A node looks around at least this often, so that a gap between two events means that it was paused. */
+/** The longest time between two turns; a longer gap between two events means that the process was paused. */
 export const heartbeatMs = 1_000;
 const pausedMs = 2_500;
 
@@ -32,7 +31,7 @@ export function step(node: NodeState, event: Event, now: Now): { node: NodeState
     draft.process.watchingSinceMs = now.monotonicMs;
     turn.notice("warn", "paused", {
       code: "was_paused",
-      text: `nothing was heard for ${now.monotonicMs - node.process.lastEventMs} ms, so this node distrusts its clocks`,
+      text: `this process was paused for ${now.monotonicMs - node.process.lastEventMs} ms: its failure timers restart`,
     });
   }
   draft.process.lastEventMs = now.monotonicMs;
@@ -53,7 +52,7 @@ export function step(node: NodeState, event: Event, now: Now): { node: NodeState
   return { node: draft, effects: turn.effects };
 }
 
-/** Tells peers what changed. */
+/** Publishes the facts to the peers after a change. */
 function publishFacts(turn: Turn): void {
   const { node } = turn;
   const facts = publishedFacts(turn);

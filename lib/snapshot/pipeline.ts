@@ -356,6 +356,6 @@ export async function requireSpace(
   const free = await freeFor(path, staging);
   if (free === undefined || free >= bytes) return;
   throw new E2dError("no_space", `Cannot restore to "${path}": its disk has ${free} bytes free, ${bytes} are needed`, {
-    hint: "make room on that disk, then try again",
+    hint: "free space on that disk, then try again",
   });
 }

@@ -70,7 +70,7 @@ export async function sweepWorkFolder(
     if (state !== undefined) return log.warn("leaves the work folder alone", { path, state });
     for (const name of await files.list(path) ?? []) if (!keeps(name)) await staging.remove(`${path}/${name}`);
   } catch (error) {
-    log.warn("cannot sweep the work folder: it may hold the cluster's data in the clear", {
+    log.warn("cannot clean the work folder: it may contain unencrypted data of the cluster", {
       path,
       error: describeError(error),
     });

@@ -29,8 +29,8 @@ const deadC = view("a", {
 });
 
 Deno.test("decideReplacement() removes what gossip and etcd both hold for gone", () => {
-  const deed = decideReplacement(deadC, answer("a", members));
-  assertEquals(deed.kind === "remove" ? deed.member.name : deed.kind, "c");
+  const action = decideReplacement(deadC, answer("a", members));
+  assertEquals(action.kind === "remove" ? action.member.name : action.kind, "c");
 });
 
 Deno.test("decideReplacement() leaves a member alone that one of the two still sees", () => {
@@ -44,8 +44,8 @@ Deno.test("decideReplacement() leaves a member alone that one of the two still s
 
 Deno.test("decideReplacement() never removes a member that raft reaches, nor before the leader's raft was asked", () => {
   const code = (seen: View) => {
-    const deed = decideReplacement(seen, answer("a", members));
-    return deed.kind === "wait" ? [deed.reason.code, deed.level] : deed.kind;
+    const action = decideReplacement(seen, answer("a", members));
+    return action.kind === "wait" ? [action.reason.code, action.level] : action.kind;
   };
   assertEquals(code({ ...deadC, raft: raft(true) }), ["member_reachable_by_raft", "error"]);
   assertEquals(code({ ...deadC, raft: raft(false, nowMs - 6_000) }), ["asking_raft", undefined]);
@@ -85,15 +85,15 @@ Deno.test("decideReplacement() does nothing while paused, and nothing beside a r
     "nothing",
   );
   const busy = [...members, member("d", { isLearner: true, name: "" })];
-  const deed = decideReplacement({ ...deadC, memberSinceMs: new Map([["id-d", nowMs - 1_000]]) }, answer("a", busy));
-  assertEquals(deed.kind, "wait");
+  const action = decideReplacement({ ...deadC, memberSinceMs: new Map([["id-d", nowMs - 1_000]]) }, answer("a", busy));
+  assertEquals(action.kind, "wait");
 });
 
 Deno.test("decideReplacement() evicts a joiner that gets nowhere", () => {
   const busy = [members[0]!, members[1]!, member("d", { isLearner: true, name: "", clientUrls: [] })];
   const seen = { ...deadC, memberSinceMs: new Map([["id-d", nowMs - long]]) };
-  const deed = decideReplacement(seen, answer("a", busy));
-  assertEquals(deed.kind === "remove" ? deed.reason.code : deed.kind, "joiner_stalled");
+  const action = decideReplacement(seen, answer("a", busy));
+  assertEquals(action.kind === "remove" ? action.reason.code : action.kind, "joiner_stalled");
 });
 
 Deno.test("decideJoin() removes its stale member first, waits for a change, is a standby node, or adds itself", () => {

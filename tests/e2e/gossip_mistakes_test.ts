@@ -81,7 +81,7 @@ Deno.test("a wrong bootstrap address: both clusters keep serving and report it, 
     await reason(ofY, "foreign_cluster", ['"x"', `${x}:7980`, (await status(ofY)).clusterId!]);
     await reason(ofX, "foreign_cluster", ['"y"', `${y}:7980`, (await status(ofX)).clusterId!]);
     const hint = (await status(ofY)).reasons.find(({ code }) => code === "foreign_cluster")?.hint ?? "";
-    assert(hint.startsWith(`take ${x}:7980 out of this node's --bootstrap-addrs`), hint);
+    assert(hint.startsWith(`remove ${x}:7980 from this node's --bootstrap-addrs`), hint);
     assertEquals([(await status(ofX)).ready, (await status(ofY)).ready], [true, true]);
     const client = await ofY.client();
     assertEquals((await client.memberList(ofY.clientUrl)).map(({ name }) => name), ["y"]);

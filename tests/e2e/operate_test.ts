@@ -131,7 +131,7 @@ Deno.test(
     const held = await e2d(["hold", "--reason=looking first", ...at]);
     assert(held.code === 0 && held.stdout.startsWith("done: "), held.stdout + held.stderr);
     assertEquals((await e2d(["resume", ...at])).code, 0);
-    await a.logged(({ message }) => message === "automatic action goes on");
+    await a.logged(({ message }) => message === "automatic action is resumed");
     await cluster.node("b").logged(({ reason, level }) => reason === "held" && level === "warn");
     await new Promise((resolve) => setTimeout(resolve, 15_000));
     assert(!a.log.some(({ reason }) => reason === "views_agree"), "it recovered while it was held");
@@ -153,7 +153,7 @@ Deno.test("an upgrade without an available etcd reports the failure and can be c
   await node.logged(({ outcome }) => String(outcome).endsWith("→ serving"));
   const at = ["--data-dir", `${dir.path}/data`];
   const none = await e2d(["cancel", ...at]);
-  assert(none.code === 1 && none.stderr.includes("no plan is under way"), none.stderr);
+  assert(none.code === 1 && none.stderr.includes("no plan is running"), none.stderr);
   assertEquals((await e2d(["upgrade", "--to=3.7", ...at])).code, 0);
   await node.logged(({ outcome }) => outcome === "upgradeEtcd failed");
   const busy = await e2d(["upgrade", "--to=3.7", ...at]);

@@ -78,8 +78,8 @@ Deno.test("startE2dGossip() gathers with legacy peers: both sides see unknown, p
   ].join(",");
   ours.gossip.setStatus("pending");
   for (const peer of [go1, go2]) {
-    const founding = await peer.event("founding", ({ event }) => event === "founds");
-    assertEquals(founding.initialCluster, initialCluster);
+    const bootstrap = await peer.event("its bootstrap", ({ event }) => event === "founds");
+    assertEquals(bootstrap.initialCluster, initialCluster);
   }
   ours.gossip.setStatus("running");
   await eventually("all running, to us", () =>

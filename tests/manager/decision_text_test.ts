@@ -14,7 +14,7 @@ Deno.test("logMessage() states the action and its reason", () => {
   );
   assertEquals(entry("decided", "booting → gathering", "no data"), "booting → gathering: no data");
   assertEquals(entry("waits", "wait", "no peer has answered yet"), "waiting: no peer has answered yet");
-  assertEquals(entry("noticed", "goes on", "no longer: n2 is silent"), "no longer waiting: n2 is silent");
+  assertEquals(entry("noticed", "wait ended", "no longer: n2 is silent"), "no longer waiting: n2 is silent");
   assertEquals(entry("noticed", "takeSnapshot failed", "no route"), "taking a snapshot failed: no route");
   assertEquals(entry("noticed", "problem", "no quorum"), "no quorum");
 });

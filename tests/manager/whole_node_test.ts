@@ -112,7 +112,7 @@ Deno.test("a plan is refused before the node serves, with the reason", async () 
   await machine.until(() => machine.etcd.runs, "etcd runs");
   assertEquals(await machine.control({ command: "scale", to: 3 }), {
     kind: "refused",
-    why: "this node does not serve now",
+    why: "this node does not serve",
   });
   await stop(machine, run);
 });
@@ -127,7 +127,7 @@ Deno.test("a plan and its dry run are refused without a standby node", async () 
     });
     assertEquals(await machine.control({ command: "scale", to: 2, dryRun }), {
       kind: "refused",
-      why: "2 is no size for a cluster: 1, 3, 5, 7 are",
+      why: "2 is not a valid cluster size: use 1, 3, 5, 7",
     });
   }
   await stop(machine, run);
@@ -152,7 +152,7 @@ Deno.test("a pause is kept in etcd, lasts over a restart, and ends with a resume
   assertEquals(machine.etcd.key("/_e2d/paused"), undefined);
   assertEquals(await machine.control({ command: "pause" }), {
     kind: "done",
-    text: "all automatic action of the cluster pauses",
+    text: "automatic action of the cluster is paused",
   });
   assertEquals(JSON.parse(machine.etcd.key("/_e2d/paused")!).paused, true);
   await machine.until(async () => (await machine.status("/status")).paused === true, "the status shows it");
@@ -163,7 +163,7 @@ Deno.test("a pause is kept in etcd, lasts over a restart, and ends with a resume
     async () => (await machine.status("/status")).paused === true,
     "it is paused after a restart",
   );
-  assertEquals(await machine.control({ command: "resume" }), { kind: "done", text: "automatic action goes on" });
+  assertEquals(await machine.control({ command: "resume" }), { kind: "done", text: "automatic action is resumed" });
   await machine.until(async () => (await machine.status("/status")).paused === false, "it goes on");
   await stop(machine, second);
 });
@@ -195,7 +195,7 @@ Deno.test("a hold is on disk when it is answered, lasts over a restart, and ends
   assertEquals((await machine.control({ command: "hold", release: true }))?.kind, "done");
   assertEquals(await machine.control({ command: "hold", release: true }), {
     kind: "refused",
-    why: "this node is not held",
+    why: "this node has no hold",
   });
   await stop(machine, second);
 });

@@ -535,7 +535,7 @@ export class World {
         ms: this.nowMs,
         node: machine.name,
         wait: entry.what === "waits",
-        over: entry.outcome === "goes on",
+        over: entry.outcome === "wait ended",
         text: `${(this.nowMs / 1000).toFixed(1)}s ${machine.name}: ${verb}  ${entry.reason.code}: ${text}`,
       });
       this.trace(

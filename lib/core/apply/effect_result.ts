@@ -1,4 +1,4 @@
-/** The answers to deeds, into facts: what was done, and what failed and rests before it is asked for again. */
+/** Applies the results of effects to the state: a success becomes a fact, a failure a backoff of its slot. */
 import type { AnsweredEffect } from "../facts/effect.ts";
 import { noteWritten } from "../commands/commands.ts";
 import type { DoneValue } from "../facts/event.ts";
@@ -10,9 +10,9 @@ import { type MutableNodeState, nonceOf, type Slot } from "../state/state.ts";
 import { retryDelayMs, type Turn } from "../state/turn.ts";
 import type { Source } from "../facts/node_record.ts";
 
-const defragRestMs = 60_000;
-const downgradeRestMs = 10_000;
-const roomRestMs = 300_000;
+const defragBackoffMs = 60_000;
+const downgradeBackoffMs = 10_000;
+const reclaimBackoffMs = 300_000;
 const formerNoncesMax = 8;
 
 export function applyDone(turn: Turn, id: number, value: DoneValue): void {
@@ -66,8 +66,8 @@ export function applyDone(turn: Turn, id: number, value: DoneValue): void {
       invalidateProbes(turn);
       return;
     case "memberPromote":
-      // Asked for by the joiner and by the leader's node: whose asking was heard is told.
-      turn.notice("info", "promoted", { code: "caught_up", text: `member ${effect.memberId} votes now` });
+      // Both the joiner and the leader's node request it: the one that succeeds logs it.
+      turn.notice("info", "promoted", { code: "caught_up", text: `member ${effect.memberId} is a voter now` });
       invalidateProbes(turn);
       return;
     case "memberRemove":
@@ -80,8 +80,8 @@ export function applyDone(turn: Turn, id: number, value: DoneValue): void {
       if (value.kind === "recordChecked") checkSize(turn, value.size, value.formerSizes);
       return;
     case "allowDowngrade":
-      // The members look only each few seconds whether they may.
-      turn.backOff("cluster", downgradeRestMs);
+      // The members check only every few seconds whether a downgrade is enabled.
+      turn.backOff("cluster", downgradeBackoffMs);
       invalidateProbes(turn);
       return;
     case "upgradeEtcd":
@@ -94,10 +94,11 @@ export function applyDone(turn: Turn, id: number, value: DoneValue): void {
       return;
     case "reclaimSpace":
       if (value.kind === "spaceReclaimed") {
-        turn.notice("warn", "room made", { code: "nospace_resolved", text: `the database was full: ${value.detail}` });
+        const text = `the database was full: ${value.detail}`;
+        turn.notice("warn", "space reclaimed", { code: "nospace_resolved", text });
       }
-      // One that fills at once again is not stopped again at once.
-      turn.backOff("care", defragRestMs);
+      // A database that fills again immediately must not stop its member again immediately.
+      turn.backOff("maintenance", defragBackoffMs);
       invalidateProbes(turn);
       return;
     case "hashMembers":
@@ -156,7 +157,7 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
   const taken = takeFromSlot(turn, id);
   if (taken === undefined) return;
   const { slot, effect } = taken;
-  // The operator is answered, and decides whether to ask again. Another node's plan is read before the next is written.
+  // The operator receives the failure and decides about a retry. A plan of another node is read before the next write.
   if (slot === "command") {
     if (effect.kind === "writePlan") node.maintenance.planReadMs = undefined;
     return noteWritten(turn, message);
@@ -166,13 +167,13 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
     text: message,
     atMs: now.monotonicMs,
   });
-  // A stop ends the connections of what is under way.
+  // A normal stop closes the connections of the effects in flight.
   turn.notice(node.phase === "leaving" ? "info" : "warn", `${effect.kind} failed`, { code, text: message });
-  // A learner that is nearly there is asked about often: waiting costs the cluster its third vote.
+  // A learner is promoted as soon as possible: meanwhile the cluster lacks a vote.
   turn.backOff(slot, effect.kind === "memberPromote" ? retryDelayMs / 4 : retryDelayMs);
   switch (effect.kind) {
     case "startEtcd":
-      // It never ran, so what was begun (a bootstrap, a join) may be begun again in the same way.
+      // etcd never ran, so the bootstrap or the join may start again in the same way.
       node.ownEtcd.etcd = { kind: "stopped" };
       etcdGone(turn);
       return;
@@ -181,7 +182,7 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
       turn.emit({ kind: "inspectData" });
       return;
     case "restoreData":
-      // The work folder was emptied after the commitment. Only what a store holds can be fetched once more.
+      // The work folder was emptied after the commitment. Only a snapshot in a store can be downloaded again.
       if (code === "not_prepared" && effect.plan.source.kind === "snapshot") {
         turn.request("source", { kind: "prepareSource", plan: effect.plan });
       }
@@ -190,7 +191,7 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
     case "prepareSource":
     case "exportSurvivor":
     case "provideEtcd":
-      // What has to be fetched from elsewhere is not there a second later.
+      // These depend on other machines, which do not recover within a second.
       turn.backOff(slot, 10 * retryDelayMs);
       return;
     case "takeSnapshot":
@@ -204,17 +205,17 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
       };
       return;
     case "defragment":
-      // It may still go on at that member.
-      turn.backOff(slot, defragRestMs);
+      // The defragmentation may continue at that member.
+      turn.backOff(slot, defragBackoffMs);
       invalidateProbes(turn);
       return;
     case "reclaimSpace":
-      // Each time forgets revisions and stops members: not as often as there is no room.
-      turn.backOff(slot, roomRestMs);
+      // Each attempt compacts and stops members for some time.
+      turn.backOff(slot, reclaimBackoffMs);
       invalidateProbes(turn);
       return;
     case "writePlan":
-      // Somebody else's plan may be there, which has to be known before the next is written.
+      // A plan of another node may exist; it must be read before the next write.
       node.maintenance.planReadMs = undefined;
       invalidateProbes(turn);
       return;
@@ -224,26 +225,28 @@ export function applyFailed(turn: Turn, id: number, code: string, message: strin
   }
 }
 
+/** Removes the effect with this id from its slot; undefined: it is not in flight. */
 function takeFromSlot(turn: Turn, id: number): { slot: Slot; effect: AnsweredEffect } | undefined {
   const { node } = turn;
   for (const [slot, effect] of node.effects.inFlight) {
     if (effect.id !== id) continue;
-    const deeds = new Map(node.effects.inFlight);
-    deeds.delete(slot);
-    node.effects.inFlight = deeds;
-    const rests = new Map(node.effects.backoffUntilMs);
-    rests.delete(slot);
-    node.effects.backoffUntilMs = rests;
+    const inFlight = new Map(node.effects.inFlight);
+    inFlight.delete(slot);
+    node.effects.inFlight = inFlight;
+    const backoffUntilMs = new Map(node.effects.backoffUntilMs);
+    backoffUntilMs.delete(slot);
+    node.effects.backoffUntilMs = backoffUntilMs;
     return { slot, effect };
   }
   return undefined;
 }
 
-/** What was found in the data-dir while a deed was under way there was not taken. */
+/** The result of an inspection during an effect on the data-dir was ignored: inspect it again. */
 function inspectAgain(turn: Turn): void {
   if (turn.node.disk.data.kind === "unknown") turn.emit({ kind: "inspectData" });
 }
 
+/** Replaces the record by an empty one with a new nonce: nothing of the former one binds this disk any more. */
 export function forgetRecord(turn: Turn): void {
   const { node } = turn;
   const { seen } = node.disk.record;
@@ -257,15 +260,19 @@ export function forgetRecord(turn: Turn): void {
   node.disk.recordPersisted = false;
 }
 
-/** After a restore everybody asks what is missing. */
+/** The text of a restore, with the time after which writes are lost. */
 function restoredText({ snapshots: { lookup } }: MutableNodeState, source: Source): string {
-  if (source.kind === "empty") return "the data-dir was made anew";
+  if (source.kind === "empty") return "the data-dir was created empty";
   const what = source.kind === "survivor" ? `the data of "${source.name}"` : "a snapshot";
   const takenMs = takenAtWallMs({ snapshotLookup: lookup }, source);
   const takenAt = takenMs === undefined ? "" : ` of ${new Date(takenMs).toISOString().slice(0, 19)}Z`;
-  return `the data-dir was made from ${what}${takenAt}, revision ${source.revision}: what was written later is not in it`;
+  return `the data-dir was restored from ${what}${takenAt} at revision ${source.revision}: later writes are lost`;
 }
 
+/**
+ * Compares `-n` with the `size` in the cluster record. A node with one of the former sizes adopts the recorded one; any other
+ * node stops.
+ */
 export function checkSize(turn: Turn, size: number, formerSizes: readonly number[]): void {
   const { node } = turn;
   const own = node.settings.requiredSize;
@@ -274,7 +281,7 @@ export function checkSize(turn: Turn, size: number, formerSizes: readonly number
     node.settings = { ...node.settings, requiredSize: size };
     turn.notice("info", "size adopted", {
       code: "size_adopted",
-      text: `the cluster was scaled from ${own} to ${size}; this node follows`,
+      text: `the cluster was scaled from ${own} to ${size} members; this node uses the new size`,
     });
     return;
   }
@@ -282,14 +289,14 @@ export function checkSize(turn: Turn, size: number, formerSizes: readonly number
     code: 1,
     reason: {
       code: "size_contradicts_record",
-      text: `-n ${own} contradicts the cluster's record, which says ${size}`,
+      text: `-n ${own} contradicts the size ${size} in the cluster record`,
       hint: `start this node with -n ${size}, or change the cluster with "e2d scale"`,
     },
   };
   turn.enter("leaving", node.process.ending.reason);
 }
 
-/** What the members said before a change is old news: ask them all again at once. */
+/** Answers from before a change of the members are out of date: all endpoints are probed again in this turn. */
 function invalidateProbes(turn: Turn): void {
   const { node } = turn;
   node.membership.lastProbedAtMs = new Map();

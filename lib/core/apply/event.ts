@@ -1,4 +1,4 @@
-/** Events into facts: what came in is noted, nothing is decided. */
+/** Applies events to the state. Decides nothing. */
 import { applyDone, applyFailed, checkSize, forgetRecord } from "./effect_result.ts";
 import { noteLogLine } from "../watch/etcd.ts";
 import { noteApproved } from "../commands/approve.ts";
@@ -20,7 +20,7 @@ import type { DataDir } from "../facts/data_dir.ts";
 import type { EndpointFacts, EtcdAnswer, EtcdProbe } from "../facts/cluster.ts";
 import type { StartedData } from "../facts/node_record.ts";
 
-/** Endpoints and members remembered at most; beyond that the oldest are forgotten. */
+/** The maximum number of endpoints in the state; beyond it the ones probed longest ago are forgotten. */
 const endpointsMax = 64;
 
 export function applyEvent(turn: Turn, event: Event): void {
@@ -41,14 +41,14 @@ export function applyEvent(turn: Turn, event: Event): void {
       return;
     case "probed":
       noteProbed(turn, event.endpoint, event.askedMs);
-      // A far member's answer can be seconds under way.
+      // The answer of a distant member may arrive seconds after the change that invalidated it.
       if (event.askedMs !== undefined && event.askedMs < node.membership.probesInvalidatedAtMs) return;
       return probed(turn, event.endpoint, event.probe);
     case "raftProbed":
       node.membership.raft = withReading(node.membership.raft, event.probe, now.monotonicMs);
       return;
     case "snapshotLookedUp":
-      return looked(turn, event.lookup);
+      return applyLookup(turn, event.lookup);
     case "etcd":
       return etcdChanged(turn, event.state);
     case "etcdLogged":
@@ -66,7 +66,7 @@ export function applyEvent(turn: Turn, event: Event): void {
       return;
     case "settings":
       noteApproved(turn, event.settings.approved);
-      // The size is the cluster's own once it has a record; settings change it only before. So is the pause.
+      // Once the cluster has a record, its size counts instead of the setting; the pause is never taken from the settings.
       node.settings = {
         ...event.settings,
         ...(node.membership.clusterRecordVerified ? { requiredSize: node.settings.requiredSize } : {}),
@@ -83,7 +83,7 @@ export function applyEvent(turn: Turn, event: Event): void {
       return;
     case "stop":
       if (node.phase === "leaving") return;
-      node.process.ending = { code: 0, reason: { code: "asked_to_stop", text: "asked to stop" } };
+      node.process.ending = { code: 0, reason: { code: "asked_to_stop", text: "stop requested" } };
       turn.enter("leaving", node.process.ending.reason);
       return;
     default:
@@ -91,10 +91,10 @@ export function applyEvent(turn: Turn, event: Event): void {
   }
 }
 
-function looked(turn: Turn, lookup: Exclude<SnapshotLookup, { kind: "unknown" }>): void {
+function applyLookup(turn: Turn, lookup: Exclude<SnapshotLookup, { kind: "unknown" }>): void {
   const { node, now } = turn;
   node.snapshots.lookupInFlight = false;
-  // A store that cannot be read may hold it still; an empty one does not.
+  // A store that cannot be read may still contain the snapshot; an empty one does not.
   const kept = lookup.kind === "unreadable" ? node.snapshots.store.newest : undefined;
   node.snapshots.store = { lookup, newest: lookup.kind === "newest" ? lookup : kept };
   const askedMs = node.snapshots.lookupStartedMs ?? now.monotonicMs;
@@ -106,14 +106,14 @@ function looked(turn: Turn, lookup: Exclude<SnapshotLookup, { kind: "unknown" }>
   reportOtherLife(turn, lookup);
   noteStored(turn, lookup, askedMs);
   noteStoredRevision(turn, lookup);
-  // While this node serves the look is for people: the source of a bootstrap is looked up when one begins.
+  // While this node serves, a lookup is only reported: the source of a bootstrap is looked up when the bootstrap begins.
   if (!servingWithLeader(node)) node.snapshots.lookup = lookup;
 }
 
 function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected" }>): void {
   const { node } = turn;
   noteLog(turn, event.data);
-  // An answer to a question from before etcd was started says nothing about now.
+  // The inspection may have started before etcd: its result is out of date.
   if (
     node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready" || node.effects.inFlight.has("local")
   ) return;
@@ -132,32 +132,32 @@ function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected"
   if (gone && started !== undefined && node.bootstrap.committing === undefined) dataGone(turn, started);
 }
 
-/** The record says that this disk has data, and it has none. */
+/** The record states that this disk has data, and it has none. */
 function dataGone(turn: Turn, started: StartedData): void {
   const { node } = turn;
   const { started: _, ...record } = node.disk.record;
   const pledge = record.pledges.at(-1);
   if (pledge?.initialMembers.some(({ name, nonce }) => name === node.self.name && nonce === record.nonce)) {
-    // A pledge is newer than the data beside it, and goes before etcd runs on what it made: no etcd ran under it yet.
+    // A pledge is newer than the data beside it and is deleted before etcd runs on its data: no etcd ran under it yet.
     node.disk.record = pledge.token === started.lineage.token ? record : { ...record, lost: started };
     node.disk.recordPersisted = false;
     turn.notice("warn", "pledge kept", {
       code: "pledge_kept",
-      text: `the data-dir is gone, and this node keeps its pledge to the bootstrap ${pledge.digest.slice(0, 8)}`,
+      text: `the data-dir is absent, and this node keeps its pledge to the bootstrap ${pledge.digest.slice(0, 8)}`,
     });
     return;
   }
-  // Etcd ran here and its data is gone: this disk is a new node, and no pledge binds it any more.
+  // etcd ran on this disk and its data is absent: the node starts as a new one, and no pledge binds it any more.
   const { former } = record;
   forgetRecord(turn);
   node.disk.record = { ...node.disk.record, lost: started, ...(former === undefined ? {} : { former }) };
   turn.notice("warn", "data lost", {
     code: "data_lost",
-    text: "the record says that etcd ran here, and the data-dir is gone: this node starts as a new one",
+    text: "the record states that etcd ran here, and the data-dir is absent: this node starts as a new one",
   });
 }
 
-/** The end of the own log, read while etcd runs without a leader: nothing is appended then. */
+/** Stores the end of the own raft log, read while etcd runs without a leader: nothing is appended then. */
 function noteLog({ node }: Turn, found: DataDir): void {
   if (found.kind !== "valid" || node.ownEtcd.leaderlessSinceMs === undefined || node.disk.data.kind !== "valid") return;
   const { memberId, lastLog } = found;
@@ -207,7 +207,7 @@ function probed(turn: Turn, endpoint: string, probe: EtcdProbe): void {
     };
   }
   const endpoints = new Map(node.membership.endpoints);
-  // What was asked last is forgotten last.
+  // Map order: the endpoint that was probed last is forgotten last.
   endpoints.delete(endpoint);
   endpoints.set(endpoint, next);
   for (const url of endpoints.keys()) {
@@ -261,7 +261,7 @@ function ownAnswer(turn: Turn, answer: EtcdAnswer): void {
     revision: answer.revision,
     raftTerm: answer.raftTerm,
     raftIndex: answer.raftIndex,
-    // Without a leader the log stays as it was read; with one it grows.
+    // Without a leader the log does not grow: its end stays valid.
     ...(answer.leaderId === undefined && node.disk.data.kind === "valid" && node.disk.data.lastLog !== undefined
       ? { lastLog: node.disk.data.lastLog }
       : {}),
@@ -272,14 +272,14 @@ function ownAnswer(turn: Turn, answer: EtcdAnswer): void {
     node.ownEtcd.leaderlessSinceMs = undefined;
     node.disk.logReadMs = undefined;
   }
-  // A scaling changes the record under the feet of nodes that were started with the former size.
+  // A scaling changes the record while nodes run that were started with the former size.
   const { recordedSize, formerSizes } = answer;
   if (recordedSize !== undefined && formerSizes.includes(node.settings.requiredSize)) {
     checkSize(turn, recordedSize, formerSizes);
   }
 }
 
-/** A learner does not list members: another member of its cluster does. */
+/** The member list of a learner, which does not return one itself: from another member of its cluster. */
 function membersByOthers(turn: Turn, own: EtcdAnswer): EtcdAnswer["members"] {
   const { node } = turn;
   for (const { last } of node.membership.endpoints.values()) {

@@ -1,11 +1,11 @@
-/** What becomes of the own etcd, into facts: it starts, is ready, ends by itself, or is gone. */
+/** Applies state changes of the own etcd process: it starts, is ready, was stopped, or exited unexpectedly. */
 import { forgetDataDir } from "../watch/data_dir.ts";
 import { noteProcess } from "../watch/etcd.ts";
 import type { Event } from "../facts/event.ts";
 import { retryDelayMs, type Turn } from "../state/turn.ts";
 
-const exitRestMaxMs = 60_000;
-/** One exit may be a mishap; an etcd that exits at each start needs an operator. */
+const exitBackoffMaxMs = 60_000;
+/** A single exit may have a passing cause; an etcd that exits at each start needs an operator. */
 const exitsMin = 3;
 const dies = "etcd_dies";
 
@@ -43,18 +43,19 @@ export function etcdExited(turn: Turn, event: Extract<Event, { kind: "etcdExited
     cause: event.cause,
     count: node.ownEtcd.exits,
   };
-  // It ran: if its data is gone now, its identity is spent.
+  // It ran: if its data is absent now, its member id must not be used again.
   node.bootstrap.committing = undefined;
   node.membership.added = undefined;
   etcdGone(turn);
-  turn.backOff("local", Math.min(exitRestMaxMs, retryDelayMs * 2 ** (node.ownEtcd.exits - 1)));
+  turn.backOff("local", Math.min(exitBackoffMaxMs, retryDelayMs * 2 ** (node.ownEtcd.exits - 1)));
   turn.notice("error", "etcd exited", {
     code: "etcd_exited",
-    text: `etcd ended by itself with ${event.code} (${event.cause})`,
+    text: `etcd exited unexpectedly with status ${event.code} (${event.cause})`,
   });
   if (node.ownEtcd.exits >= exitsMin) reportDeaths(turn, event);
 }
 
+/** Notes that the own etcd runs without a leader, from this turn on unless it was noted before. */
 export function markLeaderless(turn: Turn): void {
   const { node, now } = turn;
   if (node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready") {
@@ -62,23 +63,23 @@ export function markLeaderless(turn: Turn): void {
   }
 }
 
-/** etcd is started again without end, ever more rarely: the cause may go away, as a full disk does. */
+/** The starts of etcd continue with a growing backoff: the cause may end, as a full disk does. */
 function reportDeaths(turn: Turn, { cause, lastLine, hint }: Extract<Event, { kind: "etcdExited" }>): void {
   const why = cause === "unknown" ? "" : ` (${cause})`;
   turn.report("error", {
     code: dies,
-    text: `etcd ends each time before it is ready${why}${lastLine === undefined ? "" : `: ${lastLine}`}`,
+    text: `etcd exits at each start before it is ready${why}${lastLine === undefined ? "" : `: ${lastLine}`}`,
     hint:
-      `${hint ?? "its last lines in the log of e2d tell why"}; e2d starts it again at least once a minute, and does ` +
-      "not touch the data-dir",
+      `${hint ?? "the last lines of etcd in the log of e2d contain the cause"}; e2d starts it again at least once a ` +
+      "minute and does not change the data-dir",
   });
 }
 
-/** Etcd does not run any more: what it said of itself is void, and the data-dir is to be looked at again. */
+/** etcd does not run: its answers are void, and the data-dir is inspected again. */
 export function etcdGone(turn: Turn): void {
   const { node } = turn;
   forgetDataDir(turn);
-  // The plan was read from the own etcd.
+  // The plan had been read from the own etcd.
   node.maintenance.plan = undefined;
   node.maintenance.planReadMs = undefined;
   node.ownEtcd.leaderlessSinceMs = undefined;

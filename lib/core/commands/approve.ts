@@ -1,9 +1,9 @@
-/** `e2d restore approve`: lets one of the restores that wait for it begin. */
+/** `e2d restore approve`: approves one of the alternatives that wait for an operator. */
 import type { CommandAnswer } from "../facts/command.ts";
 import { planOf } from "../evidence/order.ts";
 import type { Turn } from "../state/turn.ts";
 
-/** `name` is that of a restore plan that this node waits to be approved. */
+/** `name`: the plan to approve. Refuses a plan that this node does not wait for. */
 export function approve(turn: Turn, name: string): CommandAnswer {
   const { node } = turn;
   const { plan } = node.bootstrap.progress;
@@ -12,17 +12,17 @@ export function approve(turn: Turn, name: string): CommandAnswer {
     label: `${plan.source.kind} as epoch ${plan.lineage.epoch}`,
   }];
   const choices = node.reports.waitingFor?.choices ?? waiting;
-  if (choices.length === 0) return { kind: "refused", why: "no restore waits for an approval here" };
+  if (choices.length === 0) return { kind: "refused", why: "no restore waits for an approval at this node" };
   const choice = choices.find(({ plan }) => plan === name);
   if (choice === undefined) {
     const list = choices.map(({ plan, label }) => `${plan} (${label})`).join(", ");
-    return { kind: "refused", why: `the plans that wait are ${list}` };
+    return { kind: "refused", why: `no plan "${name}" waits for an approval; the waiting plans are ${list}` };
   }
   noteApproved(turn, [choice.plan]);
   return { kind: "done", text: `approved: ${choice.label}` };
 }
 
-/** An approval lasts as long as the process. */
+/** Adds approvals to the settings, where they last as long as the process. */
 export function noteApproved(turn: Turn, plans: readonly string[]): void {
   const { node } = turn;
   const added = plans.filter((each) => !node.settings.approved.includes(each));

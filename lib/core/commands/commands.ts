@@ -1,7 +1,7 @@
 /**
- * Operator commands: each enters as a `command` event and leaves as one `reply` effect. Decides on answers that the
- * members gave after the command came in, asks for them, and never waits longer than `probeBoundMs` for them. Commands
- * are answered one after another, in the order in which they came.
+ * Operator commands: each arrives as a `command` event and ends with one `reply` effect. A command is decided from answers
+ * of members to probes that follow it, and waits at most `probeBoundMs` for them. Commands are answered one after
+ * another in the order of their arrival.
  */
 import type { Command, CommandAnswer, PendingCommand } from "../facts/command.ts";
 import type { EtcdAnswer } from "../facts/cluster.ts";
@@ -14,10 +14,10 @@ import type { Turn } from "../state/turn.ts";
 import { resumeHere } from "../watch/stops.ts";
 import { approve } from "./approve.ts";
 
-/** Above the bound of one probe (four seconds): a silent member delays an answer no longer. */
+/** Above the time limit of one probe (four seconds); a silent member delays a reply no longer than this. */
 const probeBoundMs = 5_000;
 
-/** Either the answer, or the command with what it waits for now. */
+/** Either the reply, or the command with its next step. */
 type Progress = CommandAnswer | PendingCommand;
 
 type Pending<K extends Command["kind"]> = PendingCommand & { readonly command: Extract<Command, { kind: K }> };
@@ -30,7 +30,7 @@ export function addCommand({ node }: Turn, id: string, command: Command): void {
   node.operator.commands = [...node.operator.commands, pending];
 }
 
-/** Answers what can be answered now. Called in each turn, after the facts and before the rules. */
+/** Replies to the commands that are ready. Called in each turn, after the event and before the rules. */
 export function answerCommands(turn: Turn): void {
   const { operator } = turn.node;
   for (let next = operator.commands[0]; next !== undefined; next = operator.commands[0]) {
@@ -45,14 +45,14 @@ export function answerCommands(turn: Turn): void {
   }
 }
 
-/** `askedMs` of the probe; undefined: just now. */
+/** Notes the answer of an endpoint. `askedMs`: when its probe was sent; undefined: now. */
 export function noteProbed({ node, now }: Turn, endpoint: string, askedMs = now.monotonicMs): void {
   const [first, ...others] = node.operator.commands;
   if (first === undefined || askedMs < first.askedMs) return;
   node.operator.commands = [{ ...first, awaited: first.awaited.filter((each) => each !== endpoint) }, ...others];
 }
 
-/** The effect in the slot `command` was done, or failed with this message. */
+/** Notes that the effect in the slot `command` was done, or failed with this message. */
 export function noteWritten({ node }: Turn, failure?: string): void {
   const [first, ...others] = node.operator.commands;
   if (first === undefined) return;
@@ -92,8 +92,8 @@ function probe(turn: Turn, pending: PendingCommand, step: "probing" | "confirmin
 }
 
 /**
- * A read that does not end in the time of its probe leaves the quorum unknown: the node's next probes of its own etcd
- * confirm it, or the bound is over.
+ * True while answers are missing. A read that takes longer than its probe leaves the quorum unknown: the command waits for
+ * the next probes of the own etcd to confirm it, up to `probeBoundMs`.
  */
 function isProbing(turn: Turn, { step, awaited, askedMs }: PendingCommand): boolean {
   if (step !== "probing" && step !== "confirming") return false;
@@ -109,12 +109,12 @@ function advancePlan(turn: Turn, pending: Pending<"scale" | "upgrade" | "defrag"
   if (isProbing(turn, pending)) return pending;
   const own = ownAnswer(turn);
   if (pending.step === "new") {
-    if (node.phase !== "serving") return refused("this node does not serve now");
+    if (node.phase !== "serving") return refused("this node does not serve");
     if (own === undefined) return noAnswer;
     return probe(turn, pending, "probing", own.members.flatMap(({ clientUrls }) => clientUrls.slice(0, 1)));
   }
   const before = node.maintenance.plan;
-  if (before !== undefined) return refused(`"${before.text}" is not done yet`);
+  if (before !== undefined) return refused(`the plan "${before.text}" is not done yet`);
   if (own === undefined) return noAnswer;
   const outcome = makePlan(turn, pending, own);
   if (outcome.kind === "refused") return outcome;
@@ -146,11 +146,11 @@ function advancePause(turn: Turn, pending: PendingCommand): Progress {
   if (isProbing(turn, pending)) return pending;
   const done: CommandAnswer = {
     kind: "done",
-    text: paused ? "all automatic action of the cluster pauses" : "automatic action goes on",
+    text: paused ? "automatic action of the cluster is paused" : "automatic action is resumed",
   };
   switch (pending.step) {
     case "new":
-      // An answer from a moment ago may be from before an election.
+      // The last answer may be older than an election.
       return probe(turn, pending, "probing", own);
     case "probing":
       if (ownAnswer(turn)?.linearizable !== true) return paused ? refused(noQuorumForPause) : resumeAlone(turn, dryRun);
@@ -165,16 +165,16 @@ function advancePause(turn: Turn, pending: PendingCommand): Progress {
   }
 }
 
-/** Without a quorum a resume counts at this node and its peers: a pause that outlives its quorum must not last for ever. */
+/** Without a quorum a resume applies to this node and its peers: a pause must not outlive its quorum for ever. */
 function resumeAlone(turn: Turn, dryRun: boolean): CommandAnswer {
   if (pauseState(turn.view).kind !== "paused") {
-    return refused("nothing is paused as far as this node knows, and there is no quorum to ask");
+    return refused("this node knows of no pause, and the cluster has no quorum to read one from");
   }
   if (!dryRun) resumeHere(turn);
   return {
     kind: "done",
-    text: "bootstrap and disaster recovery go on at this node and the peers that gossip reaches. " +
-      "The cluster has no quorum: if it comes back, its pause counts again",
+    text: "bootstrap and disaster recovery are resumed at this node and the peers that gossip reaches. " +
+      "The cluster has no quorum: if the quorum returns, its pause applies again",
   };
 }
 
@@ -189,21 +189,21 @@ function advanceHold(turn: Turn, pending: Pending<"hold" | "releaseHold">): Prog
     kind: "done",
     immediate: true,
     text: release
-      ? "this node no longer holds bootstrap and disaster recovery back"
-      : "no cluster is bootstrapped, restored or recovered by this node or by any that sees it, until: e2d hold --release",
+      ? "this node no longer holds bootstrap and disaster recovery"
+      : "this node and all nodes that see it bootstrap, restore and recover no cluster until: e2d hold --release",
   };
   if (pending.step === "writing") {
     if (written === undefined) return pending;
     return written.failure === undefined ? done : refused(written.failure);
   }
-  if (release && turn.node.settings.hold === undefined) return refused("this node is not held");
+  if (release && turn.node.settings.hold === undefined) return refused("this node has no hold");
   if (command.dryRun) return done;
   if (command.kind === "releaseHold") return write(turn, pending, { kind: "writeHold" });
   const hold = { sinceWallMs: turn.now.wallMs, ...(command.why === undefined ? {} : { why: command.why }) };
   return write(turn, pending, { kind: "writeHold", hold });
 }
 
-/** The operations that are done stay done: each of them leaves a cluster that works. */
+/** Deletes the plan. Its finished operations are not reverted: each of them leaves a working cluster. */
 function advanceCancel(turn: Turn, pending: PendingCommand): Progress {
   const { plan } = turn.node.maintenance;
   if (pending.step === "writing") {
@@ -211,8 +211,8 @@ function advanceCancel(turn: Turn, pending: PendingCommand): Progress {
     if (pending.written.failure !== undefined) return refused(pending.written.failure);
     return { kind: "done", text: pending.cancels ?? "" };
   }
-  if (plan === undefined) return refused("no plan is under way");
-  const text = `"${plan.text}" is given up; what was done of it stays`;
+  if (plan === undefined) return refused("no plan is running");
+  const text = `cancelled "${plan.text}"; its finished operations are not reverted`;
   if (pending.command.dryRun) return { kind: "done", text };
   return write(turn, { ...pending, cancels: text }, { kind: "writePlan" });
 }

@@ -5,7 +5,7 @@
  *
  * What is compared, and why it gives no false alarm. A member's status reports its committed index. etcd publishes that
  * index before it syncs the entries of the same raft Ready to its log (server/etcdserver/raft.go:
- * `updateCommittedIndex` comes before `storage.Save`), so a power cut may legally lose the newest index reported. One
+ * `updateCommittedIndex` comes before `storage.Save`), so a power failure may legally lose the newest index reported. One
  * Ready is saved before the next is handled: when a member has reported X and later reports more, X is on its disk
  * (`storedIndex`). Committed entries are never truncated, so from then on its log ends at X or later. The own end is
  * the last entry of the log or the applied index, whichever is higher: after a snapshot from the leader the log may end

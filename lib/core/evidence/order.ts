@@ -1,8 +1,7 @@
 /**
- * The order of evidence: which facts may decide over data, and which must give way. docs/decisions.md states it; this
- * file is the one place that ranks two lives of a lineage, data on disks and what a store holds against each other. It
- * never lets a store, one peer or a copy of an identity end a life whose disks are a quorum, and it never takes a disk
- * that has not spoken yet for one that is gone.
+ * The order of evidence: which facts decide over data, and which facts yield. docs/decisions.md states it; only this file
+ * ranks two lives of a lineage, data on disks and the contents of a store. A store, a single peer or a copy of an identity
+ * must never end a life whose disks are a quorum, and a disk that has not answered yet must never count as gone.
  */
 import { lineageOfData, ownLineage, supersedes } from "./lineage.ts";
 import { digestOf } from "../facts/digest.ts";
@@ -43,7 +42,7 @@ export type LifeVerdict =
   /** The own life goes on beside the other one; both report it. */
   | { readonly kind: "stands"; readonly reason: Reason }
   | { readonly kind: "waits"; readonly level: "info" | "error"; readonly reason: Reason }
-  /** The own data gives way to the other life: it is quarantined. */
+  /** The own data yields to the other life: it is quarantined. */
   | { readonly kind: "yields"; readonly reason: Reason };
 
 /** The name under which an operator approves a plan: `e2d restore approve PLAN`. */

@@ -1,7 +1,7 @@
 /**
- * A store that holds a newer snapshot of the own life than the disks at hand: a committed write is on a quorum of
- * healthy disks, so one of them went back in time, or its database lags its log by a moment. This can make a node wait
- * for the disks that have not spoken, up to the quorum-loss time-out, and nothing more.
+ * A store with a newer snapshot of the own life than the present disks. A committed write is on a quorum of healthy disks:
+ * one of them was rolled back, or its database lags its log. The only consequence is that a node waits for the disks that
+ * have not answered, up to `--quorum-loss-timeout`.
  */
 import { digestOf } from "../facts/digest.ts";
 import { lineageOfData } from "./lineage.ts";

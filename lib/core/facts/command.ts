@@ -1,7 +1,7 @@
-/** What an operator may ask of a running node, and the answer: `e2d scale`, `pause`, `hold` and the others. */
+/** The operator commands that a running node accepts (`e2d scale`, `pause`, `hold` and others), and their answers. */
 import type { Plan } from "./plan.ts";
 
-/** `dryRun`: answer what would happen, and change nothing. */
+/** `dryRun`: the answer describes what would happen; nothing changes. */
 export type Command =
   & { readonly dryRun: boolean }
   & (
@@ -13,26 +13,26 @@ export type Command =
     | { readonly kind: "hold"; readonly why?: string }
     | { readonly kind: "releaseHold" }
     | { readonly kind: "cancel" }
-    /** `plan` names a restore that waits for an approval. */
+    /** `plan` is the name of a restore that waits for an approval. */
     | { readonly kind: "approve"; readonly plan: string }
   );
 
 export type CommandAnswer =
-  /** `immediate`: it is so now; otherwise it is on its way. */
+  /** `immediate`: the change is in effect; otherwise it is accepted and takes effect later. */
   | { readonly kind: "done"; readonly text: string; readonly plan?: Plan; readonly immediate?: boolean }
   | { readonly kind: "refused"; readonly why: string };
 
-/** A command that is not answered yet. */
+/** A command without a reply so far. */
 export interface PendingCommand {
   readonly id: string;
   readonly command: Command;
-  /** `probing`: members were asked; `writing`: an effect is in flight; `confirming`: members were asked after it. */
+  /** `probing`: members are probed; `writing`: an effect is in flight; `confirming`: members are probed after the effect. */
   readonly step: "new" | "probing" | "writing" | "confirming";
-  /** When the members were asked, monotonic. */
+  /** When the probes of this step were sent, monotonic. */
   readonly askedMs: number;
-  /** Endpoints that have not answered since. */
+  /** Endpoints whose answer to these probes is missing. */
   readonly awaited: readonly string[];
-  /** The answer once the plan is out of etcd. */
+  /** The text of the reply once the plan is deleted from etcd. */
   readonly cancels?: string;
   /** The outcome of the effect; `failure` is its message. */
   readonly written?: { readonly failure?: string };

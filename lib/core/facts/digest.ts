@@ -1,9 +1,9 @@
 /**
  * A short name for a value that several nodes must agree on: 128 bits of a fixed mixing function (cyrb128) over
- * text. It tells agreement from disagreement between honest nodes; it is no cryptographic hash and guards no secret.
+ * text. It detects disagreement between honest nodes; it is no cryptographic hash and protects no secret.
  */
 export function digestOf(...parts: readonly string[]): string {
-  // Each part carries its length, so that no two lists run together into the same text.
+  // Each part is preceded by its length: different lists have different texts.
   const text = parts.map((part) => `${part.length}:${part}`).join("");
   let h1 = 1779033703, h2 = 3144134277, h3 = 1013904242, h4 = 2773480762;
   for (let i = 0; i < text.length; i++) {

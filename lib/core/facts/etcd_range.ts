@@ -1,13 +1,13 @@
 /** A range of minor versions of etcd. */
 import { compareMinors } from "../../facts/etcd_version.ts";
 
-/** Minor versions, "3.6", both included; undefined: no bound on that side. */
+/** Minor versions such as "3.6", both inclusive; undefined: no limit. */
 export interface EtcdRange {
   readonly atLeast?: string | undefined;
   readonly atMost?: string | undefined;
 }
 
-/** True when this version, "3.6.14", is of one of these minor versions. */
+/** True if this version, such as "3.6.14", is of a minor version within the range. */
 export function isWithin(version: string, { atLeast, atMost }: EtcdRange): boolean {
   return (atLeast === undefined || compareMinors(version, atLeast) >= 0) &&
     (atMost === undefined || compareMinors(version, atMost) <= 0);

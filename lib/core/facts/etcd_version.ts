@@ -2,7 +2,7 @@
 import type { View } from "./view.ts";
 import type { EtcdMember } from "./cluster.ts";
 
-/** As it answered last: a version outlives the freshness of an answer, and a failure since then makes it unknown. */
+/** The version in the member's last answer, of any age; undefined if the last probe failed. */
 export function versionOf(member: EtcdMember, { endpoints }: Pick<View, "endpoints">): string | undefined {
   for (const url of member.clientUrls) {
     const last = endpoints.get(url)?.last;

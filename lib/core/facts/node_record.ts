@@ -1,5 +1,4 @@
-/** The node's own record on disk: what it promised, and the descent of its data. */
-
+/** The node record on disk: the node's pledges and the lineage of its data. */
 import type { RecordedPause } from "../../facts/etcd.ts";
 import type { Lineage } from "../../facts/lineage.ts";
 
@@ -14,24 +13,24 @@ export interface PauseMark extends RecordedPause {
 export interface BootstrapMember {
   readonly name: string;
   readonly peerUrl: string;
-  /** Random text made at the first boot on this disk; another nonce under the same name is another member. */
+  /** Random text from the first boot on this disk; the same name with another nonce is another member. */
   readonly nonce: string;
 }
 
-/** What the new cluster's data is made from. */
+/** The source of a new cluster's data. */
 export type Source =
   | { readonly kind: "empty" }
-  /** A snapshot in the store; `hash` is its manifest's. */
+  /** A snapshot in the store; `hash` is that of its manifest. */
   | { readonly kind: "snapshot"; readonly hash: string; readonly revision: number }
-  /** A survivor's own data, exported from a copy by the initial member of that name. */
+  /** The data of the survivor `name`, which exports a copy of it. */
   | { readonly kind: "survivor"; readonly name: string; readonly revision: number };
 
 /**
- * What all initial members must agree on before one of them starts: a new cluster, a restore or a disaster recovery. Equal
- * digests mean equality in every field.
+ * The plan of a new cluster, a restore or a disaster recovery. All initial members must agree on it before one of them
+ * starts. Equal digests mean equality in every field.
  */
 export interface BootstrapPlan {
-  /** Exactly N, sorted by name. `founders` on disk and in notes to peers. */
+  /** Exactly N, sorted by name. Called `founders` on disk and in notes to peers. */
   readonly initialMembers: readonly BootstrapMember[];
   readonly source: Source;
   readonly lineage: Lineage;
@@ -45,91 +44,89 @@ export interface BootstrapPlan {
 export interface Pledge extends BootstrapPlan {
   /** `lineage.token`: unique to this plan. */
   readonly token: string;
-  /** Manifest hash that was verified before pledging; undefined when the source is empty. */
+  /** The manifest hash that was verified before the pledge; undefined if the source is empty. */
   readonly verified?: string;
   /**
-   * Cluster id of the data that was on this disk when the node pledged, and that the commit quarantines. Data that was
-   * not there then, because its volume was not mounted, is not given up by this pledge.
+   * Cluster id of the data that was on this disk when the node pledged, and that the commit quarantines. The pledge does
+   * not cover data that was absent then because its volume was not mounted.
    */
   readonly replaces?: string;
 }
 
 /**
- * The small file beside the data-dir (`<data-dir>.e2d.json`), written whole or not at all. It is lost with the disk
- * and moves aside with the data-dir.
+ * The file `<data-dir>.e2d.json`, written atomically. It is lost with the disk, and quarantined with the data-dir.
  */
 export interface NodeRecord {
   readonly nonce: string;
   /**
-   * Nonces that this disk had before, newest last: under those it never starts anything again, which counts when an
-   * old pledge is to be ruled out.
+   * Former nonces of this disk, newest last. Nothing starts under them again, which rules out the pledges of their time.
    */
   readonly formerNonces?: readonly string[];
-  /** Unresolved promises, oldest first. */
+  /** Unresolved pledges, oldest first. */
   readonly pledges: readonly Pledge[];
   /**
-   * The cluster that this node last saw with a quorum, as a member or as a standby node. Its data is somewhere:
-   * a node that knows of it bootstraps no empty cluster, also after all machines were off and the standby nodes boot first.
+   * The cluster that this node last saw with a quorum, as a member or as a standby node. Its data exists on some disk: a
+   * node that knows of it bootstraps no empty cluster, even if all machines were off and the standby nodes boot first.
    */
   readonly seen?: SeenCluster;
   /**
-   * Written before etcd is started for the first time. From then on an absent data-dir means a lost one, and the
-   * member it held must never start again from nothing (it would have forgotten its raft votes).
+   * Written before the first start of etcd. From then on an absent data-dir is a lost one, and its member must never start
+   * again without data: it would have forgotten its raft votes.
    */
   readonly started?: StartedData;
   /**
-   * `started` of data that was not there any more. It counts again when that data is back, because its disk was only
-   * not mounted, and goes when this node begins anew.
+   * `started` of data that was found absent. It becomes `started` again if the data returns, because its disk was not
+   * mounted, and is deleted when this node starts with new data.
    */
   readonly lost?: StartedData;
-  /** How far the logs of a cluster's members reached on disk, as this node saw it; at most a minute behind. */
+  /** The ends of the members' raft logs on disk, as far as this node observed them; at most a minute old. */
   readonly logs?: SeenLogs;
-  /** Data of earlier lives that this disk held, oldest first: when one of them is mounted again, its descent is known. */
+  /** Data of earlier lives on this disk, oldest first: if one of them is mounted again, its lineage is known. */
   readonly former?: readonly StartedData[];
   /**
-   * Another life of the own lineage that had a quorum while the own life had one. From then on only an operator decides
-   * which of the two ends.
+   * Another life of the own lineage that had a quorum at the same time as the own life. From then on only an operator
+   * decides which of the two ends.
    */
   readonly rival?: Lineage;
   /**
    * A later life of the own lineage that had a quorum while this data waited for an operator to choose between the two.
-   * That one is out of sight decides nothing: until an operator has chosen, this data does not start.
+   * Until an operator has chosen, this data does not start, even if the other life is not visible.
    */
   readonly undecided?: Lineage;
 }
 
-/** How the data of this disk came to be. */
+/** The origin of the data on this disk. */
 export interface StartedData {
   readonly lineage: Lineage;
   /** `founded`: the cluster was bootstrapped empty; the value on disk. */
   readonly how: "founded" | "joined" | "restored";
-  /** The etcd cluster and member that the data-dir holds; undefined until its etcd was seen once. */
+  /** The etcd cluster and member in the data-dir; undefined until its etcd has reported them. */
   readonly clusterId?: string;
   readonly memberId?: string;
   /**
-   * Tokens of earlier plans that this node pledged to and then left for this one. They prove that none of those plans
-   * ever had a quorum: enough of its initial members left it.
+   * Tokens of earlier plans that this node pledged to and renounced for this one. They are evidence that none of those
+   * plans ever had a quorum: too few of its initial members remained.
    */
   readonly renounced: readonly string[];
 }
 
-/** Of one cluster: the index that each member's log on disk is known to have reached (log_went_back.ts). */
+/** The index that the log on disk of each member of one cluster is known to have reached (log_went_back.ts). */
 export interface SeenLogs {
   readonly clusterId: string;
   readonly members: readonly { readonly memberId: string; readonly index: number }[];
 }
 
-/** A cluster with a quorum, as it was when it was last seen. */
+/** A cluster with a quorum as it was last seen. */
 export interface SeenCluster {
   readonly clusterId: string;
   readonly voters: readonly { readonly name: string; readonly peerUrl: string }[];
   /**
-   * `Lineage.id` of its data: a restored cluster has another `clusterId` and the same lineage. Undefined where the cluster
-   * did not keep its lineage, or none was read.
+   * `Lineage.id` of its data: a restored cluster has another `clusterId` and the same lineage. Undefined if the cluster
+   * stores no lineage, or it was not read.
    */
   readonly lineageId?: string;
-  /** `Lineage.token` of its data: which life of that lineage ran. Undefined as `lineageId`, or by an older e2d. */
+  /** `Lineage.token` of its data: the life of that lineage. Undefined as `lineageId`, or if an older e2d wrote the record. */
   readonly token?: string;
-  /** `--new-cluster` as it was when this cluster was first seen: that name may be its own, and does not give it up. */
+  /** `--new-cluster` when this cluster was first seen: that name may be its own, and then does not replace it. */
   readonly newCluster?: string;
 }

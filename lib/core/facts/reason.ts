@@ -1,6 +1,6 @@
-/** Why a node decided or waits: a stable code, one sentence, and what an operator can do. */
+/** The phases of a node, and the reasons of its decisions and waits. */
 
-/** One life of a node. */
+/** The phase of a node. */
 export type Phase =
   | "booting"
   | "gathering"
@@ -13,26 +13,26 @@ export type Phase =
   | "stopped"
   | "failed";
 
-/** Why something was decided or is waited for: a stable code, one sentence for people, and the facts it rests on. */
+/** Why a node decided something or waits. */
 export interface Reason {
-  /** snake_case, stable; docs/decisions.md lists them. */
+  /** snake_case, stable; one of `reason_codes.ts`, or the code of an error. */
   readonly code: string;
-  /** One sentence: what, and if it waits what for. */
+  /** One sentence: the state, and what the node waits for. */
   readonly text: string;
-  /** What an operator can do, when there is something. */
+  /** What an operator can do, if anything. */
   readonly hint?: string;
-  /** The plans that `e2d restore approve PLAN` takes while this is waited for. */
+  /** The plans that `e2d restore approve PLAN` accepts during this wait. */
   readonly choices?: readonly Choice[];
 }
 
-/** Something that only an operator decides. */
+/** An alternative that only an operator may choose. */
 export interface Choice {
   /** 16 hexadecimal digits, equal on every node that has the same choice. */
   readonly plan: string;
-  /** What happens when it is approved. */
+  /** What happens after the approval. */
   readonly label: string;
 }
 
-/** Names as a reason shows them, in one order on every node. */
+/** Quoted names for a text, in the same order on every node. */
 export const quotedNames = (names: readonly string[]): string =>
   [...names].sort().map((name) => `"${name}"`).join(", ");

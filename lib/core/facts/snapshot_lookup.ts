@@ -1,2 +1,2 @@
-/** What a lookup in the snapshot store found. */
+/** The result of a lookup in the snapshot store. */
 export type { SnapshotLookup, StoredLife } from "../../facts/snapshot_lookup.ts";

@@ -1,5 +1,5 @@
 /**
- * What one node knows: the facts that the rules of lib/core decide over. Plain data, no behaviour.
+ * What one node knows: the facts that the rules of lib/core decide from. Plain data, no behaviour.
  *
  * Times named `...Ms` are milliseconds of this node's monotonic clock unless the name says `wall`. Identifiers that
  * etcd prints as uint64 are lower-case hexadecimal text without leading zeros, so that no precision is lost.
@@ -11,18 +11,18 @@ import type { GossipKeys, GossipPeer, NameConflict, RememberedPeer } from "./pee
 import type { EndpointFacts, EtcdProcess, MemberAnswer, RaftFacts } from "./cluster.ts";
 import type { SnapshotLookup } from "./snapshot_lookup.ts";
 
-/** Who this node is. The name is settled by the manager (flag, else the data-dir's own, else random). */
+/** The identity of this node. The manager determines the name: the flag, else the name in the data-dir, else random. */
 export interface Identity {
-  /** The one name for gossip and etcd. */
+  /** The name in gossip and in etcd. */
   readonly name: string;
-  /** Exactly as etcd has it: scheme, host, port. */
+  /** As etcd has it: scheme, host, port. */
   readonly peerUrl: string;
   readonly clientUrl: string;
   /** host:port */
   readonly gossipAddr: string;
 }
 
-/** The facts of one moment, handed to every rule. */
+/** The facts at one point in time, the argument of every rule. */
 export interface View {
   readonly nowMs: number;
   readonly nowWallMs: number;
@@ -30,39 +30,39 @@ export interface View {
   readonly settings: Settings;
   readonly data: DataDir;
   readonly record: NodeRecord;
-  /** When gossip first had another node's answer; undefined before. */
+  /** When gossip first had an answer of another node; undefined: never. */
   readonly gossipJoinedAtMs?: number;
   readonly bootedAtMs: number;
   /** Without those of another cluster (foreign_peers.ts). */
   readonly peers: readonly GossipPeer[];
   readonly gossipKeys: GossipKeys;
-  /** Names with two live holders, as gossip sees them now; this node's own name may be among them. */
+  /** Names that two live addresses claim; this node's own name may be among them. */
   readonly nameConflicts: readonly NameConflict[];
-  /** By client URL; the own one is among them while etcd runs. */
+  /** By client URL; includes the own one while etcd runs. */
   readonly endpoints: ReadonlyMap<string, EndpointFacts>;
-  /** By name: what this process remembers of peers, those that gossip has forgotten included. */
+  /** By name: the peers that this process has met, including those that gossip has forgotten. */
   readonly rememberedPeers?: ReadonlyMap<string, RememberedPeer>;
-  /** What this node last knew of its cluster's pause, from its disk or since. */
+  /** The last pause or resume of the cluster that this node knows of, from its disk or from a peer. */
   readonly pauseMark?: PauseMark;
-  /** What each member id last answered, at whatever URL. */
+  /** The last answer of each member id, at any URL. */
   readonly memberAnswers: ReadonlyMap<string, MemberAnswer>;
-  /** What the leader's raft hears, asked for while a member is missing; undefined: never asked. */
+  /** What the leader's raft receives, probed while a member is missing; undefined: never probed. */
   readonly raft?: RaftFacts;
-  /** When this node first saw a member id in the list of the cluster. */
+  /** When this node first saw a member id in the member list. */
   readonly memberSinceMs: ReadonlyMap<string, number>;
-  /** The last cluster with a quorum that answered, and when; of one that answered an earlier process, when this began. */
+  /** The last cluster that answered with a quorum, and when; if it answered an earlier process, when this one started. */
   readonly lastCluster?: Omit<SeenCluster, "newCluster"> & { readonly atMs: number };
   readonly snapshotLookup: SnapshotLookup;
-  /** Since when this node has found that snapshot to be the newest; undefined: it has found none. */
+  /** Since when the lookups show that snapshot as the newest; undefined: they show none. */
   readonly newestSinceMs?: number;
-  /** When the store was last asked and still showed that snapshot as the newest. */
+  /** The start of the last lookup that showed that snapshot as the newest. */
   readonly newestAskedMs?: number;
   readonly etcd: EtcdProcess;
   /** Since when the own etcd runs without a leader; undefined while it has one or does not run. */
   readonly leaderlessSinceMs?: number;
   /**
-   * Since when this process has watched the world without a gap. A node that was paused (SIGSTOP, a suspended
-   * machine) distrusts every clock it ran before: its silence was its own.
+   * Since when this process has received events without a gap. After a gap (SIGSTOP, a suspended machine) all failure
+   * timers restart: the silence of the others may have been that of this process.
    */
   readonly watchingSinceMs: number;
 }

@@ -1,4 +1,4 @@
-/** Carries out what commit.ts says: keeps the proposal, prepares, pledges, and goes from the commitment to a running etcd. */
+/** Executes the steps of commit.ts: the proposal, its preparation, the pledge, and the commitment up to a running etcd. */
 import { agreed, decideBootstrap } from "../rules/bootstrap/commit.ts";
 import { explainSilence } from "../rules/gossip_keys.ts";
 import { besideLegacyPeers } from "../rules/etcd_range.ts";
@@ -13,7 +13,7 @@ export function clearProposal(turn: Turn): void {
   if (turn.node.bootstrap.progress.plan !== undefined) turn.node.bootstrap.progress = {};
 }
 
-/** Keeps the proposal of this life in step with what is seen, and takes the next step of the bootstrap. */
+/** Updates the proposal of this process from the view, and takes the next step of the bootstrap. */
 export function advanceBootstrap(turn: Turn): void {
   const { node, now } = turn;
   const first = decideBootstrap(turn.view, node.bootstrap.progress);
@@ -40,7 +40,7 @@ export function advanceBootstrap(turn: Turn): void {
       return turn.waitFor(explainSilence(step.reason, turn.view));
     case "export":
       if (turn.request("source", { kind: "exportSurvivor", plan: step.plan })) {
-        turn.recordDecision("export", { code: "best_source", text: "this node's data is the newest that survives" });
+        turn.recordDecision("export", { code: "best_source", text: "this node has the newest data of all survivors" });
       }
       return;
     case "prepare":
@@ -51,11 +51,11 @@ export function advanceBootstrap(turn: Turn): void {
       });
       return;
     case "pledge": {
-      // A node may pledge to a plan again after it has pledged to another one.
+      // A node may pledge again to a former plan: the latest pledge is the last one.
       const others = node.disk.record.pledges.filter(({ token }) => token !== step.pledge.token);
       const pledges = [...others, step.pledge].slice(-pledgesMax);
       if (turn.request("local", { kind: "writeRecord", record: { ...node.disk.record, pledges } })) {
-        turn.recordDecision("pledge", { code: "views_agree", text: "all initial members see the same" }, {
+        turn.recordDecision("pledge", { code: "views_agree", text: "all initial members propose the same plan" }, {
           digest: step.pledge.digest.slice(0, 8),
           initialMembers: step.pledge.initialMembers.map((each) => each.name).join(" "),
           source: step.pledge.source.kind,
@@ -83,7 +83,7 @@ export function advanceBootstrap(turn: Turn): void {
   }
 }
 
-/** Unresolved pledges kept; more than this can only come from a bootstrap that fails over and over. */
+/** The maximum number of unresolved pledges; only repeated failures of bootstraps lead to as many. */
 const pledgesMax = 16;
 
 export function beginCommit(turn: Turn, pledge: Pledge, reason: Reason): void {
@@ -99,7 +99,7 @@ export function beginCommit(turn: Turn, pledge: Pledge, reason: Reason): void {
   executeCommit(turn, pledge);
 }
 
-/** From the commitment to a running etcd, one deed at a time. */
+/** From the commitment to a running etcd, one effect per call. */
 export function executeCommit(turn: Turn, pledge: Pledge): void {
   const { node } = turn;
   if (!turn.isFree("local")) return;
@@ -113,12 +113,12 @@ export function executeCommit(turn: Turn, pledge: Pledge): void {
       return;
     case "damaged":
     case "unreadable":
-      // What cannot be moved aside for sure is not built over.
+      // Data that may not be possible to quarantine must not be replaced.
       node.bootstrap.committing = undefined;
       return turn.enter("gathering", { code: "data_changed", text: `the data-dir became ${node.disk.data.kind}` });
     case "valid":
       if (!mine) {
-        // The record keeps the pledge: without data and without pledge this disk would have lost its part of the recovery.
+        // The record keeps the pledge: a disk without data and pledge could not take part in the recovery after a crash.
         turn.request("local", { kind: "quarantineData", label: "superseded", keepRecord: true });
         return;
       }
@@ -142,14 +142,14 @@ export function executeCommit(turn: Turn, pledge: Pledge): void {
   }
   if (endKeptPledge(turn)) return;
   const initialCluster = pledge.initialMembers.map(({ name, peerUrl }) => ({ name, peerUrl }));
-  // Etcd 3.4 cannot follow one of 3.6, and how old the etcd of the original is nobody can ask before it runs.
+  // etcd 3.4 and 3.6 cannot be in one cluster, and the version of a legacy peer's etcd is unknown before it runs.
   const range = pledge.digest === "go" ? besideLegacyPeers : {};
   turn.request("local", { kind: "startEtcd", start: { state: "new", initialCluster, token: pledge.token, range } });
 }
 
 /**
- * The pledge to the own life protects the prepared source until the data is made, and goes before etcd runs on that data:
- * a pledge that is still there proves that no etcd has voted under it (apply.ts). False: there is none.
+ * Deletes the pledge to the own life from the record before etcd starts on its data: an existing pledge proves that no etcd
+ * has voted under it (apply/event.ts). Until then the pledge protects the prepared source. False: there is no such pledge.
  */
 export function endKeptPledge(turn: Turn): boolean {
   const { disk: { record } } = turn.node;

@@ -1,6 +1,6 @@
 /**
- * Etcd runs and this node does not serve yet, or not any more: wait for a leader, be promoted, give way to a newer
- * epoch, recover from a lost majority.
+ * From a started etcd to a serving node: wait for a leader, be promoted, yield to a newer epoch, take part in a disaster
+ * recovery.
  */
 import { advanceBootstrap, beginCommit, clearProposal } from "./bootstrap.ts";
 import { decideBootstrap } from "../rules/bootstrap/commit.ts";
@@ -28,7 +28,7 @@ import { leads, runningCluster } from "../evidence/running_cluster.ts";
 import type { Turn } from "../state/turn.ts";
 import type { Lineage } from "../facts/node_record.ts";
 
-/** Etcd runs and this node does not serve yet: wait for a leader, be promoted, check the record. */
+/** etcd runs and this node does not serve yet: waits for a leader and the promotion, and compares the cluster record. */
 export function bringUp(turn: Turn): void {
   const { node, view } = turn;
   if (yieldToNewerEpoch(turn) || recover(turn)) return;
@@ -38,7 +38,7 @@ export function bringUp(turn: Turn): void {
     node.ownEtcd.leaderlessSinceMs !== undefined
   ) {
     const { reason, level } = leaderlessReason(turn);
-    const starts = { code: "etcd_starts", text: "etcd runs and has no leader yet" };
+    const starts = { code: "etcd_starts", text: "etcd is running and has no leader yet" };
     const late = ["no_quorum", "etcd_apart", "members_unusable", "two_epochs"].includes(reason.code);
     return turn.waitFor(late ? reason : starts, late ? level : "info");
   }
@@ -55,22 +55,22 @@ export function bringUp(turn: Turn): void {
     }
     return turn.waitFor({ code: "catching_up", text: "the learner is catching up; then it is promoted" });
   }
-  // Not later: a power cut may come as soon as clients have written.
+  // Before the first write of a client: a power failure may follow at any time.
   rememberCluster(turn);
-  // The record of the cluster that the snapshot was taken from says nothing of this one.
+  // The snapshot contains the cluster record of the former cluster, which does not apply to this one.
   if (node.disk.record.started?.how === "restored" && !node.bootstrap.volatileKeysCleared) {
-    // The snapshot of a full database carries its alarm NOSPACE: etcd refuses the transaction until it has space.
+    // The snapshot of a full database contains its alarm NOSPACE: etcd rejects the transaction until space is reclaimed.
     const own = freshAnswer(view.endpoints.get(node.self.clientUrl), view.nowMs);
     if (own !== undefined && leads(own) && stopOfChange(view, own) === undefined && reclaimSpace(turn, own)) return;
     turn.request("record", { kind: "clearVolatile", lineage: node.disk.record.started.lineage });
     return turn.waitFor({
       code: "clearing_volatile",
-      text: "clearing what belonged to the cluster before the restore",
+      text: "deleting the volatile keys of the cluster before the restore",
     });
   }
   if (!node.membership.clusterRecordVerified) {
     turn.request("record", { kind: "checkRecord", requiredSize: node.settings.requiredSize });
-    return turn.waitFor({ code: "record_check", text: "comparing -n with the cluster's record" });
+    return turn.waitFor({ code: "record_check", text: "comparing -n with the cluster record" });
   }
   node.bootstrap.progress = {};
   node.membership.added = undefined;
@@ -80,14 +80,14 @@ export function bringUp(turn: Turn): void {
 }
 
 /**
- * Another life of the own lineage, held against the own one. True when the own etcd was stopped, or waits for that
- * question to be settled.
+ * Compares the own life with another life of the own lineage. True if the own etcd is stopped for it, or the node waits for
+ * the decision between the two.
  */
 export function yieldToNewerEpoch(turn: Turn): boolean {
   const { node, view } = turn;
   reportOtherLives(turn);
   if (node.disk.data.kind !== "valid") return false;
-  // A quorum of the own life lives: nothing outranks it.
+  // The own life has a quorum: no evidence outranks it.
   if (node.ownEtcd.leaderlessSinceMs === undefined && node.ownEtcd.etcd.kind === "ready") return false;
   const verdict = judgeRival(view, node.disk.data);
   switch (verdict.kind) {
@@ -107,7 +107,7 @@ export function yieldToNewerEpoch(turn: Turn): boolean {
   }
 }
 
-/** Keeps the standing problems of two lives and of a foreign life in the store as they are now. */
+/** Updates the reports of another life among the peers and in the store. */
 function reportOtherLives(turn: Turn): void {
   const { node, view } = turn;
   const own = ownLineage(view);
@@ -117,9 +117,9 @@ function reportOtherLives(turn: Turn): void {
     const text =
       `"${rival.holder}" holds another life of this cluster (epoch ${rival.lineage.epoch}, this node epoch ` +
       `${own.epoch}): an operator must choose`;
-    const hint = "stop the side that is to be given up; its data-dirs are quarantined, not removed";
+    const hint = "stop the side that is to be discarded; its data-dirs are quarantined, not deleted";
     const reason = withChoices({ code: "two_epochs", text }, lifeChoices(own, rival.lineage), hint);
-    // The one life that serves stays in service, and so does the one that an operator chose.
+    // The only life that serves stays in service, and so does the one that an operator chose.
     const keepsReady = !rival.living || isApproved(view, endLifeDigest(rival.lineage, own));
     turn.report("error", reason, { keepsReady });
     const stands = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined;
@@ -130,14 +130,14 @@ function reportOtherLives(turn: Turn): void {
   reportStoredLife(turn);
 }
 
-/** A life of the own lineage that is not the own one: newer, or another restore of the same epoch. */
+/** Another life of the own lineage: of a newer epoch, or another restore of the same epoch. */
 function otherLife(view: View, own: Lineage): RivalLife | undefined {
   const newer = rivalLife(view, own);
   if (newer !== undefined && (newer.living || newer.holder !== view.self.name)) return newer;
   return challenger(view, own);
 }
 
-/** Etcd runs without a leader while the cluster has one and does not list this member: it was removed meanwhile. */
+/** Stops an etcd without a leader if the running cluster does not list this member any more. */
 function unlisted(turn: Turn): boolean {
   const { node, view, now } = turn;
   if (
@@ -148,19 +148,19 @@ function unlisted(turn: Turn): boolean {
   const cluster = runningCluster(view, clusterId);
   if (cluster === undefined || "contradiction" in cluster) return false;
   if (cluster.answer.members.some((member) => member.id === memberId)) return false;
-  const reason = { code: "removed_member", text: "the cluster does not list this member any more" };
+  const reason = { code: "removed_member", text: "this member was removed from the cluster" };
   if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", reason);
   return true;
 }
 
 const unlistedAfterMs = 3_000;
 
-/** Etcd runs without a leader: when the quorum counts as lost, take part in a recovery from a survivor. */
+/** etcd runs without a leader: if the quorum counts as lost, takes part in a disaster recovery from a survivor. */
 export function recover(turn: Turn): boolean {
   const { node, view } = turn;
   const pledge = node.disk.record.pledges.at(-1);
   const own = ownLineage(view);
-  // A life that has a leader again is not given up for what was pledged while it had none.
+  // A life that has a leader again is not ended by a pledge from the time when it had none.
   if (pledge !== undefined && pledge.token !== own?.token && node.ownEtcd.leaderlessSinceMs !== undefined) {
     const step = decideBootstrap(view, node.bootstrap.progress);
     if (step.kind === "commit") {
@@ -180,7 +180,7 @@ export function recover(turn: Turn): boolean {
 
 const readLogEveryMs = 5_000;
 
-/** What the own log ends with decides between survivors, so it is read from the disk before the loss is published. */
+/** The end of the own raft log decides between survivors: it is read from the disk before the quorum loss is published. */
 function readOwnLog(turn: Turn): void {
   const { node, now } = turn;
   if (node.disk.logReadMs !== undefined && now.monotonicMs - node.disk.logReadMs < readLogEveryMs) return;

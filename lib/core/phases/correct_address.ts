@@ -1,7 +1,7 @@
 /**
- * Registers this member's present address while its etcd runs: it was started without a quorum to ask, or the lead
- * moved before the list could be changed. Etcd carries messages over the connections that it opens, so a member without
- * a leader of its own is registered through any member that has one.
+ * Registers this member's current address while its etcd runs: etcd was started without a quorum, or the leadership moved
+ * before the member list was changed. A member without a leader is registered through any member that has one: raft
+ * messages use the connections that each etcd opens itself.
  */
 import { decideAddressChange } from "../rules/start/address_change.ts";
 import { freshAnswer } from "../evidence/members.ts";
@@ -37,7 +37,7 @@ function resolve(turn: Turn): void {
   turn.resolve("address_taken");
 }
 
-/** The member list of a quorum of the own cluster: the own etcd's, else that of a member which has a leader. */
+/** The member list of the own cluster with a quorum: from the own etcd, else from a member that has a leader. */
 function currentList({ node, view, now }: Turn): { via: readonly string[]; answer: EtcdAnswer } | undefined {
   if (node.disk.data.kind !== "valid") return undefined;
   const own = freshAnswer(node.membership.endpoints.get(node.self.clientUrl), now.monotonicMs);

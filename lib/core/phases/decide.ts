@@ -1,6 +1,6 @@
 /**
- * Facts into deeds: asks the rule that this phase of life calls for and emits the effects of its outcome. Every branch
- * looks at the whole view anew, so a lost answer or a crash at any point is met by the same decision again.
+ * The decisions of each phase: calls the rules that apply and requests the effects of their outcome. Every branch uses the
+ * whole view again, so that a lost answer or a crash at any point leads to the same decision.
  */
 import { bringUp, recover, yieldToNewerEpoch } from "./bring_up.ts";
 import { advanceBootstrap, beginCommit, clearProposal, endKeptPledge, executeCommit } from "./bootstrap.ts";
@@ -29,7 +29,7 @@ export function decide(turn: Turn): void {
     case "booting":
       scheduleProbes(turn);
       if (node.disk.data.kind === "unknown") return;
-      turn.enter("gathering", { code: "looked", text: `the data-dir is ${node.disk.data.kind}` });
+      turn.enter("gathering", { code: "data_inspected", text: `the data-dir is ${node.disk.data.kind}` });
       return gather(turn);
     case "gathering":
     case "joining":
@@ -43,7 +43,7 @@ export function decide(turn: Turn): void {
       scheduleProbes(turn);
       if (node.ownEtcd.etcd.kind !== "starting" && node.ownEtcd.etcd.kind !== "ready") {
         turn.setStatus("unknown");
-        turn.enter("gathering", { code: "etcd_gone", text: "etcd does not run any more" });
+        turn.enter("gathering", { code: "etcd_gone", text: "etcd has stopped" });
         return gather(turn);
       }
       rememberCluster(turn);
@@ -60,17 +60,17 @@ export function decide(turn: Turn): void {
   }
 }
 
-/** Etcd does not run: the decision table. */
+/** etcd does not run: decides between waiting, quarantine, restart, joining and bootstrap. */
 function gather(turn: Turn): void {
   const { node, view } = turn;
   if (node.effects.inFlight.has("local")) return;
   const none = node.disk.data.kind === "absent" || node.disk.data.kind === "empty";
   if (none && !node.disk.recordPersisted) {
-    // Others may name this node in a pledge: its nonce must outlive this process first.
+    // Pledges of other nodes may contain this node's nonce: it must be on disk before.
     turn.request("local", { kind: "writeRecord", record: node.disk.record });
     return;
   }
-  // A pledge that all others have kept is carried out, unless a quorum of the own data's life lives: that outranks it.
+  // A pledge that all other initial members have made is carried out, unless the life of the own data has a quorum.
   const own = node.disk.data.kind === "valid" ? node.disk.data.clusterId : lostData(node.disk.record)?.clusterId;
   const lives = own !== undefined && runningCluster(view, own) !== undefined;
   if (
@@ -152,7 +152,7 @@ const askingVersions: Reason = {
   text: "asking the members for their versions of etcd, which decide the version that this node may run",
 };
 
-/** Nodes of the original with data start only when enough of us say Pending; so say it while we hold data, too. */
+/** Legacy peers with data start only if enough nodes have the status "pending", including nodes with data. */
 function legacyPeersWait(turn: Turn): boolean {
   const go = turn.node.gossip.peers.filter((peer) => peer.isLegacy && peer.state === "alive");
   return go.length > 0 && turn.node.disk.data.kind === "valid" && go.every((peer) => peer.status !== "running");
@@ -172,10 +172,13 @@ function join(turn: Turn, cluster: RunningCluster, reason: Reason): void {
       return turn.waitFor(step.reason, step.level);
     case "removeStaleMember":
     case "add":
-      // A place that its holder cannot fill costs the cluster more than an empty one.
+      // A member that cannot start weakens the quorum: the joiner installs its etcd before it changes the members.
       if (node.ownEtcd.provided === undefined || !isWithin(node.ownEtcd.provided, range!)) {
         turn.request("local", { kind: "provideEtcd", range: range! });
-        return turn.waitFor({ code: "etcd_needed", text: `getting an etcd of ${rangeText(range!)} before it joins` });
+        return turn.waitFor({
+          code: "etcd_needed",
+          text: `installing etcd ${rangeText(range!)} before this node joins`,
+        });
       }
       return changeMembers(turn, step, cluster);
     case "start": {
@@ -184,12 +187,12 @@ function join(turn: Turn, cluster: RunningCluster, reason: Reason): void {
       if (lineage === undefined) {
         return turn.waitFor({
           code: "lineage_unknown",
-          text: "waiting for the peers to publish which lineage the cluster has",
+          text: "waiting for a peer to publish the lineage of the cluster",
         });
       }
       const { started } = node.disk.record;
       if (started?.lineage.token !== lineage.token || started.lineage.id !== lineage.id) {
-        // Joining proves nothing about what this node had pledged to: only another plan in its place does.
+        // A join renounces no pledge: only another plan does.
         turn.request("local", {
           kind: "writeRecord",
           record: beginAnew({
@@ -212,7 +215,7 @@ function join(turn: Turn, cluster: RunningCluster, reason: Reason): void {
   }
 }
 
-/** The joiner does it itself, through any member with a quorum. */
+/** The joiner changes the members itself, through any member with a quorum. */
 function changeMembers(
   turn: Turn,
   step: Extract<JoinStep, { kind: "removeStaleMember" | "add" }>,
@@ -231,7 +234,7 @@ function changeMembers(
   }
 }
 
-/** A survivor that was restarted after its pledge goes on with what it pledged to. */
+/** A survivor that restarts after its pledge carries out that pledge. */
 function recoverWithoutEtcd(turn: Turn): void {
   const step = decideBootstrap(turn.view, turn.node.bootstrap.progress);
   if (step.kind === "commit") beginCommit(turn, step.pledge, step.reason);

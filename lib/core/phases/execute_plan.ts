@@ -1,6 +1,6 @@
 /**
- * Carrying a plan on: the next operation that is not done yet, if it is safe now. Run by the e2d beside the leader,
- * whoever that is; the plan itself lies in etcd.
+ * Executes a plan: the next operation that is not done, if it is safe. The node of the current leader runs this; the plan is
+ * stored in etcd.
  */
 import { nextOperation, type PlanView } from "../plans/progress.ts";
 import { digestOf } from "../facts/digest.ts";
@@ -12,12 +12,15 @@ import type { Turn } from "../state/turn.ts";
 import type { EtcdAnswer } from "../facts/cluster.ts";
 import type { Reason } from "../facts/reason.ts";
 
-/** True when there is a plan and this turn is its. */
+/** True if there is a plan, or one is being written. */
 export function executePlan(turn: Turn, own: EtcdAnswer): boolean {
   const { node } = turn;
   if (node.maintenance.plan === undefined) return proposeRequestedPlan(turn) || proposeAutoDefrag(turn, own);
   const plan = node.maintenance.plan;
-  if (node.effects.inFlight.has("plan") || node.effects.inFlight.has("cluster") || node.effects.inFlight.has("care")) {
+  if (
+    node.effects.inFlight.has("plan") || node.effects.inFlight.has("cluster") ||
+    node.effects.inFlight.has("maintenance")
+  ) {
     return true;
   }
   const next = nextOperation(plan, planViewOf(turn, own));
@@ -29,7 +32,7 @@ export function executePlan(turn: Turn, own: EtcdAnswer): boolean {
   }
   const refusal = refusalOf(next, plan, turn, own);
   if (refusal !== undefined) {
-    turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits: ${refusal}` });
+    turn.waitFor({ code: "plan_waits", text: `the plan "${plan.text}" waits: ${refusal}` });
     return true;
   }
   executeOperation(next, plan, turn, own);
@@ -51,7 +54,7 @@ function planViewOf(turn: Turn, own: EtcdAnswer): PlanView {
   };
 }
 
-/** Writes the plan that the operator asked for at this node, when there is no other. True when there is one. */
+/** Writes the plan that an operator requested at this node. True if there is one. */
 export function proposeRequestedPlan(turn: Turn): boolean {
   const { node } = turn;
   if (node.maintenance.requested === undefined) return false;
@@ -64,8 +67,8 @@ export function proposeRequestedPlan(turn: Turn): boolean {
 }
 
 /**
- * Gives free space back without being asked, where the settings let it. A cluster of one stands still meanwhile, so
- * there only its operator asks. True when a plan is on its way.
+ * Proposes an automatic defragmentation if the settings allow it. A cluster of one member serves nothing meanwhile: there
+ * only an operator starts it. True if the plan is being written.
  */
 function proposeAutoDefrag(turn: Turn, own: EtcdAnswer): boolean {
   const { node, view } = turn;
@@ -84,14 +87,13 @@ function proposeAutoDefrag(turn: Turn, own: EtcdAnswer): boolean {
   return true;
 }
 
-/** When the plan has come to this node's own etcd: run the version it says. */
+/** Upgrades the own etcd if that is the next operation of the plan. */
 export function upgradeSelf(turn: Turn, own: EtcdAnswer, plan: Plan): void {
-  // The snapshot is the leader's to judge: to a follower it counts as taken.
+  // Only the leader's node knows whether the snapshot is taken: a follower's node assumes that it is.
   const view = { ...planViewOf(turn, own), lastSnapshotAtWallMs: plan.createdAtWallMs };
   const next = nextOperation(plan, view);
   if (next?.kind !== "upgrade" || next.memberId !== own.memberId) return;
-  const sick = own.members.some((member) => member.id !== own.memberId && !isHealthy(member, own, turn.view));
-  if (sick) return;
+  if (own.members.some((member) => member.id !== own.memberId && !isHealthy(member, own, turn.view))) return;
   if (turn.request("local", { kind: "upgradeEtcd", to: next.to })) {
     turn.recordDecision("upgrade", { code: "plan_goes_on", text: plan.text }, { plan: plan.id, to: next.to });
   }
@@ -103,16 +105,16 @@ function refusalOf(next: Operation, plan: Plan, turn: Turn, own: EtcdAnswer): st
   switch (next.kind) {
     case "remove": {
       const target = own.members.find((member) => member.id === next.memberId);
-      const sick = own.members.find((member) => member.id !== next.memberId && !isHealthy(member, own, view));
-      if (plan.purpose === "scale" && sick !== undefined) return `member "${sick.name}" is sick`;
+      const unhealthy = own.members.find((member) => member.id !== next.memberId && !isHealthy(member, own, view));
+      if (plan.purpose === "scale" && unhealthy !== undefined) return `member "${unhealthy.name}" is unhealthy`;
       return target === undefined ? undefined : refusalToRemove(target, own, view);
     }
     case "moveLeaderFrom":
     case "upgrade":
     case "allowDowngrade":
     case "resize": {
-      const sick = own.members.find((member) => !isHealthy(member, own, view));
-      return sick === undefined ? undefined : `member "${sick.name}" is sick`;
+      const unhealthy = own.members.find((member) => !isHealthy(member, own, view));
+      return unhealthy === undefined ? undefined : `member "${unhealthy.name}" is unhealthy`;
     }
     case "defragment":
       return turn.node.effects.inFlight.has("backup") ? "a snapshot is being taken" : refusalToDefrag(view, own);
@@ -134,10 +136,13 @@ function executeOperation(next: Operation, plan: Plan, turn: Turn, own: EtcdAnsw
   switch (next.kind) {
     case "snapshot":
       if (!node.settings.snapshots) {
-        turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for a snapshot, and no store is configured` });
+        turn.waitFor({
+          code: "plan_waits",
+          text: `the plan "${plan.text}" waits for a snapshot, and no store is configured`,
+        });
         return;
       }
-      // The interval does not count for a snapshot that a plan begins with; «nothing new» is as good as saved.
+      // The first snapshot of a plan ignores the interval. If the data has not changed, the operation is done, too.
       turn.request("backup", {
         kind: "takeSnapshot",
         format: node.gossip.peers.some((peer) => peer.isLegacy && peer.state === "alive") ? "go-v1" : "v2",
@@ -166,8 +171,11 @@ function executeOperation(next: Operation, plan: Plan, turn: Turn, own: EtcdAnsw
       return;
     case "promote":
     case "add":
-      // The joiner adds itself, and replace.ts promotes whoever has caught up.
-      turn.waitFor({ code: "plan_waits", text: `"${plan.text}" waits for ${next.peerUrl} to ${next.kind}` });
+      // The joiner adds itself, and replace.ts promotes a learner that has caught up.
+      turn.waitFor({
+        code: "plan_waits",
+        text: `the plan "${plan.text}" waits until ${next.peerUrl} is a ${next.kind === "add" ? "member" : "voter"}`,
+      });
       return;
     case "allowDowngrade":
       if (turn.request("cluster", { kind: "allowDowngrade", to: next.to })) {
@@ -178,20 +186,21 @@ function executeOperation(next: Operation, plan: Plan, turn: Turn, own: EtcdAnsw
       if (next.memberId === own.memberId) return upgradeSelf(turn, own, plan);
       turn.waitFor({
         code: "plan_waits",
-        text: `"${plan.text}" waits for "${nameOf(next.memberId, own)}" to run ${next.to}; e2d why there tells more`,
+        text: `the plan "${plan.text}" waits until "${nameOf(next.memberId, own)}" runs etcd ${next.to}`,
+        hint: "e2d why on that node shows its progress",
       });
       return;
     case "clusterVersion":
       turn.waitFor({
         code: "plan_waits",
-        text: `"${plan.text}" waits for etcd to make ${next.to} the version of the cluster`,
+        text: `the plan "${plan.text}" waits until etcd raises the cluster version to ${next.to}`,
       });
       return;
     case "defragment": {
       const member = own.members.find(({ id }) => id === next.memberId);
       const endpoint = member?.clientUrls[0];
-      if (endpoint !== undefined && turn.request("care", { kind: "defragment", endpoint })) {
-        const text = `"${member!.name}" gives free space back and serves nothing meanwhile`;
+      if (endpoint !== undefined && turn.request("maintenance", { kind: "defragment", endpoint })) {
+        const text = `"${member!.name}" is defragmented and serves no requests meanwhile`;
         turn.recordDecision("defragment", { ...reason, text }, { ...facts, member: next.memberId, name: member!.name });
       }
       return;

@@ -1,4 +1,4 @@
-/** What a node reports while its etcd runs without a leader. */
+/** The reason that a node reports while its etcd runs without a leader. */
 import { quotedNames, type Reason } from "../facts/reason.ts";
 import type { Turn } from "../state/turn.ts";
 import { clockText, electionsMs, recoveryOutlook, stoppedInOrder } from "../rules/recovery_outlook.ts";
@@ -8,7 +8,7 @@ import { challenger, endLifeDigest, isApproved, lifeChoices, withChoices } from 
 import { ownLineage } from "../evidence/lineage.ts";
 import { restartDueMs } from "../watch/etcd.ts";
 
-/** Waits that end with a leader. */
+/** Codes of the waits that end when there is a leader. */
 export const leaderlessCodes = new Set([
   "no_quorum",
   "electing",
@@ -25,7 +25,7 @@ export interface Leaderless {
   readonly reason: Reason;
 }
 
-/** For a node whose etcd runs without a leader. */
+/** The most specific reason for the missing leader. */
 export function leaderlessReason(turn: Turn): Leaderless {
   const { node, view } = turn;
   const forMs = view.nowMs - Math.max(node.ownEtcd.leaderlessSinceMs ?? view.nowMs, view.watchingSinceMs);
@@ -39,11 +39,11 @@ export function leaderlessReason(turn: Turn): Leaderless {
   if (silent !== undefined) return silent;
   const stopped = stoppedInOrder(view);
   if (stopped.length > 0) {
-    const text = `${quotedNames(stopped)} stopped in order; nothing can be written until enough members are back`;
+    const text = `${quotedNames(stopped)} stopped normally; writes are stopped until enough members return`;
     return { level: "info", reason: { code: "members_stopped", text } };
   }
   if (forMs < electionsMs) {
-    return { level: "info", reason: { code: "electing", text: "etcd has no leader at the moment" } };
+    return { level: "info", reason: { code: "electing", text: "etcd has no leader, and elects one" } };
   }
   const cluster = runningCluster(view);
   if (cluster !== undefined && !("contradiction" in cluster) && view.data.kind === "valid") {
@@ -56,22 +56,26 @@ export function leaderlessReason(turn: Turn): Leaderless {
   if (own !== undefined && other !== undefined && !isApproved(view, endLifeDigest(other.lineage, own))) {
     const text = `etcd has no leader, and "${other.holder}" holds another life of this cluster (epoch ` +
       `${other.lineage.epoch}, this node epoch ${own.epoch}): an operator must choose`;
-    const hint = "bring the members of the life that is to stay back";
+    const hint = "start the members of the life that must continue";
     return { level: "error", reason: withChoices({ code: "two_epochs", text }, lifeChoices(own, other.lineage), hint) };
   }
   const outlook = recoveryOutlook(view);
-  const text = "no quorum: etcd has no leader, and nothing can be written";
+  const text = "no quorum: etcd has no leader, and writes are stopped";
   switch (outlook.kind) {
     case "at": {
       const at = clockText(view, outlook.atMs);
-      const hint = `bring members back; if it stays so, recovery from what is left begins at ${at} UTC; ` +
-        "to stop that, run on this node: e2d hold";
+      const hint = `start the missing members; otherwise the disaster recovery from a survivor begins at ${at} UTC; ` +
+        "to prevent it, run on this node: e2d hold";
       return { level: "warn", reason: { code: "no_quorum", text, hint } };
     }
     case "blocked":
       return {
         level: outlook.needsOperator ? "error" : "warn",
-        reason: { code: "no_quorum", text: `${text}; no recovery begins: ${outlook.text}`, hint: outlook.hint },
+        reason: {
+          code: "no_quorum",
+          text: `${text}; no disaster recovery begins: ${outlook.text}`,
+          hint: outlook.hint,
+        },
       };
     default:
       return outlook satisfies never;
@@ -80,11 +84,11 @@ export function leaderlessReason(turn: Turn): Leaderless {
 
 export const apart: Reason = {
   code: "etcd_apart",
-  text: "the cluster has a quorum, and etcd of this node is not part of it",
-  hint: "look at the network between this node and the other members, and at the log of etcd",
+  text: "the cluster has a quorum, and the etcd of this node is not part of it",
+  hint: "check the network between this node and the other members, and the log of etcd",
 };
 
-/** The own etcd served once and does not answer: of its quorum nothing is known here. */
+/** The reason if the own etcd was ready and does not answer: its quorum is unknown then. Undefined: it answers. */
 export function ownEtcdSilent(turn: Turn): Leaderless | undefined {
   const { node, view } = turn;
   const sinceMs = view.endpoints.get(view.self.clientUrl)?.failingSinceMs;
@@ -96,8 +100,8 @@ export function ownEtcdSilent(turn: Turn): Leaderless | undefined {
     level: forMs < electionsMs ? "info" : "warn",
     reason: {
       code: "etcd_silent",
-      text: "etcd of this node runs and does not answer",
-      hint: "look at the disk and the load of this machine" +
+      text: "the etcd of this node is running and does not answer",
+      hint: "check the disk and the load of this machine" +
         (at === undefined ? "" : `; etcd is restarted at ${at} UTC unless it shows progress`),
     },
   };

@@ -1,4 +1,4 @@
-/** What a serving node does for its cluster, one deed at a time: replace, promote, carry plans on, back up, clear up. */
+/** The work of a serving node for its cluster, one change at a time: replace, promote, execute plans, back up. */
 import { decideBackup } from "../rules/backup.ts";
 import { isLineageCertain, ownLineage } from "../evidence/lineage.ts";
 import { freshAnswer } from "../evidence/members.ts";
@@ -23,18 +23,19 @@ function readPlan(turn: Turn): void {
   turn.emit({ kind: "readPlan" });
 }
 
-/** Beside a follower: hand a request on by writing its plan, and do what only this node can do for one. */
+/** At a follower: writes a requested plan for the leader's node, and executes the operations that concern the own etcd. */
 function followPlan(turn: Turn, own: EtcdAnswer): void {
   readPlan(turn);
   if (turn.node.maintenance.plan === undefined) proposeRequestedPlan(turn);
   else upgradeSelf(turn, own, turn.node.maintenance.plan);
 }
 
+/** Called in each turn of a serving node. Only the node whose etcd leads changes members. */
 export function serve(turn: Turn): void {
   const { node, now, view } = turn;
   const own = freshAnswer(node.membership.endpoints.get(node.self.clientUrl), now.monotonicMs);
   if (own === undefined || !leads(own)) {
-    // Begun while this member led: the leader's node makes room, and this one's transaction must not be in its way.
+    // Started while this member led: the leader's node reclaims space, and the read transaction here would prevent that.
     if (own !== undefined && isNoSpace(own) && node.effects.inFlight.has("backup")) abortSnapshot(turn);
     if (own === undefined && turn.probesJustInvalidated) return;
     if (own?.leaderId === undefined) {
@@ -43,7 +44,7 @@ export function serve(turn: Turn): void {
     }
     if (leaderlessCodes.has(node.reports.waitingFor?.code ?? "")) turn.waitNoMore();
     if (own.linearizable && takeOver(turn, own)) return;
-    // Read while paused, too: the end of the pause is told in the same place.
+    // The plan is read during a pause, too: the status and `e2d cancel` need it.
     if (own.linearizable && node.settings.paused) readPlan(turn);
     else if (own.linearizable) followPlan(turn, own);
     return;
@@ -59,33 +60,33 @@ export function serve(turn: Turn): void {
   if (node.effects.inFlight.has("cluster")) return;
   const corrupt = decideCorrupt(view, own, node.maintenance.hashes);
   if (replaceCorrupt(turn, corrupt)) return;
-  const deed = decideReplacement(view, own);
+  const action = decideReplacement(view, own);
   const via = [node.self.clientUrl];
-  switch (deed.kind) {
+  switch (action.kind) {
     case "remove":
-      if (turn.request("cluster", { kind: "memberRemove", via, memberId: deed.member.id })) {
-        turn.recordDecision("remove", deed.reason, { member: deed.member.id, name: deed.member.name }, "warn");
+      if (turn.request("cluster", { kind: "memberRemove", via, memberId: action.member.id })) {
+        turn.recordDecision("remove", action.reason, { member: action.member.id, name: action.member.name }, "warn");
       }
       return;
     case "promote":
-      if (turn.request("cluster", { kind: "memberPromote", via, memberId: deed.member.id })) {
-        turn.recordDecision("promote", deed.reason, { member: deed.member.id, name: deed.member.name });
+      if (turn.request("cluster", { kind: "memberPromote", via, memberId: action.member.id })) {
+        turn.recordDecision("promote", action.reason, { member: action.member.id, name: action.member.name });
       }
       return;
     case "wait":
       if (corrupt.kind === "wait") turn.waitFor(corrupt.reason, "error");
-      else turn.waitFor(deed.reason, deed.level);
+      else turn.waitFor(action.reason, action.level);
       return;
     case "nothing":
       if (corrupt.kind === "wait") return turn.waitFor(corrupt.reason, "error");
       if (reclaimSpace(turn, own) || executePlan(turn, own)) return;
       return turn.waitNoMore();
     default:
-      return deed satisfies never;
+      return action satisfies never;
   }
 }
 
-/** True when nobody else may be taken out beside this. */
+/** True if no other member may be changed in this turn. */
 function replaceCorrupt(turn: Turn, decision: CorruptDecision): boolean {
   const via = [turn.node.self.clientUrl];
   switch (decision.kind) {
@@ -96,7 +97,7 @@ function replaceCorrupt(turn: Turn, decision: CorruptDecision): boolean {
       return !decision.replace;
     case "hash": {
       const { members, revision, voters } = decision;
-      turn.request("care", { kind: "hashMembers", members, revision, voters });
+      turn.request("maintenance", { kind: "hashMembers", members, revision, voters });
       return true;
     }
     case "moveLeader":
@@ -112,7 +113,7 @@ function replaceCorrupt(turn: Turn, decision: CorruptDecision): boolean {
       return true;
     }
     case "disarm":
-      if (turn.request("care", { kind: "disarmCorrupt", memberId: decision.memberId })) {
+      if (turn.request("maintenance", { kind: "disarmCorrupt", memberId: decision.memberId })) {
         turn.recordDecision("disarm", decision.reason, { member: decision.memberId });
       }
       return true;
@@ -121,7 +122,7 @@ function replaceCorrupt(turn: Turn, decision: CorruptDecision): boolean {
   }
 }
 
-/** True while the database is full: nothing that writes can go on. */
+/** True while the database is full: no change that writes to etcd is possible. */
 export function reclaimSpace(turn: Turn, own: EtcdAnswer): boolean {
   const decision = decideReclaim(turn.view, own);
   switch (decision.kind) {
@@ -135,7 +136,7 @@ export function reclaimSpace(turn: Turn, own: EtcdAnswer): boolean {
         abortSnapshot(turn);
         return true;
       }
-      if (turn.request("care", { kind: "reclaimSpace", endpoints: decision.endpoints })) {
+      if (turn.request("maintenance", { kind: "reclaimSpace", endpoints: decision.endpoints })) {
         turn.recordDecision("reclaimSpace", decision.reason, { members: decision.endpoints.length });
       }
       return true;
@@ -145,19 +146,19 @@ export function reclaimSpace(turn: Turn, own: EtcdAnswer): boolean {
 }
 
 /**
- * A snapshot keeps etcd's read transaction open, or waits for its store: a full database does not wait for either. No key
- * can be written meanwhile. The next backup follows after its interval.
+ * Ends the running snapshot of a full database: it keeps a read transaction of etcd open or waits for its store, while no key
+ * can be written. The next snapshot follows after its interval.
  */
 function abortSnapshot(turn: Turn): void {
-  if (!turn.isFree("care")) return;
+  if (!turn.isFree("maintenance")) return;
   turn.emit({ kind: "abortSnapshot" });
   turn.recordDecision("abortSnapshot", {
     code: "snapshot_aborted",
-    text: "the database is full: the snapshot that is being taken is given up, so that room can be made",
+    text: "the database is full: the running snapshot is aborted, so that space can be reclaimed",
   });
 }
 
-/** After a restore: once, by the leader's e2d, as an ordinary transaction; then the members are held side by side. */
+/** After a restore the leader's node deletes the volatile keys once, then compares the hashes of the members. */
 function clearVolatileKeys(turn: Turn, own: EtcdAnswer): void {
   const { node, view } = turn;
   const lineage = ownLineage(view);
@@ -180,8 +181,8 @@ function takeSnapshot(turn: Turn, own: EtcdAnswer): void {
   const { node, view } = turn;
   const lineage = ownLineage(view);
   if (lineage === undefined || !isLineageCertain(view, own, lineage)) return;
-  // A member that defragments is one fewer to answer, and a snapshot reads the whole of another.
-  if (node.effects.inFlight.has("backup") || node.effects.inFlight.has("care")) return;
+  // A member that is defragmented does not answer, and a snapshot reads the whole database of another one.
+  if (node.effects.inFlight.has("backup") || node.effects.inFlight.has("maintenance")) return;
   const decision = decideBackup(view, own, node.snapshots.backup);
   if (decision.kind === "take") {
     turn.request("backup", {

@@ -3,16 +3,16 @@ import type { Turn } from "../state/turn.ts";
 import type { EtcdAnswer } from "../facts/cluster.ts";
 import { decideHandover, silentManager } from "../rules/membership/leader_handover.ts";
 
-/** Of the standing problems that are reported here. */
+/** Codes of the problems that are reported here. */
 export const codes = ["manager_silent", "gossip_cut_off"];
 
-/** Beside the leader: nothing of this is so. */
+/** At the leader: resets the state of the takeover. */
 export function leadsItself(turn: Turn): void {
   turn.node.membership.silentManager = undefined;
   for (const code of codes) turn.resolve(code);
 }
 
-/** Beside a follower: true when the leadership is being moved. */
+/** At a follower: true if the leadership is being moved. */
 export function takeOver(turn: Turn, own: EtcdAnswer): boolean {
   const { node, view } = turn;
   node.membership.silentManager = silentManager(view, own, node.membership.silentManager);

@@ -1,7 +1,7 @@
 /**
- * The plan that gives a database's free space back to the disk (etcd frees pages at a compaction and keeps the file):
- * followers first, the leader after it has handed over, one member at a time, because a member serves nothing while it
- * defragments. Made by `e2d defrag`, and by the e2d beside the leader when much is free.
+ * The plan that returns the reclaimable space of databases to the disk (a compaction frees pages within the file): one
+ * member at a time, because a member serves no requests meanwhile; followers first, the leader after it has moved the
+ * leadership. `e2d defrag` makes it, and the leader's node when enough space is reclaimable.
  */
 import { alarmTexts } from "../../facts/etcd.ts";
 import { hazards, isSafe } from "../evidence/etcd_hazards.ts";
@@ -15,10 +15,10 @@ import { snapshotHazard } from "../evidence/etcd_hazards.ts";
 
 const mebibyte = 1_048_576;
 
-/** What `e2d defrag` goes by: less than this is not worth standing still for. */
+/** The threshold of `e2d defrag`: less reclaimable space does not justify the interruption. */
 export const defragWhenAsked: DefragThreshold = { ratio: 0.1, minBytes: mebibyte };
 
-/** True when the free part of the file reaches both bounds. */
+/** True if the reclaimable space of the file reaches both limits. */
 export function isWorthDefrag(
   { dbSizeBytes, dbInUseBytes }: Pick<EtcdAnswer, "dbSizeBytes" | "dbInUseBytes">,
   { ratio, minBytes }: DefragThreshold,
@@ -27,7 +27,7 @@ export function isWorthDefrag(
   return freeBytes >= minBytes && freeBytes >= dbSizeBytes * ratio;
 }
 
-/** `own` is a fresh linearizable answer; `id` names the plan. */
+/** `own`: a fresh linearizable answer; `id`: the name of the plan. */
 export function planDefrag(view: View, own: EtcdAnswer, threshold: DefragThreshold, id: string): PlanOutcome {
   const why = refusalToDefrag(view, own);
   if (why !== undefined) return { kind: "refused", why };
@@ -58,8 +58,8 @@ export function planDefrag(view: View, own: EtcdAnswer, threshold: DefragThresho
 }
 
 /**
- * Every member is of a release on which no incoming snapshot harms a defragmentation. Otherwise e2d defragments only
- * when it must or is asked: under many writes the member that stands still can itself come to need a snapshot.
+ * True if an incoming raft snapshot during a defragmentation is harmless on the release of every member. Otherwise e2d
+ * defragments only under NOSPACE or on request: under many writes the blocked member may itself come to need a snapshot.
  */
 export function isSafeToDefragUnasked(view: View, own: EtcdAnswer): boolean {
   return own.members.every((member) =>
@@ -68,17 +68,17 @@ export function isSafeToDefragUnasked(view: View, own: EtcdAnswer): boolean {
 }
 
 /**
- * Why no member may be stopped from serving now; undefined: one may. A member that still defragments for a leader
- * before this one answers for its status, and for no read: it counts as busy.
+ * Why no member may be defragmented now; undefined: one may. A member that still runs a defragmentation of the previous
+ * leader answers a status call and no read: it counts as busy.
  */
 export function refusalToDefrag(view: View, own: EtcdAnswer): string | undefined {
   if (!own.linearizable || own.leaderId === undefined) return "the cluster has no quorum now";
   const joining = changeInProgress(own.members);
-  if (joining !== undefined) return `member ${joining.id} is joining; wait until it votes`;
+  if (joining !== undefined) return `member ${joining.id} is joining; wait until it is a voter`;
   for (const member of own.members) {
     const answer = member.id === own.memberId ? own : answerOf(member, view);
-    if (answer === undefined || !isHealthy(member, own, view)) return `member "${member.name}" is sick`;
-    if (!answer.linearizable) return `member "${member.name}" serves no read`;
+    if (answer === undefined || !isHealthy(member, own, view)) return `member "${member.name}" is unhealthy`;
+    if (!answer.linearizable) return `member "${member.name}" serves no reads`;
     const [alarm] = alarmTexts(answer);
     if (alarm !== undefined) return `member "${member.name}" raises the alarm ${alarm}`;
     const snapshot = snapshotHazard(member, answer, own);

@@ -1,22 +1,23 @@
 /**
- * A change of the cluster as data: ordered, idempotent operations, each with a check whether it is done already. The
- * plan is written to etcd (`/_e2d/plan`) before its first operation and taken out after its last, so that the next
- * leader's e2d finishes what the last began. The check looks at the cluster, never at a note of what was done.
+ * The progress of a plan: its operations are ordered and idempotent, and each has a check whether it is done. The plan is
+ * written to etcd (`/_e2d/plan`) before its first operation and deleted after its last, so that the node of the next leader
+ * finishes it. The checks use the state of the cluster, never a record of what was done.
  */
 import type { EndpointFacts, EtcdAnswer, EtcdMember } from "../facts/cluster.ts";
 import type { Operation, Plan } from "../facts/plan.ts";
 
-/** What the checks look at. */
+/** The facts that the checks use. */
 export interface PlanView {
   readonly members: readonly EtcdMember[];
   readonly leaderId: string | undefined;
   readonly recordedSize: number | undefined;
   readonly lastSnapshotAtWallMs: number | undefined;
-  /** As the own member has it; undefined: not known. */
+  /** As reported by the own member; undefined: not known. */
   readonly clusterVersion: string | undefined;
   readonly endpoints: ReadonlyMap<string, EndpointFacts>;
 }
 
+/** True if the operation has no effect any more. */
 export function isDone(operation: Operation, view: PlanView, plan: Plan): boolean {
   switch (operation.kind) {
     case "snapshot":
@@ -35,7 +36,7 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
       return view.recordedSize === operation.to;
     case "upgrade": {
       const member = view.members.find((each) => each.id === operation.memberId);
-      // A member that has gone since needs no other version: its successor brings its own.
+      // A member that was removed since needs no upgrade: its replacement installs the right version.
       if (member === undefined) return true;
       return runs(member, operation.to, view);
     }
@@ -45,7 +46,7 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
       return view.members.every((member) => {
         const last = lastAnswerOf(member, view);
         if (last === undefined) return false;
-        // Who runs it already needs no leave; etcd ends the downgrade when all do.
+        // A member that runs the version already needs no downgrade; etcd ends the downgrade when all members run it.
         return last.version.startsWith(`${operation.to}.`) ||
           last.storageVersion?.startsWith(`${operation.to}.`) === true;
       });
@@ -54,7 +55,7 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
       if (member === undefined) return true;
       const last = lastAnswerOf(member, view);
       if (last === undefined) return false;
-      // What was written meanwhile may have made it larger again, but not with free space.
+      // Writes during the defragmentation may have increased the file again, but not its reclaimable space.
       const freeBytes = last.dbSizeBytes - last.dbInUseBytes;
       return last.dbSizeBytes < operation.sizeBytes || freeBytes * 10 < last.dbSizeBytes;
     }
@@ -63,43 +64,43 @@ export function isDone(operation: Operation, view: PlanView, plan: Plan): boolea
   }
 }
 
-/** False as well while it is not known. */
+/** False also if the member's version is not known. */
 function runs(member: EtcdMember, minor: string, view: PlanView): boolean {
   return lastAnswerOf(member, view)?.version.startsWith(`${minor}.`) === true;
 }
 
-/** From 3.6 on each member's data follows the cluster's version, which is proof where that itself is not known. */
+/** Since 3.6 each member's storage version follows the cluster version: it is evidence if that one is not known. */
 function isRaised(minor: string, view: PlanView): boolean {
   const { clusterVersion, members } = view;
   if (clusterVersion !== undefined) return clusterVersion.startsWith(`${minor}.`);
   return members.every((member) => lastAnswerOf(member, view)?.storageVersion?.startsWith(`${minor}.`) === true);
 }
 
-/** What the first of its addresses that was asked has said; undefined: nothing, or no answer. */
+/** The last answer at the first of the member's URLs that was probed; undefined: none. */
 function lastAnswerOf({ id, clientUrls }: EtcdMember, { endpoints }: PlanView): EtcdAnswer | undefined {
   const last = clientUrls.map((url) => endpoints.get(url)?.last).find((each) => each !== undefined);
   return last?.kind === "answer" && last.memberId === id ? last : undefined;
 }
 
-function sizeAimedAt(plan: Plan): number | undefined {
+function targetSizeOf(plan: Plan): number | undefined {
   return plan.operations.find((each) => each.kind === "resize")?.to;
 }
 
-/** A member that died meanwhile has made the cluster small enough already: nobody else need go, or give up its lead. */
+/** A removed dead member may have made the cluster small enough: no other member must be removed. */
 function targetSizeNotExceeded(view: PlanView, plan: Plan): boolean {
-  const target = sizeAimedAt(plan);
+  const target = targetSizeOf(plan);
   return target !== undefined && view.members.length <= target;
 }
 
-/** Every place is taken, if by other spares than the plan named: first come, first served. */
+/** True if the cluster has all its voters, also if other standby nodes than those in the plan have joined. */
 function targetSizeReached(view: PlanView, plan: Plan): boolean {
-  const target = sizeAimedAt(plan);
+  const target = targetSizeOf(plan);
   return target !== undefined && view.members.filter((member) => !member.isLearner).length >= target;
 }
 
 /**
- * The first operation that is not done; undefined: the plan is finished. A member that the plan does not name, because
- * it joined meanwhile, is upgraded like the others before the cluster's version is waited for.
+ * The first operation that is not done; undefined: the plan is done. A member that joined after the plan was made is
+ * upgraded like the others before the plan waits for the cluster version.
  */
 export function nextOperation(plan: Plan, view: PlanView): Operation | undefined {
   const next = plan.operations.find((operation) => !isDone(operation, view, plan));

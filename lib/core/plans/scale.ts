@@ -1,7 +1,7 @@
 /**
- * The plan of `e2d scale N`: made once from the cluster as it is, refused with a reason when the cluster is not well.
- * The record changes first, both ways: growing, that is what lets waiting standbys in; shrinking, it is what keeps those
- * who leave from coming back. Then one member at a time, the leader's place handed over before its member goes.
+ * The plan of `e2d scale N`, made once from the state of the cluster, and refused with a reason if the cluster is unhealthy.
+ * The cluster record changes first in both directions: a higher size admits standby nodes, a lower size keeps removed
+ * members from joining again. Then one member at a time; the leader moves the leadership before its member is removed.
  */
 import { changeInProgress, isHealthy } from "../evidence/members.ts";
 import type { View } from "../facts/view.ts";
@@ -17,21 +17,21 @@ export const sizesAllowed: readonly number[] = [1, 3, 5, 7];
 
 const refused = (why: string): PlanOutcome => ({ kind: "refused", why });
 
-/** `own` is a fresh linearizable answer; `id` is random and names the plan. */
+/** `own`: a fresh linearizable answer; `to`: the number of voters; `id`: random, the name of the plan. */
 export function planScale(view: View, own: EtcdAnswer, to: number, id: string): PlanOutcome {
   const from = own.recordedSize ?? view.settings.requiredSize;
-  if (!sizesAllowed.includes(to)) return refused(`${to} is no size for a cluster: ${sizesAllowed.join(", ")} are`);
+  if (!sizesAllowed.includes(to)) return refused(`${to} is not a valid cluster size: use ${sizesAllowed.join(", ")}`);
   if (to === from) return refused(`the cluster has ${from} members already`);
   if (!own.linearizable || own.leaderId === undefined) return refused("the cluster has no quorum now");
-  const go = view.peers.find((peer) => peer.isLegacy && peer.state === "alive");
-  if (go !== undefined) return refused(`"${go.name}" is a node of the original, which knows no change of size`);
+  const legacy = view.peers.find((peer) => peer.isLegacy && peer.state === "alive");
+  if (legacy !== undefined) return refused(`"${legacy.name}" runs the Go e2d, which does not support scaling`);
   const busy = changeInProgress(own.members);
-  if (busy !== undefined) return refused(`member ${busy.id} is joining; wait until it votes`);
+  if (busy !== undefined) return refused(`member ${busy.id} is joining; wait until it is a voter`);
   if (own.members.length !== from) {
-    return refused(`the cluster has ${own.members.length} of its ${from} members; wait until it is whole`);
+    return refused(`the cluster has ${own.members.length} of its ${from} members; wait until it is complete`);
   }
-  const sick = own.members.find((member) => !isHealthy(member, own, view));
-  if (sick !== undefined) return refused(`member "${sick.name}" is sick`);
+  const unhealthy = own.members.find((member) => !isHealthy(member, own, view));
+  if (unhealthy !== undefined) return refused(`member "${unhealthy.name}" is unhealthy`);
 
   const operations: Operation[] = view.settings.snapshots ? [{ kind: "snapshot" }] : [];
   operations.push({ kind: "resize", from, to });
@@ -45,7 +45,7 @@ export function planScale(view: View, own: EtcdAnswer, to: number, id: string): 
     for (const { peerUrl } of standbys) operations.push({ kind: "add", peerUrl }, { kind: "promote", peerUrl });
     text += `: ${standbys.map((peer) => `"${peer.name}"`).join(", ")} join`;
   } else {
-    // The leader stays where it can; among the others the last by name go.
+    // The leader stays if possible; among the others the last by name are removed.
     const leaving = own.members.filter((member) => member.id !== own.leaderId)
       .sort((a, b) => a.name < b.name ? 1 : -1).slice(0, own.members.length - to);
     for (const { id: memberId, name } of leaving) {

@@ -1,8 +1,8 @@
 /**
- * The plan of `e2d upgrade --to 3.N`: a snapshot, then the followers one at a time, then the leader's place is handed
- * over and its member comes last. It is done when etcd has raised the cluster's version: until then a member that starts
- * again with the former version stays on it. One minor version at a time, and never along a path that is known to be
- * bad. The way back is the same, after etcd has been told to make its data the older version's.
+ * The plan of `e2d upgrade --to 3.N`: a snapshot, then the followers one at a time, then the leader's member after it has
+ * moved the leadership. It is done when etcd has raised the cluster version: until then a member that restarts with its
+ * former version stays on it. One minor version at a time, and never along a path with a known hazard. A downgrade follows
+ * the same order after etcd's own downgrade is enabled.
  */
 import { advisedPatch, installCommand, upgradeHazard } from "../evidence/etcd_hazards.ts";
 import type { PlanOutcome } from "./scale.ts";
@@ -12,19 +12,19 @@ import type { Operation } from "../facts/plan.ts";
 import type { EtcdAnswer } from "../facts/cluster.ts";
 import { minorOf, parseReportedVersion } from "../../facts/etcd_version.ts";
 
-/** Before it etcd has no way to make its data an older version's. */
-const firstMinorThatGoesBack = 6;
+/** The first minor version of etcd that supports a downgrade. */
+const firstMinorWithDowngrade = 6;
 
-/** `own` is a fresh linearizable answer; `id` is random and names the plan; `to` is a minor version, "3.6". */
+/** `own`: a fresh linearizable answer; `to`: a minor version, "3.6"; `id`: random, the name of the plan. */
 export function planUpgrade(view: View, own: EtcdAnswer, to: string, id: string): PlanOutcome {
   const refused = (why: string): PlanOutcome => ({ kind: "refused", why });
   const target = parseReportedVersion(to);
-  if (target === undefined) return refused(`"${to}" is no version: 3.6 would be one`);
+  if (target === undefined) return refused(`"${to}" is not a minor version such as 3.6`);
   if (!own.linearizable || own.leaderId === undefined) return refused("the cluster has no quorum now");
   const busy = changeInProgress(own.members);
-  if (busy !== undefined) return refused(`member ${busy.id} is joining; wait until it votes`);
-  const sick = own.members.find((member) => !isHealthy(member, own, view));
-  if (sick !== undefined) return refused(`member "${sick.name}" is sick`);
+  if (busy !== undefined) return refused(`member ${busy.id} is joining; wait until it is a voter`);
+  const unhealthy = own.members.find((member) => !isHealthy(member, own, view));
+  if (unhealthy !== undefined) return refused(`member "${unhealthy.name}" is unhealthy`);
 
   const followersFirst = [...own.members].sort((a, b) =>
     Number(a.id === own.leaderId) - Number(b.id === own.leaderId) || (a.name < b.name ? -1 : 1)
@@ -40,10 +40,11 @@ export function planUpgrade(view: View, own: EtcdAnswer, to: string, id: string)
     if (version.minor === target.minor) continue;
     const back = version.minor > target.minor;
     if (Math.abs(version.minor - target.minor) > 1) {
-      return refused(`"${member.name}" runs ${text}; go to ${version.major}.${version.minor + (back ? -1 : 1)} first`);
+      const first = `${version.major}.${version.minor + (back ? -1 : 1)}`;
+      return refused(`"${member.name}" runs ${text}; go to ${first} first`);
     }
-    if (back && version.minor < firstMinorThatGoesBack) {
-      return refused(`"${member.name}" runs ${text}, which cannot go back: only 3.6 and later can`);
+    if (back && version.minor < firstMinorWithDowngrade) {
+      return refused(`"${member.name}" runs ${text}, which has no downgrade: etcd has it since 3.6`);
     }
     const hazard = back ? undefined : upgradeHazard(version);
     if (hazard !== undefined) return refused(patchFirst(member.name, text, hazard));
@@ -59,15 +60,13 @@ export function planUpgrade(view: View, own: EtcdAnswer, to: string, id: string)
   if (directions.size === 0) return refused(`every member runs ${to} already`);
   operations.push({ kind: "clusterVersion", to: short });
   if (directions.size > 1) return refused(`some members run an older and some a newer etcd than ${short}`);
-  const text = directions.has("back")
-    ? `take every member back to etcd ${short}`
-    : `upgrade every member to etcd ${short}`;
+  const text = `${directions.has("back") ? "downgrade" : "upgrade"} every member to etcd ${short}`;
   return { kind: "plan", plan: { id, purpose: "upgrade", text, createdAtWallMs: view.nowWallMs, operations } };
 }
 
-/** e2d upgrades minor versions; patches come with `--etcd-version` at a restart of the node. */
+/** e2d upgrades minor versions; a patch release is installed with `--etcd-version` at a restart of the node. */
 function patchFirst(name: string, version: string, { from, why }: { from: string; why: string }): string {
   const minor = minorOf(version);
-  return `"${name}" runs ${version}, and ${why} before ${from}: go to ${advisedPatch(minor)} first, ` +
-    `on each node in turn: ${installCommand(minor)}, then restart e2d with --etcd-version=${advisedPatch(minor)}`;
+  return `"${name}" runs ${version}, and ${why} before ${from}: go to ${advisedPatch(minor)} first; ` +
+    `on each node in turn run: ${installCommand(minor)}, then restart e2d with --etcd-version=${advisedPatch(minor)}`;
 }

@@ -1,7 +1,7 @@
 /**
- * What the leader's node does when etcd's database is full (the alarm NOSPACE): no key can be written any more, so this
- * is no plan in etcd but one deed, which the next leader begins anew when it is cut off. Its steps are those of etcd's
- * own maintenance guide: forget old revisions, defragment, disarm.
+ * The reaction of the leader's node to a full database (the alarm NOSPACE). No key can be written, so this is a single effect
+ * and no plan in etcd; after an interruption the next leader's node starts it again. Its steps are those of etcd's
+ * maintenance guide: compact, defragment, disarm.
  */
 import { hasAlarm } from "../../facts/etcd.ts";
 import { answerOf, isHealthy } from "../evidence/members.ts";

@@ -1,6 +1,6 @@
 /**
- * The state of one node, grouped by what it is about. Each turn copies the groups, changes the copies and returns them;
- * nothing outside a turn changes a state. `invariants.ts` states what holds between the fields after every turn.
+ * The state of one node, grouped by subject. Each turn copies the groups, changes the copies and returns them; nothing
+ * outside a turn changes a state. `invariants.ts` has the invariants between the fields.
  *
  * Times named `...Ms` are milliseconds of the monotonic clock.
  */
@@ -22,37 +22,37 @@ import type { Plan } from "../facts/plan.ts";
 import type { Now } from "../facts/event.ts";
 import { digestOf } from "../facts/digest.ts";
 
-/** The effects of one slot are performed one after another; slots run side by side. */
-export type Slot = "local" | "cluster" | "source" | "backup" | "record" | "plan" | "care" | "command";
+/** At most one effect of a slot is in flight; the slots are independent of each other. */
+export type Slot = "local" | "cluster" | "source" | "backup" | "record" | "plan" | "maintenance" | "command";
 
 export interface FailedEffect {
   readonly kind: AnsweredEffect["kind"];
-  /** The error of the manager. */
+  /** The message of the error. */
   readonly text: string;
   readonly atMs: number;
 }
 
-/** A condition that an operator must know of until it is over. */
+/** A condition that the status reports while it lasts. */
 export interface Problem {
-  /** `info`: expected, as a planned restart is. */
+  /** `info`: expected, for example during a planned restart. */
   readonly level: "info" | "warn" | "error";
   readonly reason: Reason;
-  /** True for an error of the surroundings that leaves the service of this node intact. */
+  /** True for an error that does not affect the service of this node. */
   readonly keepsReady?: boolean;
 }
 
 /** This process: its identity for nonces, and its clocks. */
 export interface ProcessState {
-  /** Random text of this process, from which nonces are made. */
+  /** Random text of this process, the source of its nonces. */
   seed: string;
-  /** How many nonces were made from it. */
+  /** The number of nonces made from it. */
   nonces: number;
   bootedAtMs: number;
   lastEventMs: number;
-  /** Since when events arrived without a gap: no timer counts time in which this process did not run. */
+  /** Since when events arrive without a gap: no failure timer counts time in which this process was paused. */
   watchingSinceMs: number;
   timerAtMs: number | undefined;
-  /** The exit status and the reason to end with, once etcd has stopped. */
+  /** The exit status and its reason, for the time when etcd has stopped. */
   ending: { readonly code: number; readonly reason: Reason } | undefined;
 }
 
@@ -60,48 +60,48 @@ export interface ProcessState {
 export interface DiskState {
   data: DataDir;
   record: NodeRecord;
-  /** The record lies on disk as it is here: only then may other nodes count on its nonce. */
+  /** The record on disk is equal to this one: only then may other nodes rely on its nonce. */
   recordPersisted: boolean;
-  /** When the positions of the members' logs were last written into the record. */
+  /** When the ends of the members' logs were last written to the record. */
   logsWrittenMs: number | undefined;
   /** When the own raft log was last read while etcd ran without a leader. */
   logReadMs: number | undefined;
-  /** How many checks in a row did not find the data-dir that the own etcd runs on. */
+  /** The number of consecutive checks that did not find the data-dir of the running etcd. */
   missingChecks: number;
 }
 
-/** What gossip knows, and what this node publishes by it. */
+/** What gossip knows, and what this node publishes. */
 export interface GossipState {
   gossipJoinedAtMs: number | undefined;
   /** All peers that gossip knows. */
   known: readonly GossipPeer[];
-  /** Those of `known` that the rules see: without the peers of another cluster. */
+  /** The peers in `known` that the rules see: those of other clusters are excluded. */
   peers: readonly GossipPeer[];
-  /** Names of the peers of another cluster, and since when they are known as that. */
+  /** Names of the peers of other clusters, and since when they are known to be foreign. */
   foreign: ReadonlyMap<string, number>;
-  /** Names of the peers that gossip keeps apart from. */
+  /** Names of the peers that gossip ignores. */
   shunned: readonly string[];
   gossipKeys: GossipKeys;
   nameConflicts: readonly NameConflict[];
-  /** Since when there is any. */
+  /** Since when there is a name conflict. */
   nameConflictSinceMs: number | undefined;
-  /** By name: peers that this process has met, those included that gossip has forgotten. */
+  /** By name: the peers that this process has met, including those that gossip has forgotten. */
   rememberedPeers: ReadonlyMap<string, RememberedPeer>;
-  /** The original's status of this node. */
+  /** The status of this node in the original's protocol. */
   status: Status;
-  /** The facts that were published last. */
+  /** The facts published last. */
   facts: PeerFacts | undefined;
   /** The same as text, without the sequence number. */
   factsText: string;
 }
 
-/** The etcd cluster and its members, as they answer. */
+/** The etcd cluster and its members as they answer. */
 export interface MembershipState {
   /** By client URL. */
   endpoints: ReadonlyMap<string, EndpointFacts>;
   /** When each endpoint was last probed. */
   lastProbedAtMs: ReadonlyMap<string, number>;
-  /** A change of the members at this time made all answers before it stale. */
+  /** A change of the members at this time invalidated all earlier answers. */
   probesInvalidatedAtMs: number;
   memberSinceMs: ReadonlyMap<string, number>;
   memberAnswers: ReadonlyMap<string, MemberAnswer>;
@@ -109,100 +109,101 @@ export interface MembershipState {
   /** When the leader's raft was last probed. */
   raftProbedMs: number | undefined;
   lastCluster: View["lastCluster"];
-  /** The manager beside the leader that this member follows, while it is silent. */
+  /** The manager of the leader that this member follows, while that manager is silent. */
   silentManager: SilentManager | undefined;
-  /** Member id that this process was given when it added itself. */
+  /** The member id that this process received when it added itself. */
   added: string | undefined;
-  /** Since when the cluster has fewer voters than its record names. */
+  /** Since when the cluster has fewer voters than its record states. */
   fewVotersSinceMs: number | undefined;
-  /** The cluster record was compared with `-n`. */
+  /** True after the comparison of the cluster record with `-n`. */
   clusterRecordVerified: boolean;
 }
 
 /** The snapshot store and the backups of the cluster. */
 export interface SnapshotState {
+  /** The lookup that a bootstrap decides from; not updated while this node serves. */
   lookup: SnapshotLookup;
-  /** What the last lookup found, for people, and the newest snapshot that any lookup has found. */
+  /** The last lookup, for reports, and the newest snapshot of the last lookup that read the store. */
   store: { readonly lookup: SnapshotLookup; readonly newest: Extract<SnapshotLookup, { kind: "newest" }> | undefined };
-  /** `View.newestSinceMs` and `newestAskedMs`, and the hash that they are about. */
+  /** `View.newestSinceMs` and `newestAskedMs`, and the hash of their snapshot. */
   newestSince: { readonly hash: string; readonly ms: number; readonly askedMs: number } | undefined;
   lookupStartedMs: number | undefined;
-  /** A lookup is under way: lookups never overlap. */
+  /** Lookups never overlap. */
   lookupInFlight: boolean;
   backup: BackupHistory;
   backupLag: BackupLag;
   ownSnapshot: KnownSnapshot | undefined;
   lastSnapshotAtWallMs: number | undefined;
-  /** The highest revision of the own life that the store has shown, and the own etcd's linearizable reads since. */
+  /** The highest revision of the own life in the store, and the number of linearizable reads of the own etcd since. */
   storedAhead: { readonly token: string; readonly revision: number; readonly reads: number } | undefined;
-  /** The newest snapshot of a later life in the store, and when a newer one of it was seen to come. */
+  /** The newest snapshot of a later life in the store, and when a lookup first showed it in place of an older one. */
   storedLife: { readonly hash: string; readonly savedAtMs: number | undefined } | undefined;
 }
 
 /** The own etcd process. */
 export interface OwnEtcdState {
   etcd: EtcdProcess;
-  /** How often etcd has exited unexpectedly since it was last ready. */
+  /** The number of unexpected exits of etcd since it was last ready. */
   exits: number;
   etcdProgress: EtcdProgress;
   leaderlessSinceMs: number | undefined;
-  /** Version of the etcd that is installed for sure: a joiner has one that fits before the cluster is changed. */
+  /** Version of the etcd that this process has installed: a joiner needs a suitable one before it changes the members. */
   provided: string | undefined;
 }
 
-/** How this node's data comes to be: bootstrap, restore and recovery. */
+/** The creation of this node's data: bootstrap, restore and disaster recovery. */
 export interface BootstrapState {
-  /** The pledge that this node carries out: from here there is no way back. */
+  /** The pledge that this node carries out; a commitment is irrevocable. */
   committing: Pledge | undefined;
   progress: BootstrapProgress;
-  /** Digest of the pledge that the data-dir was restored for in this life of the process. */
+  /** Digest of the pledge for which this process restored the data-dir. */
   restored: string | undefined;
-  /** Of a restored cluster: the volatile keys of this epoch are cleared. */
+  /** In a restored cluster: the volatile keys of this epoch are cleared. */
   volatileKeysCleared: boolean;
-  /** Of a restored cluster: the hashes of the members were compared. */
+  /** In a restored cluster: the hashes of the members were compared. */
   hashesCompared: boolean;
 }
 
-/** What the leader's node does for the cluster beside membership. */
+/** What the leader's node does for the cluster apart from membership. */
 export interface MaintenanceState {
-  /** Of the members, when etcd last accused one of them. */
+  /** The members' hashes since the last alarm CORRUPT. */
   hashes: HashEvidence | undefined;
   plan: Plan | undefined;
   planReadMs: number | undefined;
-  /** A plan that the operator requested at this node and that is not in etcd yet. */
+  /** A plan that an operator requested at this node and that is not in etcd yet. */
   requested: Plan | undefined;
 }
 
-/** What the operator set that lasts. */
+/** The operator's pause and commands. */
 export interface OperatorState {
   pauseMark: PauseMark | undefined;
-  /** Not answered yet, the oldest first. */
+  /** Commands without a reply so far, oldest first. */
   commands: readonly PendingCommand[];
 }
 
 /** What this node reports. */
 export interface ReportState {
   waitingFor: Reason | undefined;
-  /** How urgent that is, see `Turn.waitFor`. */
+  /** The level of this wait, see `Turn.waitFor`. */
   waitingLevel: JournalEntry["level"];
-  /** Since when this node waits without a gap for what only an operator ends (wait_level.ts). */
+  /** Since when this node waits continuously for reasons that only an operator can end (wait_level.ts). */
   escalatingSinceMs: number;
   /** Standing problems by their codes, see `Turn.report`. */
   problems: ReadonlyMap<string, Problem>;
   journal: readonly JournalEntry[];
 }
 
-/** Requested effects and what became of them. */
+/** Requested effects and their failures. */
 export interface EffectState {
   inFlight: ReadonlyMap<Slot, AnsweredEffect>;
-  /** What failed last in each slot, and has not succeeded since. */
+  /** The last failure in each slot without a success since. */
   failing: ReadonlyMap<Slot, FailedEffect>;
-  /** When a slot may be used again after a failure. */
+  /** When a slot may be used again after its backoff. */
   backoffUntilMs: ReadonlyMap<Slot, number>;
   nextId: number;
 }
 
-/** The state of a node within a turn. */
+/** The state of a node during a turn. */
 export interface MutableNodeState {
   self: Identity;
   settings: Settings;
@@ -243,8 +244,8 @@ export function copyOf(state: NodeState): MutableNodeState {
 }
 
 /**
- * The state of a node before its first event. `seed` is random text, new for each start of the process; `pauseMark` is the
- * one on disk.
+ * The state of a node before its first event. `seed`: random text, different at each start of the process; `pauseMark`: the
+ * mark on disk.
  */
 export function createNode(
   self: Identity,
@@ -347,6 +348,6 @@ export function nonceOf(seed: string, count: number): string {
   return digestOf("nonce", seed, String(count)).slice(0, 16);
 }
 
-/** This node serves, and its etcd has a leader. */
+/** True if this node serves and its etcd has a leader. */
 export const servingWithLeader = ({ phase, ownEtcd }: NodeState): boolean =>
   phase === "serving" && ownEtcd.leaderlessSinceMs === undefined;

@@ -1,6 +1,6 @@
 /**
- * One turn of a node: the next state as it is being made, the effects requested so far, and the tools that the phases
- * share: request an effect unless one of its slot is in flight, report a reason once, wake up in time.
+ * One turn of a node: the next state in progress, the effects emitted so far, and what the phases share: request an effect
+ * if its slot is free, report a reason once, set the time of the next turn.
  */
 import type { AnsweredEffect, Effect, JournalEntry } from "../facts/effect.ts";
 import type { View } from "../facts/view.ts";
@@ -12,9 +12,10 @@ import { escalates, lastingMs, levelOfWait } from "../rules/wait_level.ts";
 
 export type WithoutId<T> = T extends { readonly id: number } ? Omit<T, "id"> : never;
 
-/** How long a deed that failed rests before it is tried again. */
+/** The backoff of a slot after a failed effect. */
 export const retryDelayMs = 1_000;
 
+/** How long after a change of the members the fresh answers may be missing. */
 export const probesInvalidForMs = 1_500;
 
 export class Turn {
@@ -24,7 +25,7 @@ export class Turn {
 
   constructor(readonly node: MutableNodeState, readonly now: Now) {}
 
-  /** The facts as they are now in this turn. */
+  /** The facts of this turn, as they are after the changes so far. */
   get view(): View {
     const { node, now } = this;
     return this.#view ??= {
@@ -57,12 +58,12 @@ export class Turn {
     };
   }
 
-  /** To be called after a change of the draft's facts within a turn. */
+  /** Must be called after a change of facts in `node`, before the next use of `view`. */
   invalidateView(): void {
     this.#view = undefined;
   }
 
-  /** A change of the members was made a moment ago, and the answers that follow it are still on their way. */
+  /** True shortly after a change of the members, when the answers that follow it may be missing. */
   get probesJustInvalidated(): boolean {
     return this.now.monotonicMs - this.node.membership.probesInvalidatedAtMs < probesInvalidForMs;
   }
@@ -71,21 +72,21 @@ export class Turn {
     this.effects.push(effect);
   }
 
-  /** True when nothing of this slot is under way and its rest after a failure is over. */
+  /** True if no effect of this slot is in flight and its backoff is over. */
   isFree(slot: Slot): boolean {
     if (this.node.effects.inFlight.has(slot)) return false;
-    const restUntilMs = this.node.effects.backoffUntilMs.get(slot) ?? 0;
-    if (restUntilMs <= this.now.monotonicMs) return true;
-    this.wakeAt(restUntilMs);
+    const backoffUntilMs = this.node.effects.backoffUntilMs.get(slot) ?? 0;
+    if (backoffUntilMs <= this.now.monotonicMs) return true;
+    this.wakeAt(backoffUntilMs);
     return false;
   }
 
-  /** Asks for the deed if its slot is free. */
-  request(slot: Slot, deed: WithoutId<AnsweredEffect>): boolean {
+  /** Requests the effect if its slot is free; returns whether it did. */
+  request(slot: Slot, requested: WithoutId<AnsweredEffect>): boolean {
     if (!this.isFree(slot)) return false;
-    const effect = { ...deed, id: this.node.effects.nextId++ } as AnsweredEffect;
+    const effect = { ...requested, id: this.node.effects.nextId++ } as AnsweredEffect;
     this.node.effects.inFlight = new Map(this.node.effects.inFlight).set(slot, effect);
-    // From here an exit is this start's, not that of a process before it.
+    // From here on an exit concerns this start, not the previous process.
     if (effect.kind === "startEtcd") this.node.ownEtcd.etcd = { kind: "stopped" };
     this.emit(effect);
     return true;
@@ -107,7 +108,7 @@ export class Turn {
     return this.#wakeMs;
   }
 
-  /** The original's status, said when it changes. */
+  /** Sets the status of the original's protocol; emitted only after a change. */
   setStatus(to: Status): void {
     if (this.node.gossip.status === to) return;
     this.node.gossip.status = to;
@@ -119,12 +120,12 @@ export class Turn {
     const outcome = `${this.node.phase} → ${phase}`;
     this.node.phase = phase;
     this.node.reports.waitingFor = undefined;
-    this.#tell({ level: phase === "failed" ? "error" : "info", what: "decided", outcome, reason, facts });
+    this.#log({ level: phase === "failed" ? "error" : "info", what: "decided", outcome, reason, facts });
   }
 
   /**
-   * Says what is waited for, once until the reason changes or the wait becomes more urgent: wait_level.ts raises the level
-   * that the rule `asked` for.
+   * Records what the node waits for; logged once, and again after a change of the reason or of the level. wait_level.ts may
+   * raise the level that the rule `asked` for.
    */
   waitFor(reason: Reason, asked: JournalEntry["level"] = "info"): void {
     const { node, now } = this;
@@ -138,22 +139,22 @@ export class Turn {
       }
     }
     const level = levelOfWait(reason.code, asked, node.settings, now.monotonicMs - node.reports.escalatingSinceMs);
-    // A hint may name a time, which moves.
+    // A hint may contain a time that changes from turn to turn: it is not compared.
     node.reports.waitingFor = reason;
     node.reports.waitingLevel = level;
     if (before?.code === reason.code && before.text === reason.text && levelBefore === level) return;
-    this.#tell({ level, what: "waits", outcome: "wait", reason, facts: {} });
+    this.#log({ level, what: "waits", outcome: "wait", reason, facts: {} });
   }
 
-  /** What was waited for has come, or is not wanted any more. */
+  /** The wait is over. */
   waitNoMore(): void {
     const before = this.node.reports.waitingFor;
     if (before === undefined) return;
     this.node.reports.waitingFor = undefined;
-    this.notice("info", "goes on", { code: before.code, text: `no longer: ${before.text}` });
+    this.notice("info", "wait ended", { code: before.code, text: `no longer: ${before.text}` });
   }
 
-  /** `level`: `warn` for an automatic action that changes the members or quarantines data. */
+  /** Records a decision for `e2d why`. `level`: `warn` for an automatic action that changes the members or quarantines data. */
   recordDecision(
     outcome: string,
     reason: Reason,
@@ -161,12 +162,12 @@ export class Turn {
     level: JournalEntry["level"] = "info",
   ): void {
     this.node.reports.waitingFor = undefined;
-    this.#tell({ level, what: "decided", outcome, reason, facts });
+    this.#log({ level, what: "decided", outcome, reason, facts });
   }
 
   /**
-   * A standing problem, named by its code: journaled when it arises or changes, in the status until {@link resolve} is
-   * called. An ERROR makes the node not ready unless it `keepsReady`.
+   * Reports a problem, identified by its code: logged when it begins or changes, in the status until {@link resolve} is
+   * called. An error makes the node not ready unless it `keepsReady`.
    */
   report(level: "info" | "warn" | "error", reason: Reason, { keepsReady = false } = {}): void {
     const before = this.node.reports.problems.get(reason.code);
@@ -174,11 +175,11 @@ export class Turn {
     if (isSame && before.reason.hint === reason.hint && before.keepsReady === (keepsReady || undefined)) return;
     const problem = { level, reason, ...(keepsReady ? { keepsReady } : {}) };
     this.node.reports.problems = new Map(this.node.reports.problems).set(reason.code, problem);
-    // A hint may name a time, which moves.
+    // A hint may contain a time that changes from turn to turn.
     if (!isSame) this.notice(level, "problem", reason);
   }
 
-  /** The problem of that code, if there was one, is over. */
+  /** Ends the problem with that code, if there is one. */
   resolve(code: string): void {
     const before = this.node.reports.problems.get(code);
     if (before === undefined) return;
@@ -187,12 +188,12 @@ export class Turn {
   }
 
   notice(level: JournalEntry["level"], outcome: string, reason: Reason): void {
-    this.#tell({ level, what: "noticed", outcome, reason, facts: {} });
+    this.#log({ level, what: "noticed", outcome, reason, facts: {} });
   }
 
-  #tell(entry: Omit<JournalEntry, "phase">): void {
+  #log(entry: Omit<JournalEntry, "phase">): void {
     const full: JournalEntry = { ...entry, phase: this.node.phase };
-    // «Tried, failed, tried again» is told once, not every second.
+    // A cycle of attempt and failure is logged once, not at each retry.
     const again = this.node.reports.journal.slice(-2).some((before) =>
       before.level === full.level && before.outcome === full.outcome && before.reason.code === full.reason.code &&
       before.reason.text === full.reason.text && before.phase === full.phase && before.what !== "waits"
@@ -203,5 +204,5 @@ export class Turn {
   }
 }
 
-/** Diary lines kept in memory for `e2d why`. */
+/** Entries of the decision log that are kept in memory for `e2d why`. */
 export const journalMax = 200;

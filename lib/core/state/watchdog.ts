@@ -1,14 +1,14 @@
-/** What the watchdog of the node's own etcd remembers. */
+/** The state of the watchdog of the node's own etcd. */
 
-/** What the own etcd showed of itself since this process started. */
+/** The progress of the own etcd since this process started. */
 export interface EtcdProgress {
-  /** The last progress. */
+  /** The time of the last progress. */
   readonly atMs: number;
-  /** Until it logs the end of it: something during which it answers nothing, such as a defragmentation. */
+  /** etcd logged the begin of work during which it answers nothing (a defragmentation), and not its end. */
   readonly busy: boolean;
-  /** A new process runs behind the state `ready`, and has not answered yet. */
+  /** The state is `ready`, and a new process behind it has not answered yet. */
   readonly startsAgain: boolean;
-  /** Restarts by this watchdog since it last worked well, and the time of the last. */
+  /** The restarts by this watchdog since etcd last worked, and the time of the last one. */
   readonly restarts: number;
   readonly restartedAtMs: number;
 }

@@ -1,7 +1,6 @@
 /**
- * Whether the cluster's backups work, as every node can see it: by the attempts that fail beside the leader, and by the
- * newest snapshot of the own lineage that does not follow the data. A cluster that serves without backups is a promise
- * that is not kept: a standing problem on every node, and no reason to take a member out of service.
+ * Reports on every node that the cluster's backups fail: by the failed attempts of the leader's node, and by the age of the
+ * own lineage's newest snapshot while the data changes. The report never makes a node not ready.
  */
 import { ownLineage } from "../evidence/lineage.ts";
 import { freshAnswer } from "../evidence/members.ts";
@@ -13,10 +12,12 @@ import type { BackupFailure } from "../facts/peer.ts";
 import type { SnapshotLookup } from "../facts/snapshot_lookup.ts";
 import { type BackupLag, backupLimitMs } from "../rules/backup.ts";
 
-/** One attempt may meet a store that restarts. */
+/** A single attempt may fail because the store restarts. */
 const attemptsMin = 2;
+/** A delay of this many limits is an error. */
 const errorTimes = 4;
-/** For the peers, of a node whose etcd leads. */
+
+/** What the leader's node publishes of its failed attempts. */
 export function backupFailure({ node }: Turn): BackupFailure | undefined {
   const { failure } = node.snapshots.backup;
   return failure !== undefined && failure.attempts >= attemptsMin ? failure : undefined;
@@ -30,7 +31,7 @@ export function watchBackups(turn: Turn): void {
   }
   const own = freshAnswer(node.membership.endpoints.get(node.self.clientUrl), now.monotonicMs);
   if (own !== undefined && !leads(own) && node.snapshots.backup.failure !== undefined) {
-    // Another member leads: its node saves from now on.
+    // Another member leads: its node saves the snapshots.
     const { failure: _, ...rest } = node.snapshots.backup;
     node.snapshots.backup = rest;
   }
@@ -47,11 +48,11 @@ export function watchBackups(turn: Turn): void {
 }
 
 const code = "backups_failing";
-const hint = 'look at the store, its credentials and its space; "e2d snapshot list" reads it from this machine';
+const hint = 'check the store, its credentials and its free space; "e2d snapshot list" reads it from this machine';
 
 function noteLag({ node, now, view }: Turn, revision: number): void {
   const newest = ownNewest(node.snapshots.store.newest, view);
-  // What this node has just saved, the next look will find.
+  // The lookup may be older than the snapshot that this node has saved since.
   const saved = Math.max(newest?.revision ?? 0, node.snapshots.backup.revision);
   const hash = newest?.hash ?? "";
   if (revision <= saved) node.snapshots.backupLag = { newest: hash, aheadSinceMs: undefined };
@@ -62,7 +63,7 @@ function noteLag({ node, now, view }: Turn, revision: number): void {
 
 type Newest = Extract<SnapshotLookup, { kind: "newest" }>;
 
-/** Another lineage's snapshot protects nothing here; the original's files name none. */
+/** A snapshot of another lineage does not protect this cluster. The original's files name no lineage: they count. */
 function ownNewest(newest: Newest | undefined, view: View): Newest | undefined {
   const own = ownLineage(view);
   const theirs = newest?.lineage;
@@ -81,7 +82,7 @@ function failingNode(
   return undefined;
 }
 
-/** Without what changes from turn to turn: it is reported once. */
+/** The text must not change from turn to turn, because each change is logged. */
 function textOf(
   failing: { name: string; failure: BackupFailure } | undefined,
   { lookup, newest }: { lookup: SnapshotLookup; newest: Newest | undefined },
@@ -93,5 +94,5 @@ function textOf(
     : `the newest snapshot is of ${new Date(newest.takenAtWallMs).toISOString().slice(0, 19)}Z`;
   if (failing !== undefined) return `backups fail at "${failing.name}" (${failing.failure.text}); ${last}`;
   const why = lookup.kind === "unreadable" ? `; the store cannot be read: ${lookup.why}` : "";
-  return `${last}, and the data has changed since for more than ${durationText(limitMs)}${why}`;
+  return `${last}, and data that changed more than ${durationText(limitMs)} ago is not saved${why}`;
 }

@@ -1,4 +1,4 @@
-/** Keeps the peers of another cluster from the rules, and reports them. */
+/** Hides the peers of other clusters from the rules, and reports them. */
 import type { Turn } from "../state/turn.ts";
 import {
   type ClusterIdentity,
@@ -14,12 +14,12 @@ import { type GossipPeer, isPresent } from "../facts/peer.ts";
 import type { Reason } from "../facts/reason.ts";
 
 /**
- * How long a peer is known as foreign before gossip keeps apart from it: long enough for it to hear, and hear again, what
- * this node holds, so that it keeps apart, too.
+ * How long a peer is known to be foreign before gossip ignores it: long enough for that peer to receive this node's facts
+ * more than once, so that it ignores this node, too.
  */
 export const shunAfterMs = 7_000;
 
-/** Splits what gossip knows into the peers that the rules see and the foreign ones, and reports these. */
+/** Divides the peers that gossip knows into those that the rules see and foreign ones, and reports the latter. */
 export function separateForeign(turn: Turn): void {
   const { node, now } = turn;
   const own = clusterOfNode({
@@ -64,7 +64,7 @@ export function foreignCluster(foreign: readonly GossipPeer[], own: ClusterIdent
       some(foreign.map(named))
     }; this node belongs to ${labelOf(own)}`,
     hint: wrong.length > 0
-      ? `take ${wrong.join(", ")} out of this node's --bootstrap-addrs and restart it; ${otherwise}`
+      ? `remove ${wrong.join(", ")} from this node's --bootstrap-addrs and restart it; ${otherwise}`
       : `find the node with an address of the other cluster in its --bootstrap-addrs: one of ${
         some(foreign.map(({ gossipAddr }) => gossipAddr))
       } on a node of this cluster, or one of ${some(ours)} on a node of the other; ${otherwise}`,

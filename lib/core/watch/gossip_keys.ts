@@ -1,11 +1,11 @@
-/** Reports gossip keys that do not fit. */
+/** Reports gossip keys that do not match. */
 import type { Turn } from "../state/turn.ts";
 import { codes, keyReasons } from "../rules/gossip_keys.ts";
 
-/** Keeps the standing problems in step, of a node that serves, too: a newcomer with another key knocks at it. */
+/** Updates the reports; also on a serving node, because a new node with another key contacts it. */
 export function reportKeys(turn: Turn): void {
   const { gossip: { gossipKeys }, reports: { waitingFor } } = turn.node;
-  // Anybody can send a packet in anybody's name: that alone is no reason to wake an operator.
+  // The sender of a packet may be forged: packets alone do not raise a report.
   const mismatches = gossipKeys.mismatches.filter(({ evidence }) => evidence !== "packet");
   const reasons = keyReasons({ ...gossipKeys, mismatches });
   for (const code of Object.values(codes)) {

@@ -1,6 +1,6 @@
 /**
- * What this process remembers of peers that gossip has forgotten: gossip drops a dead or stopped node after 30 seconds,
- * while a hold set there still counts, and a planned stop takes longer than that. Bounded; lost with the process.
+ * Remembers peers after gossip has forgotten them: gossip drops a dead or stopped node after 30 seconds, but a hold of that
+ * node still counts, and a planned stop takes longer. Bounded; lost with the process.
  */
 import type { Turn } from "../state/turn.ts";
 import type { RememberedPeer } from "../facts/peer.ts";
@@ -22,11 +22,11 @@ export function rememberPeers(turn: Turn): void {
       ...(pause === undefined ? {} : { pause }),
       ...(leftAtMs === undefined ? {} : { leftAtMs }),
     };
-    // The one that was seen last comes last: the oldest is forgotten first.
+    // Map order: the peer that was seen longest ago is forgotten first.
     next.delete(name);
     next.set(name, now);
   }
-  // A node of another cluster, as it turned out.
+  // A peer of another cluster is forgotten.
   for (const { name } of node.gossip.known) {
     if (!node.gossip.peers.some((peer) => peer.name === name)) next.delete(name);
   }

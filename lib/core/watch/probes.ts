@@ -1,4 +1,4 @@
-/** Which etcd members are asked, and how often; when the leader's raft is asked whom it hears; the store. */
+/** Schedules the probes of etcd members and of the leader's raft, and the lookups in the snapshot store. */
 import { freshAnswer, goneForMs, unreachableForMs } from "../evidence/members.ts";
 import { leads, runningCluster } from "../evidence/running_cluster.ts";
 import { writerWatchMs } from "../rules/bootstrap/awaited.ts";
@@ -8,14 +8,14 @@ import { isPresent } from "../facts/peer.ts";
 
 const urgentProbeIntervalMs = 500;
 const leaderProbeIntervalMs = 1_000;
-/** The other members, of one that has nothing to decide of them: for `e2d status`, which may be asked of any node. */
+/** Interval at a follower, which decides nothing about the other members: for `e2d status` on that node. */
 const followerProbeIntervalMs = 5_000;
-/** From one question to the next, which waits for the answer to the former. */
+/** Interval between the starts of two lookups, which never overlap. */
 const lookupIntervalMs = 10_000;
-/** Beside a cluster that serves, for people alone: others save, and retention removes. */
+/** Interval while this node serves: the lookup is only reported. */
 const lookupIntervalServingMs = 60_000;
 
-/** Fresh enough for a removal (raftFreshMs). Read only while a member is missing or silent. */
+/** Recent enough for a removal (raftFreshMs). Read only while a member is missing or silent. */
 const raftEveryMs = 1_000;
 
 export function scheduleProbes(turn: Turn): void {
@@ -31,7 +31,7 @@ function probeEndpoints(turn: Turn): void {
   const serving = servingWithLeader(node);
   if (running) targets.set(node.self.clientUrl, serving ? leaderProbeIntervalMs : urgentProbeIntervalMs / 2);
   const leading = running && leads(freshAnswer(node.membership.endpoints.get(node.self.clientUrl), now.monotonicMs));
-  // A plan may come to this node, and then it must know how the others are.
+  // While a plan runs this node may have to restart its own etcd: then it must know the state of the others.
   const all = leading || node.maintenance.plan !== undefined;
   const othersMs = !serving ? urgentProbeIntervalMs : all ? leaderProbeIntervalMs : followerProbeIntervalMs;
   for (const peer of node.gossip.peers) {
@@ -39,7 +39,7 @@ function probeEndpoints(turn: Turn): void {
     const worth = peer.status === "running" || peer.facts?.data.kind === "held";
     if (all || here && worth) targets.set(peer.clientUrl, othersMs);
   }
-  // What a foreign node of the original is of, only its etcd tells: it may be made one of this cluster.
+  // Only its etcd reports the cluster of a foreign legacy peer, which may join this cluster later.
   for (const { name, isLegacy, clientUrl } of node.gossip.known) {
     if (isLegacy && node.gossip.foreign.has(name) && !targets.has(clientUrl)) {
       targets.set(clientUrl, followerProbeIntervalMs);
@@ -50,7 +50,7 @@ function probeEndpoints(turn: Turn): void {
       for (const url of member.clientUrls) if (!targets.has(url)) targets.set(url, othersMs);
     }
   }
-  // Who is listed where this node would join or return must have been asked before its place is touched.
+  // Before this node joins or returns, every listed member must have been probed: its place may be in use.
   if (!running) {
     for (const url of listedUrls(turn)) {
       if (!targets.has(url) && url !== node.self.clientUrl) targets.set(url, urgentProbeIntervalMs);
@@ -72,7 +72,7 @@ function probeEndpoints(turn: Turn): void {
   turn.emit({ kind: "probe", endpoints: due });
 }
 
-/** Client URLs of the members of the cluster that runs, and of the own member where the data says it was. */
+/** Client URLs of the members of the running cluster, and those of the own member in the data-dir. */
 function listedUrls({ node, view }: Turn): string[] {
   const cluster = runningCluster(view);
   const members = cluster === undefined || "contradiction" in cluster ? [] : [...cluster.answer.members];
@@ -83,7 +83,7 @@ function listedUrls({ node, view }: Turn): string[] {
   return members.flatMap(({ clientUrls }) => clientUrls);
 }
 
-/** Beside the leader while a member is missing; without an own etcd, while a member of this node's name or id is listed. */
+/** At the leader while a member is missing; without an own etcd, while a member with this node's name or id is listed. */
 function probeRaft(turn: Turn): void {
   const { node, now } = turn;
   const endpoint = raftEndpoint(turn);
@@ -100,7 +100,7 @@ function raftEndpoint({ node, view, now }: Turn): string | undefined {
   if (node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready") {
     const own = freshAnswer(node.membership.endpoints.get(self.clientUrl), now.monotonicMs);
     if (own === undefined || !leads(own)) return undefined;
-    // Before gossip holds it for dead, so that a removal waits for no further reading.
+    // Starts before gossip declares the member dead, so that a removal need not wait for another reading.
     const missing = own.members.some((member) =>
       member.id !== own.memberId && (goneForMs(member, view) !== undefined || unreachableForMs(member, view) > 0)
     );
@@ -119,7 +119,7 @@ function raftEndpoint({ node, view, now }: Turn): string | undefined {
 function lookUpSnapshots(turn: Turn): void {
   const { node, now } = turn;
   if (!node.settings.snapshots) return;
-  // A cluster's first snapshot is waited for: the operator looks whether it works.
+  // Until the store has a snapshot, the short interval applies: an operator may wait for the first one.
   const everyMs = servingWithLeader(node) && node.snapshots.store.lookup.kind !== "absent"
     ? lookupIntervalServingMs
     : lookupIntervalMs;
@@ -131,7 +131,7 @@ function lookUpSnapshots(turn: Turn): void {
   turn.emit({ kind: "lookUpSnapshot" });
 }
 
-/** A look is due that shows whether the newest snapshot has a living writer (`snapshot_writer_alive`). */
+/** True if a lookup is due that shows whether the newest snapshot has a running writer (`snapshot_writer_alive`). */
 function confirmsNewest(turn: Turn, lastMs: number): boolean {
   const { node, now } = turn;
   const { newestSince } = node.snapshots;

@@ -1,10 +1,10 @@
-/** Reports reduced redundancy of the cluster: a standing problem of every node that serves. */
+/** Reports reduced redundancy of the cluster on every serving node. */
 import { freshAnswer } from "../evidence/members.ts";
 import { codes, missingVoters, type ReducedRedundancy, silentVoters } from "../rules/membership/redundancy.ts";
 import type { Turn } from "../state/turn.ts";
 import { electionsMs } from "../rules/recovery_outlook.ts";
 
-/** A joiner that was started with the others, and the end of a scaling, take less. */
+/** A joiner that is started together with the members, and the end of a scaling, take less time. */
 export const missingAfterMs = 10_000;
 
 /** Called in each turn. */
@@ -16,21 +16,22 @@ export function watchRedundancy(turn: Turn): void {
     for (const code of Object.values(codes)) turn.resolve(code);
     return;
   }
-  // During an election nothing new is known: what was reported stands.
+  // During an election there is no new information: the reports stay as they are.
   if (own === undefined || own.leaderId === undefined || !own.linearizable) return;
   const silent = silentVoters(view, own, node.maintenance.plan);
   const few = missingVoters(view, own, node.maintenance.plan);
   node.membership.fewVotersSinceMs = few === undefined
     ? undefined
     : node.membership.fewVotersSinceMs ?? now.monotonicMs;
-  // A member that was silent and is removed is missing at once: the problem has no gap.
-  const stood = node.reports.problems.has(codes.silent) || node.reports.problems.has(codes.few);
-  const lasts = stood || now.monotonicMs - (node.membership.fewVotersSinceMs ?? now.monotonicMs) >= missingAfterMs;
-  keep(turn, codes.few, lasts ? few : undefined);
-  keep(turn, codes.silent, silent);
+  // A silent member that is removed is missing at once: the report continues without a gap.
+  const wasReported = node.reports.problems.has(codes.silent) || node.reports.problems.has(codes.few);
+  const lasts = wasReported ||
+    now.monotonicMs - (node.membership.fewVotersSinceMs ?? now.monotonicMs) >= missingAfterMs;
+  update(turn, codes.few, lasts ? few : undefined);
+  update(turn, codes.silent, silent);
 }
 
-function keep(turn: Turn, code: string, found: ReducedRedundancy | undefined): void {
+function update(turn: Turn, code: string, found: ReducedRedundancy | undefined): void {
   if (found === undefined) turn.resolve(code);
   else turn.report(found.level, found.reason, { keepsReady: true });
 }

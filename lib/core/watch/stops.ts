@@ -1,11 +1,11 @@
-/** Keeps the node's knowledge of pauses and holds up to date, on disk and for its peers. */
+/** Follows pauses and holds. */
 import type { Turn } from "../state/turn.ts";
 import { answeringCluster, holdReason, isNewerMark, pauseState, peerStops } from "../rules/stops.ts";
 import type { PauseMark } from "../facts/node_record.ts";
 
 /**
- * Keeps what this node knows of the pause up to date: on disk (`keepPause`), for its peers, and as the setting that the
- * rules ask. Called in each turn, after the facts and before the rules.
+ * Updates the pause mark on disk (`keepPause`) and for the peers, and the setting `paused` that the rules use. Called in each
+ * turn, after the event and before the rules.
  */
 export function followStops(turn: Turn): void {
   const { node, view } = turn;
@@ -25,7 +25,7 @@ export function followStops(turn: Turn): void {
   const paused = state.kind === "paused" || state.kind === "unknown" && node.settings.paused;
   if (paused !== node.settings.paused) {
     node.settings = { ...node.settings, paused };
-    const text = paused ? "automatic action is paused" : "automatic action goes on";
+    const text = paused ? "automatic action is paused" : "automatic action is resumed";
     turn.notice(paused ? "warn" : "info", paused ? "paused" : "resumed", { code: "asked_by_operator", text });
     turn.invalidateView();
   }
@@ -34,18 +34,19 @@ export function followStops(turn: Turn): void {
   else turn.report("warn", held);
 }
 
-/** `e2d resume` where no quorum takes it: the mark that stops this node is resumed here and, by gossip, at its peers. */
+/** `e2d resume` without a quorum: changes the pause mark of this node and, by gossip, of its peers. */
 export function resumeHere(turn: Turn): void {
   const state = pauseState(turn.view);
   if (state.kind === "paused") note(turn, { ...state.mark, paused: false });
 }
 
+/** Stores a pause mark and requests that it is written to disk if it differs. */
 export function note(turn: Turn, { clusterId, paused, version }: PauseMark): void {
   const { node } = turn;
   const before = node.operator.pauseMark;
   if (before?.clusterId === clusterId && before.paused === paused && before.version === version) return;
   node.operator.pauseMark = { clusterId, paused, version };
-  // A cluster that was never paused leaves no trace on the disks of its nodes.
+  // Nothing is written for a cluster that was never paused.
   if (before !== undefined || paused || version > 0) turn.emit({ kind: "keepPause", mark: node.operator.pauseMark });
   turn.invalidateView();
 }

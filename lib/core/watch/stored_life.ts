@@ -1,6 +1,6 @@
 /**
- * Reports a later life of the own lineage that a store holds: a restored copy of this cluster was given its URL. The
- * report says whether that life still saves and how to be rid of it, and never takes a node out of service.
+ * Reports a later life of the own lineage in the store: a restored copy of this cluster uses its URL. The report states
+ * whether that life still saves and how to remove its snapshots, and never makes a node not ready.
  */
 import { lineageOfData } from "../evidence/lineage.ts";
 import { otherLifeStored } from "../evidence/order.ts";
@@ -11,7 +11,7 @@ import type { Lineage } from "../facts/node_record.ts";
 
 const code = "other_life_stored";
 
-/** Called in each turn. An ERROR while that life saves, a WARN once it is silent, over when its snapshots are gone. */
+/** Called in each turn. An error while that life saves, a warning afterwards, resolved when its snapshots are deleted. */
 export function reportStoredLife(turn: Turn): void {
   const { node, now } = turn;
   const own = node.disk.data.kind === "valid" ? lineageOfData(node.disk.data.clusterId, node.disk.record) : undefined;
@@ -22,7 +22,7 @@ export function reportStoredLife(turn: Turn): void {
   }
   const life = laterLife(own, stored.lives ?? []);
   const hash = life?.newest.hash ?? "";
-  // A look that shows a new snapshot of it proves that it saves, whatever the clocks say.
+  // A new snapshot of that life shows that it saves, independently of the clocks.
   if (node.snapshots.storedLife === undefined) node.snapshots.storedLife = { hash, savedAtMs: undefined };
   else if (node.snapshots.storedLife.hash !== hash) node.snapshots.storedLife = { hash, savedAtMs: now.monotonicMs };
   const limitMs = backupLimitMs(node.settings.snapshotIntervalMs);
@@ -32,7 +32,7 @@ export function reportStoredLife(turn: Turn): void {
   turn.report(saves ? "error" : "warn", otherLifeStored(stored.epochMax, own, { life, saves }), { keepsReady: true });
 }
 
-/** Of several the one that saved last. */
+/** The later life that saved last. */
 function laterLife(own: Lineage, lives: readonly StoredLife[]): StoredLife | undefined {
   return lives.filter(({ lineage }) => lineage.id === own.id && lineage.epoch > own.epoch)
     .toSorted((a, b) => b.newest.takenAtWallMs - a.newest.takenAtWallMs)[0];

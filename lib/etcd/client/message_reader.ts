@@ -60,7 +60,7 @@ export class MessageReader {
   /** False when the stream ends before the buffer has that many bytes. */
   async #have(count: number, onBytes: () => void): Promise<boolean> {
     if (this.#end - this.#start >= count) return true;
-    this.#makeRoom(count);
+    this.#reserve(count);
     for (let done = false; !done && this.#end < count;) {
       const room = this.#buffer.subarray(this.#end);
       // The read detaches the buffer and returns it in the answer.
@@ -74,7 +74,7 @@ export class MessageReader {
     return this.#end >= count;
   }
 
-  #makeRoom(count: number): void {
+  #reserve(count: number): void {
     const kept = this.#buffer.subarray(this.#start, this.#end);
     if (count > this.#buffer.length) this.#buffer = new Uint8Array(count);
     this.#buffer.set(kept);

@@ -33,7 +33,7 @@ import {
   volatilePrefix,
 } from "./cluster_keys.ts";
 import type { Plan } from "../../core/facts/plan.ts";
-import type { AskedMember, EtcdProbe, MemberHash, RaftProbe } from "../../core/facts/cluster.ts";
+import type { EtcdProbe, MemberEndpoint, MemberHash, RaftProbe } from "../../core/facts/cluster.ts";
 import type { Lineage } from "../../core/facts/node_record.ts";
 
 export interface ClusterAdapter {
@@ -55,7 +55,7 @@ export interface ClusterAdapter {
   /** Returns a text about what takes the most space. Throws E2dError `space_not_reclaimed` when a database is still full. */
   reclaimSpace(endpoints: readonly string[]): Promise<string>;
   /** The hashes of the members that answer within 60 s. */
-  hashMembers(members: readonly AskedMember[], revision: number): Promise<readonly MemberHash[]>;
+  hashMembers(members: readonly MemberEndpoint[], revision: number): Promise<readonly MemberHash[]>;
   disarmCorrupt(memberId: string): Promise<void>;
   checkRecord(requiredSize: number): Promise<{ size: number; formerSizes: readonly number[] }>;
   changeRecord(from: number, to: number): Promise<void>;
@@ -179,7 +179,7 @@ export class EtcdCluster implements ClusterAdapter {
     return reclaimSpace(this.#client, { own: this.#own, endpoints, quotaBytes: this.#quotaBytes });
   }
 
-  async hashMembers(members: readonly AskedMember[], revision: number): Promise<readonly MemberHash[]> {
+  async hashMembers(members: readonly MemberEndpoint[], revision: number): Promise<readonly MemberHash[]> {
     const hashes = await Promise.all(members.map(async ({ memberId, endpoint }): Promise<MemberHash[]> => {
       try {
         const { hash, compactRevision } = await this.#client.hashKv(endpoint, revision, { timeoutMs: hashTimeoutMs });

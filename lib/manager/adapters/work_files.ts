@@ -85,7 +85,7 @@ export class WorkFiles {
 
   /**
    * Removes every plaintext database that no pledge on disk refers to. Initial members rely on pledged databases after a
-   * power cut, when the store or the survivor may have no copy any more. Marks of finished restores stay.
+   * power failure, when the store or the survivor may have no copy any more. Marks of finished restores stay.
    */
   async #sweep(): Promise<void> {
     const { files, log, staging } = this.#ports;

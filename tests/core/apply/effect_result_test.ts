@@ -144,7 +144,7 @@ Deno.test("a slot is free at once after its effect, except where another such ef
       effect.kind === "allowDowngrade" ? nowMs + 10_000 : undefined,
     );
   }
-  assertEquals(restMs(done(effects.reclaimSpace, nothing, {}, "care"), "care"), 60_000);
+  assertEquals(restMs(done(effects.reclaimSpace, nothing, {}, "maintenance"), "maintenance"), 60_000);
 });
 
 Deno.test("the result of an effect that is not in flight changes nothing", () => {
@@ -278,16 +278,16 @@ Deno.test("a restore names what the data was made from, and that later writes ar
     assertEquals(turn.node.bootstrap.restored, "d");
     return lines(turn)[0];
   };
-  const lost = "revision 7: what was written later is not in it";
-  assertEquals(restored({ kind: "empty" }), "warn restored restored: the data-dir was made anew");
-  assertEquals(restored(source), `warn restored restored: the data-dir was made from a snapshot, ${lost}`);
+  const lost = "at revision 7: later writes are lost";
+  assertEquals(restored({ kind: "empty" }), "warn restored restored: the data-dir was created empty");
+  assertEquals(restored(source), `warn restored restored: the data-dir was restored from a snapshot ${lost}`);
   assertEquals(
     restored(source, 1_700_000_000_000),
-    `warn restored restored: the data-dir was made from a snapshot of 2023-11-14T22:13:20Z, ${lost}`,
+    `warn restored restored: the data-dir was restored from a snapshot of 2023-11-14T22:13:20Z ${lost}`,
   );
   assertEquals(
     restored({ kind: "survivor", name: "b", revision: 7 }),
-    `warn restored restored: the data-dir was made from the data of "b", ${lost}`,
+    `warn restored restored: the data-dir was restored from the data of "b" ${lost}`,
   );
 });
 
@@ -316,10 +316,10 @@ Deno.test("what an effect brings back is known from then on", () => {
 });
 
 Deno.test("a promotion, an upgrade and reclaimed space are journaled", () => {
-  assertEquals(lines(done(effects.memberPromote)), ["info promoted caught_up: member x votes now"]);
+  assertEquals(lines(done(effects.memberPromote)), ["info promoted caught_up: member x is a voter now"]);
   assertEquals(lines(done(effects.upgradeEtcd)), ["info upgraded plan_goes_on: this member runs etcd 3.6 now"]);
   assertEquals(lines(done(effects.reclaimSpace, { kind: "spaceReclaimed", detail: "most is in /x" })), [
-    "warn room made nospace_resolved: the database was full: most is in /x",
+    "warn space reclaimed nospace_resolved: the database was full: most is in /x",
   ]);
   assertEquals(lines(done(effects.reclaimSpace)), []);
 });
@@ -394,9 +394,10 @@ Deno.test("the cluster's record decides over -n: a former size is followed, anot
   };
   assertEquals(sized(3, []), [3, "serving", undefined]);
   assertEquals(sized(3, [3]), [3, "serving", undefined]);
-  const follows = "info size adopted size_adopted: the cluster was scaled from 3 to 5; this node follows";
+  const follows =
+    "info size adopted size_adopted: the cluster was scaled from 3 to 5 members; this node uses the new size";
   assertEquals(sized(5, [1, 3]), [5, "serving", undefined, follows]);
-  const text = "size_contradicts_record: -n 3 contradicts the cluster's record, which says 5";
+  const text = "size_contradicts_record: -n 3 contradicts the size 5 in the cluster record";
   assertEquals(sized(5, [1]), [3, "leaving", 1, `info serving → leaving ${text}`]);
   const checked = (value: DoneValue) => {
     const { node } = done(effects.checkRecord, value);

@@ -87,7 +87,7 @@ Deno.test("what an operator does is in the diary: a pause, its end, an approval"
       probe: answer("a", members, { leaderId: "id-b", pause: { paused, version } }),
     });
   assertEquals(pause(true, 1), "automatic action is paused");
-  assertEquals(pause(false, 2), "automatic action goes on");
+  assertEquals(pause(false, 2), "automatic action is resumed");
   const approved = { ...node.settings, approved: ["abc"] };
   assertEquals(told({ kind: "settings", settings: approved }), "restore plan abc is approved");
 });
@@ -112,14 +112,15 @@ Deno.test("a joiner has the etcd that the cluster needs before it changes the me
   const [wanted] = turn({ kind: "timer" }, 10);
   assert(wanted?.kind === "provideEtcd");
   assertEquals(wanted.range, { atLeast: "3.7", atMost: "3.8" });
+  assertEquals(node.reports.waitingFor?.code, "etcd_needed");
   turn({ kind: "failed", id: (wanted as { id: number }).id, code: "etcd_dir_version", message: "no 3.7 here" }, 20);
   // It rests, and nobody was removed or added for it.
   for (let ms = 30; ms < 900; ms += 100) assertEquals(turn({ kind: "timer" }, ms), []);
   node = { ...node, effects: { ...node.effects, backoffUntilMs: new Map() } };
   const [again] = turn({ kind: "timer" }, 950);
   turn({ kind: "done", id: (again as { id: number }).id, value: { kind: "etcdProvided", version: "3.7.3" } }, 960);
-  const [deed] = turn({ kind: "timer" }, 970);
-  assertEquals(deed?.kind ?? [...node.effects.inFlight.values()][0]?.kind, "memberAdd");
+  const [effect] = turn({ kind: "timer" }, 970);
+  assertEquals(effect?.kind ?? [...node.effects.inFlight.values()][0]?.kind, "memberAdd");
 });
 
 Deno.test("an answer to a probe from before a change of the members is no news, however late it comes", () => {
@@ -312,9 +313,9 @@ Deno.test("a store that is configured is unknown until it is looked up, and one 
 Deno.test("a timer that has come is no longer armed; SIGTERM ends the node with status 0, once", () => {
   assertEquals(applied(nodeA({ process: { timerAtMs: 5 } }), { kind: "timer" }).node.process.timerAtMs, undefined);
   const stopped = applied(nodeA({ phase: "serving" }), { kind: "stop" });
-  const reason = { code: "asked_to_stop", text: "asked to stop" };
+  const reason = { code: "asked_to_stop", text: "stop requested" };
   assertEquals([stopped.node.phase, stopped.node.process.ending], ["leaving", { code: 0, reason }]);
-  assertEquals(lines(stopped), ["info serving → leaving asked_to_stop: asked to stop"]);
+  assertEquals(lines(stopped), ["info serving → leaving asked_to_stop: stop requested"]);
   const ending = { code: 1, reason: { code: "x", text: "t" } };
   const ends = applied(nodeA({ phase: "leaving", process: { ending } }), { kind: "stop" });
   assertEquals(ends.node.process.ending, ending, "it ends for another reason already");
@@ -384,7 +385,8 @@ Deno.test("data that the record names and that is gone makes the disk a new node
     return [turn.node.disk.record.lost?.clusterId, turn.node.disk.recordPersisted, ...lines(turn)];
   };
   const ran = { nonce: "n", pledges: [], started: former, former: [earlier] };
-  const lost = "warn data lost data_lost: the record says that etcd ran here, and the data-dir is gone: this node " +
+  const lost =
+    "warn data lost data_lost: the record states that etcd ran here, and the data-dir is absent: this node " +
     "starts as a new one";
   assertEquals([gone({ kind: "absent" }, ran), gone({ kind: "empty" }, ran)], [["c1", false, lost], [
     "c1",
@@ -398,7 +400,8 @@ Deno.test("data that the record names and that is gone makes the disk a new node
   assertEquals([anew.former, anew.formerNonces], [[earlier], ["n"]]);
   const first = applied(nodeA(), inspected({ kind: "absent" }, { nonce: "n", pledges: [], started: former }));
   assertEquals(Object.keys(first.node.disk.record).includes("former"), false);
-  const kept = "warn pledge kept pledge_kept: the data-dir is gone, and this node keeps its pledge to the bootstrap " +
+  const kept =
+    "warn pledge kept pledge_kept: the data-dir is absent, and this node keeps its pledge to the bootstrap " +
     pledge.digest.slice(0, 8);
   const pledged = (...pledges: NodeRecord["pledges"]) =>
     gone({ kind: "absent" }, { nonce: "nonce-a", pledges, started: former });

@@ -106,16 +106,16 @@ Deno.test("the third exit in a row is a problem that names the cause, the last l
     return turn;
   };
   const [exited, ...more] = lines(exits(2));
-  assert(exited!.startsWith("error etcd exited etcd_exited: ") && exited!.endsWith(" with 1 (unknown)"), exited);
+  assert(exited!.startsWith("error etcd exited etcd_exited: ") && exited!.endsWith(" with status 1 (unknown)"), exited);
   assertEquals(more, []);
   const problem = (turn: Turn) => turn.node.reports.problems.get("etcd_dies");
   assertEquals(problem(exits(2)), undefined);
-  const text = "etcd ends each time before it is ready";
+  const text = "etcd exits at each start before it is ready";
   assertEquals(lines(exits(3)), [exited, `error problem etcd_dies: ${text}`]);
-  const again = "; e2d starts it again at least once a minute, and does not touch the data-dir";
+  const again = "; e2d starts it again at least once a minute and does not change the data-dir";
   assertEquals(problem(exits(3)), {
     level: "error",
-    reason: { code: "etcd_dies", text, hint: `its last lines in the log of e2d tell why${again}` },
+    reason: { code: "etcd_dies", text, hint: `the last lines of etcd in the log of e2d contain the cause${again}` },
   });
   const known = problem(exits(3, { cause: "data_corrupt", lastLine: "crc mismatch", hint: "restore it" }));
   assertEquals(known?.reason, {

@@ -27,12 +27,18 @@ Deno.test("approve() takes one of the choices that the node waits for, else the 
     ];
   };
   const name = planOf(plan.digest);
-  assertEquals(told(name), ["no restore waits for an approval here", []]);
+  assertEquals(told(name), ["no restore waits for an approval at this node", []]);
   assertEquals(told(name, proposed), ["approved: snapshot as epoch 4", [name]]);
-  assertEquals(told("x", proposed), [`the plans that wait are ${name} (snapshot as epoch 4)`, []]);
+  assertEquals(told("x", proposed), [
+    `no plan "x" waits for an approval; the waiting plans are ${name} (snapshot as epoch 4)`,
+    [],
+  ]);
   assertEquals(told(choices[1]!.plan, asked, proposed), ["approved: end that", [choices[1]!.plan]]);
   const list = "0123456789abcdef (start this), fedcba9876543210 (end that)";
-  assertEquals(told(name, asked, proposed), [`the plans that wait are ${list}`, []]);
+  assertEquals(told(name, asked, proposed), [
+    `no plan "${name}" waits for an approval; the waiting plans are ${list}`,
+    [],
+  ]);
   const waiting: StateChange = { reports: { waitingFor: { code: "restore_asks", text: "t" } } };
   assertEquals(told(name, waiting, proposed), ["approved: snapshot as epoch 4", [name]]);
   assertEquals(approve(turnOf(), name).kind, "refused");

@@ -123,7 +123,7 @@ Deno.test("a pause is answered after etcd has it and the own member shows it; a 
   served.tell({ kind: "done", id: served.written("writePause")!.id, value: { kind: "nothing" } });
   assertEquals(served.replies().length, 1);
   served.probed(a, { pause: { paused: true, version: 1 } });
-  assertEquals(served.replies()[1]?.answer, { kind: "done", text: "all automatic action of the cluster pauses" });
+  assertEquals(served.replies()[1]?.answer, { kind: "done", text: "automatic action of the cluster is paused" });
   assertEquals(served.node.settings.paused, true);
 });
 
@@ -159,7 +159,7 @@ Deno.test("a cancel takes the plan out of etcd before it is answered, and a dry 
   served.command("c1", { kind: "cancel", dryRun: true });
   assertEquals(served.replies()[0]?.answer, {
     kind: "done",
-    text: '"defragment" is given up; what was done of it stays',
+    text: 'cancelled "defragment"; its finished operations are not reverted',
   });
   assertEquals(served.node.maintenance.plan, plan);
 });
@@ -167,7 +167,7 @@ Deno.test("a cancel takes the plan out of etcd before it is answered, and a dry 
 Deno.test("a hold is answered after the disk has it, and a release without a hold is refused", () => {
   const served = new Served();
   served.command("h1", { kind: "releaseHold", dryRun: false });
-  assertEquals(served.replies()[0]?.answer, { kind: "refused", why: "this node is not held" });
+  assertEquals(served.replies()[0]?.answer, { kind: "refused", why: "this node has no hold" });
   served.command("h2", { kind: "hold", why: "disk", dryRun: false });
   const effect = served.written("writeHold");
   assertEquals(effect?.hold?.why, "disk");
@@ -271,12 +271,12 @@ Deno.test("no plan is made by a node that does not serve, whose etcd is silent, 
     at.asks(defrag, silentSinceMs ?? 1_000);
     return at.told;
   };
-  assertEquals(asked({ phase: "restarting" }), "refused: this node does not serve now");
+  assertEquals(asked({ phase: "restarting" }), "refused: this node does not serve");
   assertEquals(asked({}, 7_000), "refused: the etcd of this node does not answer");
   const at = new Commanded({ maintenance: { plan: under } });
   at.asks(defrag);
   at.probed(1_100, ...urls);
-  assertEquals(at.told, 'refused: "defragment" is not done yet');
+  assertEquals(at.told, 'refused: the plan "defragment" is not done yet');
   const lost = new Commanded();
   lost.asks(defrag);
   lost.turn(7_000);
@@ -296,9 +296,9 @@ Deno.test("a pause and a resume ask the own etcd before they are written, and ag
   };
   const probe = { kind: "probe", endpoints: [a] };
   for (
-    const [kind, text] of [["pause", "all automatic action of the cluster pauses"], [
+    const [kind, text] of [["pause", "automatic action of the cluster is paused"], [
       "resume",
-      "automatic action goes on",
+      "automatic action is resumed",
     ]] as const
   ) {
     const answer = { kind: "done", text };
@@ -327,7 +327,7 @@ Deno.test("a pause that etcd refuses, or that no member confirms, is answered wi
   unconfirmed.turn(6_199);
   assertEquals([unconfirmed.told, unconfirmed.wakeMs], ["confirming", 6_200]);
   unconfirmed.turn(6_200);
-  assertEquals(unconfirmed.told, "done: all automatic action of the cluster pauses", "etcd has it");
+  assertEquals(unconfirmed.told, "done: automatic action of the cluster is paused", "etcd has it");
 });
 
 Deno.test("without a quorum a pause is refused, and a resume counts at this node where something is paused", () => {
@@ -340,22 +340,22 @@ Deno.test("without a quorum a pause is refused, and a resume counts at this node
     at.turn(6_000);
     return [at.told.split(",")[0], at.node.operator.pauseMark?.paused];
   };
-  const goesOn = "done: bootstrap and disaster recovery go on at this node and the peers that gossip reaches. " +
-    "The cluster has no quorum: if it comes back";
+  const goesOn = "done: bootstrap and disaster recovery are resumed at this node and the peers that gossip reaches. " +
+    "The cluster has no quorum: if the quorum returns";
   const doubtful = new Commanded();
   doubtful.answers(a, 900, { linearizable: false });
   assertEquals(doubtful.asks({ kind: "pause", dryRun: false }), [{ kind: "probe", endpoints: [a] }], "it asks anew");
   assertEquals(asked("pause", {})[0], "refused: the etcd of this node confirmed no quorum within 5 s");
-  assertEquals(asked("resume", {})[0], "refused: nothing is paused as far as this node knows");
+  assertEquals(asked("resume", {})[0], "refused: this node knows of no pause");
   assertEquals(asked("resume", paused), [goesOn, false]);
   assertEquals(asked("resume", paused, true), [goesOn, true]);
 });
 
 Deno.test("a hold and its release are answered once they are on disk; a dry run writes nothing", () => {
   const held = { settings: settings({ hold: { sinceWallMs: 1, why: "disk" } }) };
-  const holds = "done: no cluster is bootstrapped, restored or recovered by this node or by any that sees it, until: " +
+  const holds = "done: this node and all nodes that see it bootstrap, restore and recover no cluster until: " +
     "e2d hold --release";
-  const released = "done: this node no longer holds bootstrap and disaster recovery back";
+  const released = "done: this node no longer holds bootstrap and disaster recovery";
   const told = (command: Command, change: StateChange = {}, failure?: string) => {
     const at = new Commanded(change);
     const effects = at.asks(command).filter(({ kind }) => kind !== "reply");
@@ -374,7 +374,7 @@ Deno.test("a hold and its release are answered once they are on disk; a dry run 
   assertEquals(told({ kind: "hold", dryRun: false })[0], { kind: "writeHold", id: 1, hold: { sinceWallMs } });
   assertEquals(told({ kind: "hold", dryRun: false }, {}, "disk full")[2], "refused: disk full");
   assertEquals(told({ kind: "releaseHold", dryRun: false }, held), [{ kind: "writeHold", id: 1 }, "writing", released]);
-  assertEquals(told({ kind: "releaseHold", dryRun: true }), ["refused: this node is not held"]);
+  assertEquals(told({ kind: "releaseHold", dryRun: true }), ["refused: this node has no hold"]);
   assertEquals([told({ kind: "hold", dryRun: true }), told({ kind: "releaseHold", dryRun: true }, held)], [
     [holds],
     [released],
@@ -398,20 +398,20 @@ Deno.test("a cancel is answered once the plan is out of etcd, also when it is fo
   assertEquals(at.told, "writing");
   at.node = changed(at.node, { maintenance: { plan: undefined } });
   at.written(1_200);
-  assertEquals(at.told, 'done: "defragment" is given up; what was done of it stays');
+  assertEquals(at.told, 'done: cancelled "defragment"; its finished operations are not reverted');
   const failed = new Commanded({ maintenance: { plan: under } });
   failed.asks({ kind: "cancel", dryRun: false });
   failed.written(1_200, "the plan changed");
   assertEquals(failed.told, "refused: the plan changed");
   const none = new Commanded();
   none.asks({ kind: "cancel", dryRun: false });
-  assertEquals(none.told, "refused: no plan is under way");
+  assertEquals(none.told, "refused: no plan is running");
 });
 
 Deno.test("an approval is answered at once; without a command nothing is noted", () => {
   const at = new Commanded();
   at.asks({ kind: "approve", plan: "x", dryRun: false });
-  assertEquals(at.told, "refused: no restore waits for an approval here");
+  assertEquals(at.told, "refused: no restore waits for an approval at this node");
   assertEquals([at.written(1_100), at.probed(1_100, a), at.node.operator.commands], [[], [], []]);
 });
 

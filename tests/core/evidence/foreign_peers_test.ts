@@ -173,7 +173,7 @@ Deno.test("a node hides foreign peers from its rules, reports them, has gossip k
   for (const part of ['"other" (other:7980)', "cluster cy (lineage Y)", "cluster c1 (lineage X)"]) {
     assert(problem!.reason.text.includes(part), problem!.reason.text);
   }
-  assert(problem!.reason.hint!.startsWith("take other:7980 out of this node's --bootstrap-addrs"));
+  assert(problem!.reason.hint!.startsWith("remove other:7980 from this node's --bootstrap-addrs"));
   assertEquals(node.reports.journal.filter(({ reason }) => reason.code === "foreign_cluster").length, 1);
 
   // It must hear what this node holds before both keep apart.

@@ -26,7 +26,7 @@ const cluster = (of: Readonly<Record<string, Partial<EtcdAnswer> | "silent">> = 
     })),
   },
 });
-const busy = (...slots: readonly ("plan" | "cluster" | "care" | "backup")[]): StateChange => ({
+const busy = (...slots: readonly ("plan" | "cluster" | "maintenance" | "backup")[]): StateChange => ({
   effects: {
     inFlight: new Map(slots.map((slot, at) => [slot, { kind: "stopEtcd", id: at } as AnsweredEffect])),
     nextId: 9,
@@ -57,7 +57,7 @@ function executed(plan: Plan | undefined, answered: EtcdAnswer, ...changes: read
   return [executePlan(turn, answered), ...seen(turn)];
 }
 const goesOn = (outcome: string) => `info ${outcome} plan_goes_on: the plan`;
-const waits = (why: string) => `"the plan" waits: ${why}`;
+const waits = (why: string) => `the plan "the plan" waits: ${why}`;
 const facts = (plan: Plan, answered = own(), ...changes: readonly StateChange[]) => {
   const turn = turnOf([{ phase: "serving", maintenance: { plan } }, cluster(), ...changes]);
   executePlan(turn, answered);
@@ -73,7 +73,7 @@ Deno.test("a plan without an operation that is left is taken out of etcd", () =>
 
 Deno.test("no operation begins while another effect on the members, their data or the plan is in flight", () => {
   const remove = planOf({ kind: "resize", from: 3, to: 5 });
-  for (const slot of ["plan", "cluster", "care"] as const) {
+  for (const slot of ["plan", "cluster", "maintenance"] as const) {
     assertEquals(executed(remove, own(), busy(slot)), [true], slot);
   }
   assertEquals(executed(remove, own(), busy("backup")).length, 3);
@@ -99,7 +99,7 @@ Deno.test("the snapshot that a plan begins with is taken in the form that all no
   assertEquals(beside(peer("b"), goPeer("g", { state: "dead" })), take);
   assertEquals(executed(plan, own(), { settings: settings() }), [
     true,
-    '"the plan" waits for a snapshot, and no store is configured',
+    'the plan "the plan" waits for a snapshot, and no store is configured',
   ]);
   const taken = { snapshots: { lastSnapshotAtWallMs: nowWallMs } };
   assertEquals(executed(plan, own(), taken)[1], { kind: "writePlan" });
@@ -111,11 +111,11 @@ Deno.test("the leadership goes to a healthy voter", () => {
   assertEquals(facts(plan), { plan: "p", operation: "moveLeaderFrom" });
   const learner = [member("a"), member("b", { isLearner: true }), member("c")];
   assertEquals(executed(plan, own({ members: learner }))[1], { kind: "moveLeader", to: "id-c" });
-  assertEquals(executed(plan, own(), cluster({ b: "silent" })), [true, waits('member "b" is sick')]);
+  assertEquals(executed(plan, own(), cluster({ b: "silent" })), [true, waits('member "b" is unhealthy')]);
   assertEquals(executed(plan, own({ members: [member("a")] })), [true], "nobody can take it");
 });
 
-Deno.test("a member is removed where the quorum allows it; to scale, while no other member is sick", () => {
+Deno.test("a member is removed where the quorum allows it; to scale, while no other member is unhealthy", () => {
   const plan = planOf({ kind: "remove", memberId: "id-c", name: "c" });
   const four = own({ members: [...members, member("d")] });
   const d = {
@@ -131,7 +131,7 @@ Deno.test("a member is removed where the quorum allows it; to scale, while no ot
     waits("the cluster has no quorum now"),
   ]);
   const scale = { ...plan, purpose: "scale" } as const;
-  assertEquals(executed(scale, four), [true, waits('member "d" is sick')]);
+  assertEquals(executed(scale, four), [true, waits('member "d" is unhealthy')]);
   assertEquals(executed(plan, four).slice(1, 2), removes.slice(1, 2), "a replacement may go on beside a sick one");
   const without = (name: string) => {
     const endpoints = new Map([...d.membership.endpoints].filter(([url]) => url !== `http://${name}:2379`));
@@ -149,27 +149,27 @@ Deno.test("the cluster's record and the way back to an older minor version are c
   assertEquals(facts(back), { plan: "p", operation: "allowDowngrade" });
   const upgrade = planOf({ kind: "upgrade", memberId: "id-b", to: "3.7" });
   for (const plan of [resize, back, upgrade]) {
-    assertEquals(executed(plan, own(), cluster({ c: "silent" })), [true, waits('member "c" is sick')]);
+    assertEquals(executed(plan, own(), cluster({ c: "silent" })), [true, waits('member "c" is unhealthy')]);
   }
 });
 
 Deno.test("a plan waits for what other nodes do, and names who does it", () => {
   const waiting = (operation: Operation, answered = own()) => executed(planOf(operation), answered).slice(1);
   const url = "http://x:2380";
-  assertEquals(waiting({ kind: "add", peerUrl: url }), [`"the plan" waits for ${url} to add`]);
-  assertEquals(waiting({ kind: "promote", peerUrl: url }), [`"the plan" waits for ${url} to promote`]);
+  assertEquals(waiting({ kind: "add", peerUrl: url }), [`the plan "the plan" waits until ${url} is a member`]);
+  assertEquals(waiting({ kind: "promote", peerUrl: url }), [`the plan "the plan" waits until ${url} is a voter`]);
   const upgrade = { kind: "upgrade", memberId: "id-b", to: "3.7" } as const;
-  assertEquals(waiting(upgrade), ['"the plan" waits for "b" to run 3.7; e2d why there tells more']);
+  assertEquals(waiting(upgrade), ['the plan "the plan" waits until "b" runs etcd 3.7']);
   const all = { a: { version: "3.7.3" }, b: { version: "3.7.3" }, c: { version: "3.7.3" } };
   assertEquals(
     executed(planOf({ kind: "clusterVersion", to: "3.7" }), own({ clusterVersion: "3.6.0" }), cluster(all)),
     [
       true,
-      '"the plan" waits for etcd to make 3.7 the version of the cluster',
+      'the plan "the plan" waits until etcd raises the cluster version to 3.7',
     ],
   );
   const unnamed = own({ members: [member("a"), member("b", { name: "" })] });
-  assertEquals(waiting(upgrade, unnamed), ['"the plan" waits for "id-b" to run 3.7; e2d why there tells more']);
+  assertEquals(waiting(upgrade, unnamed), ['the plan "the plan" waits until "id-b" runs etcd 3.7']);
 });
 
 Deno.test("a node upgrades its own etcd when it is its turn and every other member is healthy", () => {
@@ -190,21 +190,21 @@ Deno.test("a node upgrades its own etcd when it is its turn and every other memb
   assertEquals(follower(plan.operations, led, { membership: { endpoints: new Map() } }), none, "the others are silent");
 });
 
-Deno.test("a member defragments while no snapshot is taken and no other member is sick", () => {
+Deno.test("a member defragments while no snapshot is taken and no other member is unhealthy", () => {
   const plan = planOf({ kind: "defragment", memberId: "id-b", sizeBytes: 100 }, { purpose: "defrag" });
   const large = { dbSizeBytes: 100, dbInUseBytes: 1, version: "3.6.14" };
   const all = cluster({ a: large, b: large, c: large });
   const request = { kind: "defragment", endpoint: "http://b:2379" };
-  const text = 'info defragment plan_goes_on: "b" gives free space back and serves nothing meanwhile';
+  const text = 'info defragment plan_goes_on: "b" is defragmented and serves no requests meanwhile';
   assertEquals(executed(plan, own(large), all), [true, request, text]);
   assertEquals(facts(plan, own(large), all), { plan: "p", operation: "defragment", member: "id-b", name: "b" });
   assertEquals(executed(plan, own(large), all, busy("backup")), [true, waits("a snapshot is being taken")]);
   assertEquals(executed(plan, own(large), cluster({ a: large, b: large, c: "silent" })), [
     true,
-    waits('member "c" is sick'),
+    waits('member "c" is unhealthy'),
   ]);
   const unlisted = own({ ...large, members: [member("a"), member("b", { clientUrls: [] })] });
-  assertEquals(executed(plan, unlisted, all), [true, waits('member "b" is sick')]);
+  assertEquals(executed(plan, unlisted, all), [true, waits('member "b" is unhealthy')]);
 });
 
 Deno.test("a plan that an operator asked for at this node is written once, and then waited for", () => {

@@ -67,7 +67,7 @@ Deno.test("a node whose member leads no more ends its snapshot, too", () => {
 Deno.test("a snapshot goes on while room was made a moment ago and there was none", () => {
   assertEquals(
     effects({ alarms: [alarm("NOSPACE", "a")] }, {
-      effects: { backoffUntilMs: new Map([["care", now.monotonicMs + 60_000]]) },
+      effects: { backoffUntilMs: new Map([["maintenance", now.monotonicMs + 60_000]]) },
     }),
     [],
   );
@@ -149,7 +149,7 @@ const waited: StateChange = { reports: { waitingFor: { code: "no_quorum", text: 
 Deno.test("the leader's node of a healthy cluster has nothing to do, and ends what it waited for", () => {
   assertEquals(brief(), []);
   const { lines } = served({ reports: { waitingFor: { code: "change_runs", text: "a change runs" } } });
-  assertEquals(lines, ["info goes on change_runs: no longer: a change runs"]);
+  assertEquals(lines, ["info wait ended change_runs: no longer: a change runs"]);
   const manager = { membership: { silentManager: { leaderId: "id-b", sinceMs: 0 } } };
   assertEquals(served(manager).turn.node.membership.silentManager, undefined);
 });
@@ -205,7 +205,7 @@ Deno.test("a node whose etcd has no leader waits with the reason, and goes on on
     "it was just asked anew",
   );
   assertEquals(brief(leaderless, { membership: { probesInvalidatedAtMs: nowMs - 1 } }), ["info electing"]);
-  assertEquals(served(cluster({ leaderId: "id-b" }), waited).lines, ["info goes on no_quorum: no longer: t"]);
+  assertEquals(served(cluster({ leaderId: "id-b" }), waited).lines, ["info wait ended no_quorum: no longer: t"]);
   const other = { reports: { waitingFor: { code: "x", text: "t" } } };
   assertEquals(brief(cluster({ leaderId: "id-b" }), other), ["info x"]);
 });
@@ -256,11 +256,11 @@ Deno.test("a snapshot is taken when it is due, of a lineage that is certain, and
   assertEquals(taken(), take);
   assertEquals(taken({ settings: settings() }), []);
   assertEquals(taken(cluster({ lineage: { ...line, epoch: 2 } })), [], "the record adopts another one first");
-  const inFlight = (slot: "backup" | "care" | "cluster") =>
+  const inFlight = (slot: "backup" | "maintenance" | "cluster") =>
     taken({
       effects: { inFlight: new Map([[slot, { kind: "disarmCorrupt", id: 1, memberId: "" } as const]]), nextId: 2 },
     });
-  assertEquals([inFlight("backup"), inFlight("care"), inFlight("cluster")], [[], [], take]);
+  assertEquals([inFlight("backup"), inFlight("maintenance"), inFlight("cluster")], [[], [], take]);
   assertEquals(taken(cluster({ pause: { paused: true, version: 1 } })), take, "a pause stops no backup");
 });
 
@@ -311,7 +311,7 @@ Deno.test("a full database goes before a plan, and a plan before the end of the 
   assertEquals(requests, [{ kind: "reclaimSpace", endpoints: ["b", "c", "a"].map((name) => `http://${name}:2379`) }]);
   assertEquals(turn.node.reports.journal[0]?.facts, { members: 3 });
   assertEquals(
-    brief(full, { effects: { backoffUntilMs: new Map([["care", Infinity]]) } }),
+    brief(full, { effects: { backoffUntilMs: new Map([["maintenance", Infinity]]) } }),
     [],
     "it was tried a moment ago",
   );

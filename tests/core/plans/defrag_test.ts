@@ -67,10 +67,10 @@ Deno.test("planDefrag() leaves members alone that have little free, and the lead
 
 Deno.test("planDefrag() refuses, with the reason, unless every member is well and serves reads", () => {
   const table: [Partial<EtcdAnswer>, string][] = [
-    [{ linearizable: false }, 'member "c" serves no read'],
-    [{ alarms: [alarm("CORRUPT", "c")] }, 'member "c" is sick'],
+    [{ linearizable: false }, 'member "c" serves no reads'],
+    [{ alarms: [alarm("CORRUPT", "c")] }, 'member "c" is unhealthy'],
     [{ alarms: [alarm("NOSPACE", "c")] }, 'member "c" raises the alarm NOSPACE'],
-    [{ leaderId: "id-b" }, 'member "c" is sick'],
+    [{ leaderId: "id-b" }, 'member "c" is unhealthy'],
     [{ dbSizeBytes: 1, dbInUseBytes: 1 }, ""],
   ];
   for (const [change, why] of table) {
@@ -82,7 +82,7 @@ Deno.test("planDefrag() refuses, with the reason, unless every member is well an
   const table2: [EtcdAnswer, string][] = [
     [{ ...own, linearizable: false }, "no quorum"],
     [{ ...own, members: [...members, member("d", { isLearner: true })] }, "is joining"],
-    [{ ...own, members: [...members, member("d")] }, '"d" is sick'],
+    [{ ...own, members: [...members, member("d")] }, '"d" is unhealthy'],
   ];
   for (const [answer, why] of table2) {
     const outcome = planDefrag(well, answer, threshold, "p1");

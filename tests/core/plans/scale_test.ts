@@ -75,7 +75,7 @@ Deno.test("planScale() shrinks: the last by name leave, each after it has handed
 });
 
 Deno.test("planScale() takes 1, 3, 5 and 7 for sizes", () => {
-  const refusal = (size: number) => `${size} is no size for a cluster: 1, 3, 5, 7 are`;
+  const refusal = (size: number) => `${size} is not a valid cluster size: use 1, 3, 5, 7`;
   for (const size of [0, 2, 4, 6, 8, 9]) assertEquals(why(size), refusal(size));
   assertEquals(why(3), "the cluster has 3 members already");
   for (const size of [1, 5, 7]) assertEquals(why(size), "plan", `${size}`);
@@ -87,13 +87,15 @@ Deno.test("planScale() refuses, with the reason, while the cluster is not whole 
     ["the cluster has no quorum now", { own: { linearizable: false } }],
     ["the cluster has no quorum now", { own: { leaderId: undefined } as unknown as Partial<EtcdAnswer> }],
     [
-      '"x" is a node of the original, which knows no change of size',
+      '"x" runs the Go e2d, which does not support scaling',
       { view: { peers: [...standbys, goPeer("y", { state: "dead" }), goPeer("x")] } },
     ],
     ["plan", { view: { peers: [...standbys, goPeer("y", { state: "dead" })] } }],
-    ["member id-b is joining; wait until it votes", { members: [a, { ...b, isLearner: true }, c] }],
-    ["the cluster has 2 of its 3 members; wait until it is whole", { members: [a, b], own: { recordedSize: 3 } }],
-    ['member "c" is sick', { view: { endpoints: new Map([["http://b:2379", answering(answer("b", [a, b, c]))]]) } }],
+    ["member id-b is joining; wait until it is a voter", { members: [a, { ...b, isLearner: true }, c] }],
+    ["the cluster has 2 of its 3 members; wait until it is complete", { members: [a, b], own: { recordedSize: 3 } }],
+    ['member "c" is unhealthy', {
+      view: { endpoints: new Map([["http://b:2379", answering(answer("b", [a, b, c]))]]) },
+    }],
     ["2 more nodes are needed; standby nodes now: 1", {
       view: {
         peers: [

@@ -45,16 +45,16 @@ Deno.test("planUpgrade() refuses leaps, ways that are known to be bad, and ways 
   assertEquals(planned(["3.5.30", "3.5.30", "3.5.30"], "3.7"), '"b" runs 3.5.30; go to 3.6 first');
   assertEquals(planned(["3.7.3", "3.7.3", "3.7.3"], "3.5"), '"b" runs 3.7.3; go to 3.6 first');
   const first = (to: string) =>
-    `on each node in turn: e2d etcd install --version ${to}, then restart e2d with --etcd-version=${to}`;
+    `on each node in turn run: e2d etcd install --version ${to}, then restart e2d with --etcd-version=${to}`;
   assertEquals(
     planned(["3.5.25", "3.5.25", "3.5.25"], "3.6"),
-    `"b" runs 3.5.25, and removed members may return in 3.6 before 3.5.26: go to 3.5.33 first, ${first("3.5.33")}`,
+    `"b" runs 3.5.25, and removed members may return in 3.6 before 3.5.26: go to 3.5.33 first; ${first("3.5.33")}`,
   );
   assertEquals(
     planned(["3.6.11", "3.6.11", "3.6.10"], "3.7"),
-    '"c" runs 3.6.10, and etcd does not support this way to 3.7 before 3.6.11: go to 3.6.14 first, ' + first("3.6.14"),
+    '"c" runs 3.6.10, and etcd does not support this way to 3.7 before 3.6.11: go to 3.6.14 first; ' + first("3.6.14"),
   );
-  const none = '"b" runs 3.5.30, which cannot go back: only 3.6 and later can';
+  const none = '"b" runs 3.5.30, which has no downgrade: etcd has it since 3.6';
   assertEquals(planned(["3.5.30", "3.5.30", "3.5.30"], "3.4"), none);
   assertEquals(planned(["3.6.1", "3.6.1", "3.6.1"], "3.6"), "every member runs 3.6 already");
   const both = "some members run an older and some a newer etcd than 3.6";
@@ -150,7 +150,7 @@ Deno.test("planUpgrade() names itself, and its members by name whatever their or
     },
   });
   const back = upgrade("3.6", "3.7.3");
-  assertEquals(back.kind === "plan" && back.plan.text, "take every member back to etcd 3.6");
+  assertEquals(back.kind === "plan" && back.plan.text, "downgrade every member to etcd 3.6");
 });
 
 Deno.test("planUpgrade() of one member alone has nobody to hand the lead to", () => {
@@ -169,16 +169,16 @@ Deno.test("planUpgrade() refuses, with the reason, what is no version and a clus
     return outcome.kind === "refused" ? outcome.why : outcome.kind;
   };
   assertEquals(why(well, own), "plan");
-  assertEquals(why(well, own, "new"), '"new" is no version: 3.6 would be one');
+  assertEquals(why(well, own, "new"), '"new" is not a minor version such as 3.6');
   assertEquals(why(well, own, "4.7"), '"b" runs 3.6.14: another major version');
   assertEquals(why(well, { ...own, linearizable: false }), "the cluster has no quorum now");
   const { leaderId: _, ...leaderless } = own;
   assertEquals(why(well, leaderless), "the cluster has no quorum now");
   const joining = [members[0]!, members[1]!, { ...members[2]!, isLearner: true }];
-  assertEquals(why(well, { ...own, members: joining }), "member id-c is joining; wait until it votes");
+  assertEquals(why(well, { ...own, members: joining }), "member id-c is joining; wait until it is a voter");
   const { endpoints } = cluster(["3.6.14", "3.6.14", "3.6.14"]);
   endpoints.delete("http://b:2379");
-  assertEquals(why({ ...well, endpoints }, own), 'member "b" is sick');
+  assertEquals(why({ ...well, endpoints }, own), 'member "b" is unhealthy');
   const unknown = cluster(["3.6.14", "", "3.6.14"]);
   assertEquals(why(unknown.view, unknown.own), 'the version of "b" is not known');
 });

@@ -37,14 +37,14 @@ const problem = (code: string) => new Map([["x", { level: "warn", reason: { code
 type Changes = Record<string, readonly any[]>;
 
 const broken: Changes = {
-  "process: it booted, then watches, then received the last event": [
+  "process: the boot precedes the watch, which precedes the last event": [
     { process: { watchingSinceMs: 5 } },
     { process: { bootedAtMs: 5, watchingSinceMs: 4, lastEventMs: 6 } },
   ],
-  "process: a node that ends serves no more": [{ process: { ending } }],
+  "process: a node that ends does not serve": [{ process: { ending } }],
   "disk: a pledge is recorded once": [record({ pledges: [pledge, pledge] as never })],
-  "disk: data that was started is either here or lost": [record({ started, lost: started })],
-  "disk: a rival is of the own lineage and another life": [
+  "disk: started data is either present or lost": [record({ started, lost: started })],
+  "disk: a rival is another life of the own lineage": [
     record({ started, rival: lineage }),
     record({ started, rival: { ...rival, id: "another line" } }),
     record({ rival }),
@@ -54,77 +54,81 @@ const broken: Changes = {
     { gossip: { known: present, peers: [peer("d")] } },
     { gossip: { known: present, peers: [peer("b")], foreign: new Map([["b", 0]]) } },
   ],
-  "gossip: a peer is known once": [{ gossip: { known: [peer("b"), peer("b")] } }],
-  "gossip: the text is that of the published facts": [
+  "gossip: a present peer is known once": [{ gossip: { known: [peer("b"), peer("b")] } }],
+  "gossip: there is a text if and only if facts were published": [
     { gossip: { factsText: "{}" } },
     { gossip: { facts: facts("a") } },
   ],
-  "gossip: the time of a name conflict is that of an existing one": [{ gossip: { nameConflictSinceMs: 1 } }],
+  "gossip: without a name conflict there is no time of one": [{ gossip: { nameConflictSinceMs: 1 } }],
   "membership: no endpoint was probed after the last event": [
     { membership: { lastProbedAtMs: new Map([["http://b:2379", 1]]) } },
   ],
-  "snapshots: without a store nothing is looked up": [
+  "snapshots: without a store there is no lookup": [
     { snapshots: { lookupInFlight: true, lookupStartedMs: 0 } },
     { snapshots: { lookup: { kind: "absent" } } },
   ],
-  "snapshots: an answer is awaited only of a lookup": [
+  "snapshots: a lookup in flight has a start": [
     { settings: { snapshots: true }, snapshots: { lookupInFlight: true } },
   ],
-  "own etcd: one that is ready has not exited since": [{ ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, exits: 1 } }],
+  "own etcd: a ready etcd has not exited since": [{ ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, exits: 1 } }],
   "own etcd: a node that serves has data": [{ phase: "serving" }],
-  "maintenance: a plan is requested only of a node that knows of none": [
+  "maintenance: a plan is requested only while no other plan is known": [
     { maintenance: { plan: plan("1"), requested: plan("2") } },
   ],
   "operator: each command has its own id": [{ operator: { commands: [command("1"), command("1")] } }],
-  "operator: only the oldest command has begun": [{ operator: { commands: [command("1"), command("2", "probing")] } }],
-  "operator: a command that writes has its effect in flight, or the outcome": [
+  "operator: only the oldest command has started": [{
+    operator: { commands: [command("1"), command("2", "probing")] },
+  }],
+  "operator: a writing command has its effect in flight, or the outcome": [
     { operator: { commands: [command("1", "writing")] } },
   ],
-  "reports: a problem is kept by its own code": [{ reports: { problems: problem("y") } }],
-  "effects: each has its own id, below the next one": [{ effects: inFlight(8) }, { effects: inFlight(7, 7) }],
+  "reports: the key of a problem is its code": [{ reports: { problems: problem("y") } }],
+  "effects: each has its own id, below the next id": [{ effects: inFlight(8) }, { effects: inFlight(7, 7) }],
 };
 
 const kept: Changes = {
-  "process: it booted, then watches, then received the last event": [
+  "process: the boot precedes the watch, which precedes the last event": [
     { process: { bootedAtMs: 4, watchingSinceMs: 5, lastEventMs: 6 } },
   ],
-  "process: a node that ends serves no more": [
+  "process: a node that ends does not serve": [
     { phase: "leaving", process: { ending } },
     { phase: "stopped", process: { ending } },
     { phase: "failed", process: { ending } },
   ],
   "disk: a pledge is recorded once": [record({ pledges: [pledge, { ...pledge, token: "q" }] as never })],
-  "disk: data that was started is either here or lost": [record({ started }), record({ lost: started })],
-  "disk: a rival is of the own lineage and another life": [record({ started, rival })],
+  "disk: started data is either present or lost": [record({ started }), record({ lost: started })],
+  "disk: a rival is another life of the own lineage": [record({ started, rival })],
   "gossip: the rules see only known peers, and none of another cluster": [
     { gossip: { known: present, peers: present.slice(1), foreign: new Map([["b", 0]]) } },
   ],
-  "gossip: a peer is known once": [{ gossip: { known: [peer("b"), peer("b", { state: "dead" }), peer("c")] } }],
-  "gossip: the text is that of the published facts": [{ gossip: { facts: facts("a"), factsText: "{}" } }],
-  "gossip: the time of a name conflict is that of an existing one": [
+  "gossip: a present peer is known once": [{ gossip: { known: [peer("b"), peer("b", { state: "dead" }), peer("c")] } }],
+  "gossip: there is a text if and only if facts were published": [{ gossip: { facts: facts("a"), factsText: "{}" } }],
+  "gossip: without a name conflict there is no time of one": [
     { gossip: { nameConflicts: [{ name: "b", addresses: ["b:1", "b:2"] }], nameConflictSinceMs: 1 } },
   ],
   "membership: no endpoint was probed after the last event": [
     { membership: { lastProbedAtMs: new Map([["http://b:2379", 0]]) } },
   ],
-  "snapshots: without a store nothing is looked up": [
+  "snapshots: without a store there is no lookup": [
     {
       settings: { snapshots: true },
       snapshots: { lookupInFlight: true, lookupStartedMs: 0, lookup: { kind: "absent" } },
     },
   ],
-  "own etcd: one that is ready has not exited since": [
+  "own etcd: a ready etcd has not exited since": [
     { ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, exits: 0 } },
     { ownEtcd: { exits: 1 } },
   ],
   "own etcd: a node that serves has data": [{ phase: "serving", disk: { data: data("a", []) } }],
-  "maintenance: a plan is requested only of a node that knows of none": [
+  "maintenance: a plan is requested only while no other plan is known": [
     { maintenance: { plan: plan("1") } },
     { maintenance: { requested: plan("1") } },
     { maintenance: { plan: plan("1"), requested: plan("1") } },
   ],
-  "operator: only the oldest command has begun": [{ operator: { commands: [command("1", "probing"), command("2")] } }],
-  "operator: a command that writes has its effect in flight, or the outcome": [
+  "operator: only the oldest command has started": [{
+    operator: { commands: [command("1", "probing"), command("2")] },
+  }],
+  "operator: a writing command has its effect in flight, or the outcome": [
     { operator: { commands: [command("1", "confirming")] } },
     { operator: { commands: [{ ...command("1", "writing"), written: {} }] } },
     {
@@ -132,8 +136,8 @@ const kept: Changes = {
       effects: { inFlight: new Map([["command", { kind: "writeHold", id: 1 }]]), nextId: 2 },
     },
   ],
-  "reports: a problem is kept by its own code": [{ reports: { problems: problem("x") } }],
-  "effects: each has its own id, below the next one": [{ effects: inFlight(6, 7) }],
+  "reports: the key of a problem is its code": [{ reports: { problems: problem("x") } }],
+  "effects: each has its own id, below the next id": [{ effects: inFlight(6, 7) }],
 };
 
 // deno-lint-ignore no-explicit-any

@@ -190,7 +190,7 @@ Deno.test("waitNoMore() tells the end of a wait, once", () => {
   turn.node.reports.waitingFor = reason("w", "for b");
   turn.waitNoMore();
   turn.waitNoMore();
-  assertEquals(lines(turn.effects), ["info noticed booting goes on w: no longer: for b"]);
+  assertEquals(lines(turn.effects), ["info noticed booting wait ended w: no longer: for b"]);
   assertEquals(turn.node.reports.waitingFor, undefined);
 });
 

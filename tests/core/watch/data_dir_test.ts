@@ -66,10 +66,11 @@ Deno.test("noteDataDir() names what became of the data-dir, and how to save the 
       turn.node.reports.problems.get("data_dir_gone")?.reason.hint,
     ];
   };
-  const others = 'do not stop this node yet: run "e2d snapshot save" on it, see by e2d status that the other members ' +
-    "serve, then restart e2d here: it joins anew";
+  const others =
+    'do not stop this node yet: run "e2d snapshot save" on it, check with "e2d status" that the other members ' +
+    "serve, then restart e2d on this node: it joins as a new member";
   const alone = 'do not stop this node: run "e2d snapshot save" on it first, and restore from that';
-  const gone = "error: the data-dir of this node is not there any more";
+  const gone = "error: the data-dir of this node is absent";
   assertEquals(reported("absent", {}), [gone, others]);
   assertEquals(reported("replaced", {})[0], "error: the data-dir of this node was replaced by another folder");
   assertEquals(reported("absent", {}, ["a"]), [gone, alone]);

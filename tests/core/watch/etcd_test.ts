@@ -87,7 +87,7 @@ Deno.test("an answer is progress; the log lines of an etcd that has served are n
   logs.run(90_000, (second) => second % 2 === 0 ? unanswered : logged(false));
   assertEquals(logs.stops, [60_000]);
   const told = logs.node.reports.problems.get("etcd_hung")?.reason.text;
-  assertEquals(told, "etcd of this node ran and answered nothing for 60 s: it is restarted");
+  assertEquals(told, "etcd of this node gave no answer for 60 s: it is restarted");
 });
 
 Deno.test("long work that the log names gets its time from its begin, whatever is logged or answered meanwhile", () => {
@@ -172,7 +172,7 @@ Deno.test("time in which this process itself stood still does not count", () => 
   assertEquals(watched.stops.length, 1);
 });
 
-Deno.test("nothing is stopped while a deed of this node keeps etcd from answering", () => {
+Deno.test("nothing is stopped while an effect of this node keeps etcd from answering", () => {
   const upgrade = { kind: "upgradeEtcd", id: 7, to: "3.7" } as const;
   const watched = new Watched("ready", { effects: { inFlight: new Map([["local", upgrade]]) } });
   watched.run(300_000, () => unanswered);
@@ -238,11 +238,11 @@ Deno.test("the watchdog stops an etcd that has shown nothing in its time, and te
   const told = (...of: Parameters<typeof watched>) => problemOf(watched(...of).turn, "etcd_hung");
   assertEquals(
     problemOf(turn, "etcd_hung"),
-    "warn: etcd of this node ran and answered nothing for 60 s: it is restarted",
+    "warn: etcd of this node gave no answer for 60 s: it is restarted",
   );
   assertEquals(
     told(130_000, {}, starts),
-    "warn: etcd of this node ran and showed nothing, neither an answer nor a log line, for 2 min: it is restarted",
+    "warn: etcd of this node gave no answer and wrote no log line for 2 min: it is restarted",
   );
   const watching = { process: { watchingSinceMs: nowMs - 61_000 } };
   assertEquals(told(90_000, {}, watching)?.includes("for 61 s"), true);
@@ -273,7 +273,7 @@ Deno.test("while an effect keeps etcd from answering its time does not run", () 
     "memberAdd",
     "takeSnapshot",
   ];
-  assertEquals(kinds.filter((kind) => blocked("care", kind)), kinds.slice(0, 5));
+  assertEquals(kinds.filter((kind) => blocked("maintenance", kind)), kinds.slice(0, 5));
 });
 
 Deno.test("an answer is progress since its time, and proves that the process started again serves", () => {

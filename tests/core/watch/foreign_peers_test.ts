@@ -77,7 +77,7 @@ Deno.test("foreignCluster() names the wrong bootstrap address, or at which node 
   const [p, q] = [of("p", y), of("q", y)];
   assertEquals(
     hint(["b:7980", "q:7980", "p:7980"], p, q),
-    `take p:7980, q:7980 out of this node's --bootstrap-addrs and restart it; ${otherwise}`,
+    `remove p:7980, q:7980 from this node's --bootstrap-addrs and restart it; ${otherwise}`,
   );
   assertEquals(
     hint(["b:7980"], p, q),

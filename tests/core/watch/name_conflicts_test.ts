@@ -1,4 +1,4 @@
-import { noteNameConflicts, reportNameConflict, standsMs } from "../../../lib/core/watch/name_conflicts.ts";
+import { noteNameConflicts, reportAfterMs, reportNameConflict } from "../../../lib/core/watch/name_conflicts.ts";
 import type { NameConflict } from "../../../lib/core/facts/peer.ts";
 import { assertEquals } from "../../support/assert.ts";
 import { nowMs } from "../facts.ts";
@@ -26,7 +26,7 @@ Deno.test("reportNameConflict() reports the first conflict once it has lasted fo
     reportNameConflict(turn);
     return [problemOf(turn, "name_taken"), turn.wakeMs - nowMs];
   };
-  assertEquals(standsMs, 10_000);
+  assertEquals(reportAfterMs, 10_000);
   const text = 'error ready: two live nodes claim the name "b": b:1 and b:2';
   assertEquals(reported(undefined), [undefined, Infinity]);
   assertEquals(reported(9_999, conflict("b")), [undefined, 1]);

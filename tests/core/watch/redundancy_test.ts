@@ -90,7 +90,7 @@ Deno.test("a planned stop reduces redundancy and raises no alarm until it is ove
     const found = silentVoters(of, own, undefined);
     return [found?.level, found?.reason.text];
   };
-  assertEquals(left(16_000), ["info", '2 of 3 voters answer; "c": stopped in order']);
+  assertEquals(left(16_000), ["info", '2 of 3 voters answer; "c": stopped normally']);
   assertEquals(left(130_000), ["warn", '2 of 3 voters answer; "c": silent']);
 });
 
@@ -174,7 +174,7 @@ Deno.test("a cluster that misses voters is given the time in which nodes that st
   assertEquals(told(turnOf(later(of, 10_000), two, first)), ["the cluster has 2 of its 3 voters"]);
 });
 
-Deno.test("a node whose voter stopped in order is degraded, though nothing is a warning", () => {
+Deno.test("a node whose voter stopped normally is degraded, though nothing is a warning", () => {
   const node = turnOf(follower(gone("c", 16_000, "left"), 16_000), own);
   assertEquals([...node.reports.problems.values()].map(({ level }) => level), ["info"]);
   const sources = { certificates: [], certificateFailures: [], nowWallMs: 0, nowMs };

@@ -65,7 +65,7 @@ Deno.test("followStops() journals each begin of a pause as a WARN and each end a
     return linesOf(turn);
   };
   assertEquals(told(true, 1, false), ["warn paused asked_by_operator: automatic action is paused"]);
-  assertEquals(told(false, 2, true), ["info resumed asked_by_operator: automatic action goes on"]);
+  assertEquals(told(false, 2, true), ["info resumed asked_by_operator: automatic action is resumed"]);
   assertEquals([told(true, 1, true), told(false, 2, false)], [[], []]);
 });
 

@@ -132,7 +132,7 @@ Deno.test("a node that does not lead reports an emptied store as an error, keeps
   };
   leader.look = absent;
   leader.run(120_000);
-  assert(leader.problem()?.startsWith("error the store holds no snapshot of this cluster any more: the newest was of"));
+  assert(leader.problem()?.startsWith("error the store has lost all snapshots of this cluster: the newest was of"));
   assertEquals(leader.node.reports.problems.get("snapshots_gone")?.keepsReady, true);
   assertEquals([leader.node.snapshots.store.newest, leader.node.snapshots.lastSnapshotAtWallMs], [
     undefined,
@@ -153,7 +153,7 @@ Deno.test("a newest snapshot that is gone while older ones are left is a warning
   };
   leader.look = stored(40);
   leader.run(300_000);
-  assert(leader.problem()?.startsWith("warn the newest snapshot of this cluster is gone from the store"));
+  assert(leader.problem()?.startsWith("warn the store has lost the newest snapshot of this cluster"));
   leader.node = {
     ...leader.node,
     snapshots: { ...leader.node.snapshots, backup: { ...leader.node.snapshots.backup, diverged: false } },
@@ -255,13 +255,13 @@ Deno.test("noteStored() keeps what a later lookup shows, and tells a removal by 
     undefined,
     0,
     undefined,
-    `error ready: the store holds no snapshot of this cluster any more: the newest ${was}`,
+    `error ready: the store has lost all snapshots of this cluster: the newest ${was}`,
   ]);
   assertEquals(noted(stored(40), 501), [
     [40, nowMs, true],
     40,
     undefined,
-    `warn ready: the newest snapshot of this cluster is gone from the store: it ${was}`,
+    `warn ready: the store has lost the newest snapshot of this cluster: it ${was}`,
   ]);
 });
 

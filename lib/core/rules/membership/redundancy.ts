@@ -46,7 +46,7 @@ export function silentVoters(view: View, own: EtcdAnswer, plan: Plan | undefined
     quotedNames(silent.filter((each) => each.how === how).map(({ member }) => label(member)));
   const texts = [
     [names("etcd"), "silent"],
-    [names("stopped"), "stopped in order"],
+    [names("stopped"), "stopped normally"],
     [names("manager"), "silent by gossip, and etcd there answers"],
   ].filter(([who]) => who !== "").map(([who, what]) => `${who}: ${what}`);
   const text = `${answering} of ${voters.length} voters answer; ${texts.join("; ")}`;

@@ -35,10 +35,10 @@ export function decideReplacement(view: View, own: EtcdAnswer): MembershipAction
   );
   let waiting: Extract<MembershipAction, { kind: "wait" }> | undefined;
   for (const member of gone) {
-    const deed = decideGone(member, view, own);
-    if (deed.kind === "remove") return deed;
-    // What an operator must know of comes first.
-    if (waiting === undefined || deed.level === "error" && waiting.level === undefined) waiting = deed;
+    const action = decideGone(member, view, own);
+    if (action.kind === "remove") return action;
+    // A wait at level error comes first.
+    if (waiting === undefined || action.level === "error" && waiting.level === undefined) waiting = action;
   }
   return waiting ?? { kind: "nothing" };
 }

@@ -1,17 +1,17 @@
 /**
- * What the leader's node does when etcd accuses a member of different data (the alarm CORRUPT). Etcd then takes no write
- * at any member, yet it serves reads, statuses, hashes and changes of members (3.4 to 3.7), so the quorum is seen as
- * ever. Who is accused is not believed without proof: all others must agree on their hashes at one revision and be a
- * majority. The accused leaves; its own node moves its data aside and joins anew.
+ * The reaction of the leader's node to the alarm CORRUPT, by which etcd reports a member with different data. etcd then
+ * rejects writes on all members and still serves reads, statuses, hashes and member changes (3.4 to 3.7). The alarm alone
+ * is no evidence: all other members must agree on their hashes at one revision and be a majority. The leader's node removes
+ * the member; the node of that member quarantines its data and joins again.
  */
 import { answerOf, changeInProgress, isHealthy, peerOf } from "../../evidence/members.ts";
 import type { View } from "../../facts/view.ts";
 import { refusalToRemove } from "./removal_safety.ts";
 import {
-  type AskedMember,
   type EtcdAnswer,
   type EtcdMember,
   type HashEvidence,
+  type MemberEndpoint,
   quorumOf,
 } from "../../facts/cluster.ts";
 import type { Reason } from "../../facts/reason.ts";
@@ -22,7 +22,7 @@ export type CorruptDecision =
   | { readonly kind: "disarm"; readonly memberId: string; readonly reason: Reason }
   | {
     readonly kind: "hash";
-    readonly members: readonly AskedMember[];
+    readonly members: readonly MemberEndpoint[];
     readonly revision: number;
     readonly voters: readonly string[];
   }
@@ -82,7 +82,7 @@ export function decideCorrupt(view: View, own: EtcdAnswer, evidence: HashEvidenc
     } is accused of wrong data, and ${others.length} of ${voters.length} voters prove nothing`;
     return wait("corrupt_no_majority", text, { hint: byHand });
   }
-  const asked: AskedMember[] = [];
+  const asked: MemberEndpoint[] = [];
   let revision = Infinity;
   for (const member of others) {
     const answer = member.id === own.memberId ? own : answerOf(member, view);

@@ -75,15 +75,15 @@ Deno.test("silentVoters() reports a voter after 7 s of silence, and gossip's sil
   assertEquals(unnamed({ peerUrls: [] }), 'warn 2 of 3 voters answer; "id-c": silent');
 });
 
-Deno.test("silentVoters() is no warning while all that are silent were stopped in order", () => {
+Deno.test("silentVoters() is no warning while all that are silent were stopped normally", () => {
   const left = (name: string) => [name, { peerUrl: `http://${name}:2380`, leftAtMs: nowMs - 20_000 }] as const;
   const stopped = { rememberedPeers: new Map([left("c")]) };
   const one = follower(dead(20_000, "left"), 20_000, stopped);
-  assertEquals(found(one), 'info 2 of 3 voters answer; "c": stopped in order');
+  assertEquals(found(one), 'info 2 of 3 voters answer; "c": stopped normally');
   const two = new Map(one.endpoints).set("http://a:2379", silent(nowMs - 20_000));
   assertEquals(
     found({ ...one, endpoints: two }),
-    'warn 1 of 3 voters answer; "a": silent; "c": stopped in order',
+    'warn 1 of 3 voters answer; "a": silent; "c": stopped normally',
   );
   const hint = silentVoters(one, own, undefined)?.reason.hint;
   assertEquals(hint, '"c" since 22:13:00 UTC, expected back until 22:15:00 UTC');
