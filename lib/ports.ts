@@ -137,6 +137,11 @@ export interface Staging {
   makeNewFolder(path: string): Promise<void>;
   /** Renames a folder and syncs the rename. Never replaces a folder that is not empty. */
   moveFolder(from: string, to: string): Promise<"moved" | "taken" | "gone">;
+  /**
+   * Makes a synced copy of a file, which shares its blocks where the file system can. False when there is no such file.
+   * Throws E2dError `disk_full` or `file_write`.
+   */
+  copyFile(from: string, to: string): Promise<boolean>;
   /** Renames a file, replacing an existing one, and syncs the rename. The file itself must be synced before. */
   replaceFile(from: string, to: string): Promise<void>;
   /** Removes a file, or a folder with its contents. Succeeds when it does not exist. */

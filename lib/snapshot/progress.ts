@@ -109,6 +109,9 @@ export function watchedStore(store: Store, progress: Progress): Store {
     info: (key, signal) => counted(store.info(key, signal)),
     list: (prefix, signal) => counted(store.list(prefix, signal)),
     remove: (key, signal) => counted(store.remove(key, signal)),
+    ...(store.copy === undefined ? {} : {
+      copy: (from, to, signal) => counted(store.copy!(from, to, signal)),
+    }),
     ...(store.removeCutWrites === undefined ? {} : {
       removeCutWrites: (prefix, beforeMs, signal) => counted(store.removeCutWrites!(prefix, beforeMs, signal)),
     }),

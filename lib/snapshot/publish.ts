@@ -3,7 +3,7 @@
  * key), the names, and which cluster may save where. Must never overwrite an object of the history, nor the copy of an
  * older life that exists beside this one. Untrusted manifests reserve their names and decide nothing else.
  */
-import { E2dError } from "../errors.ts";
+import { E2dError, isE2dError } from "../errors.ts";
 import type { StoredInfo } from "../storage/store.ts";
 import { observe } from "../streams/observe.ts";
 import { historyOf, VerifiedAbsence } from "./absence.ts";
@@ -99,7 +99,9 @@ export async function publishSnapshot(place: SnapshotPlace, publication: Publica
   requireFreeName(place, name, history);
   const hash = sha256();
   const counted = observe(stream, (chunk) => hash.update(chunk));
-  const { size } = await store.write(name, counted, { signal });
+  const { size } = await store.write(name, counted, { signal, ifAbsent: true }).catch((error) => {
+    throw isE2dError(error, "store_exists") ? nameTaken(place, name) : error;
+  });
   const sum = hash.digest("hex");
   await verifyWritten(store, name, { size, sum, sha256, signal });
   const { bytes: plainBytes, sha256: plainSha256 } = await plain();
@@ -233,14 +235,18 @@ async function requireListed(
 }
 
 /** Two nodes of one life may save in the same second: the second one must not overwrite the object of the first one. */
-function requireFreeName({ store }: SnapshotPlace, name: string, { entries, unread, loose }: History): void {
+function requireFreeName(place: SnapshotPlace, name: string, { entries, unread, loose }: History): void {
   const taken = [
     ...entries.map(({ key }) => key),
     ...unread.map(({ key }) => key),
     ...loose.map(({ key }) => key),
   ];
   if (!taken.some((key) => key === name || key === `${name}${manifestSuffix}`)) return;
-  throw new E2dError("snapshot_name_taken", `Cannot save "${name}" in ${store.name}: it is there already`, {
+  throw nameTaken(place, name);
+}
+
+function nameTaken({ store }: SnapshotPlace, name: string): E2dError {
+  return new E2dError("snapshot_name_taken", `Cannot save "${name}" in ${store.name}: it is there already`, {
     hint: "another node of this cluster has just saved it; the next snapshot has another name",
   });
 }
@@ -252,9 +258,11 @@ export async function copyToKey(
   signal?: AbortSignal,
 ): Promise<void> {
   const name = objectKeyOf(key, manifest);
-  const copy = await store.read(name, signal);
-  if (copy === undefined) throw new E2dError("snapshot_readback", `Cannot find "${name}" in ${store.name} again`);
-  await store.write(key, copy.stream, { signal });
+  if (!await store.copy?.(name, key, signal)) {
+    const copy = await store.read(name, signal);
+    if (copy === undefined) throw new E2dError("snapshot_readback", `Cannot find "${name}" in ${store.name} again`);
+    await store.write(key, copy.stream, { signal });
+  }
   const listed = (await store.list(key, signal)).find((info) => info.key === key);
   if (listed?.size === manifest.size) return;
   throw new E2dError("snapshot_not_listed", `Cannot trust ${store.name}: it does not list "${key}" as written`, {

@@ -5,8 +5,8 @@ import { isPlainKey } from "./key.ts";
 import type { Store, StoredInfo, StoredObject, WriteOptions } from "./store.ts";
 
 export interface FileStorePorts {
-  readonly files: Pick<Files, "info" | "list" | "makeDirectory">;
-  readonly staging: Pick<Staging, "read" | "append" | "replaceFile" | "remove">;
+  readonly files: Pick<Files, "info" | "list" | "makeDirectory" | "rename">;
+  readonly staging: Pick<Staging, "read" | "append" | "copyFile" | "replaceFile" | "remove">;
   /** Random text for names of incomplete files. */
   readonly token: () => string;
 }
@@ -69,7 +69,7 @@ export class FileStore implements Store {
   async write(
     key: string,
     content: ReadableStream<Uint8Array<ArrayBuffer>>,
-    { signal, onProgress }: WriteOptions = {},
+    { signal, onProgress, ifAbsent }: WriteOptions = {},
   ): Promise<{ size: number }> {
     await this.#requireFolder();
     const path = this.#path(key);
@@ -77,6 +77,7 @@ export class FileStore implements Store {
     const slash = key.lastIndexOf("/");
     if (slash > 0) await files.makeDirectory(this.#path(key.slice(0, slash)), { mode: 0o700 });
     const part = `${path}${partMark}${token()}`;
+    if (ifAbsent && await files.info(path) !== undefined) throw this.#exists(key);
     try {
       const file = await staging.append(part, { mode: 0o600 });
       try {
@@ -96,12 +97,32 @@ export class FileStore implements Store {
       } finally {
         file.close();
       }
-      await staging.replaceFile(part, path);
+      await (ifAbsent ? files.rename(part, path) : staging.replaceFile(part, path));
       return { size: file.size };
+    } catch (error) {
+      await staging.remove(part).catch(() => {});
+      throw isE2dError(error, "file_exists") ? this.#exists(key) : error;
+    }
+  }
+
+  /** Not a hard link: the copy must survive a damage of the source. */
+  async copy(from: string, to: string): Promise<boolean> {
+    await this.#requireFolder();
+    const { staging, token } = this.#ports;
+    const path = this.#path(to);
+    const part = `${path}${partMark}${token()}`;
+    try {
+      if (!await staging.copyFile(this.#path(from), part)) return false;
+      await staging.replaceFile(part, path);
+      return true;
     } catch (error) {
       await staging.remove(part).catch(() => {});
       throw error;
     }
+  }
+
+  #exists(key: string): E2dError {
+    return new E2dError("store_exists", `Cannot write "${key}" in ${this.name}: there is an object already`);
   }
 
   async remove(key: string): Promise<void> {

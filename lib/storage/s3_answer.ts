@@ -20,7 +20,7 @@ const parser = new XMLParser({
   parseTagValue: false,
   trimValues: false,
   processEntities: false,
-  isArray: (name) => name === "Contents",
+  isArray: (name) => name === "Contents" || name === "Upload",
 });
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -28,7 +28,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** One page of ListObjectsV2. Throws an Error whose message completes "its answer is no listing: ". */
 export function parseListing(text: string): ListingPage {
   const page = rootOf(text, "ListBucketResult");
-  const encoded = textOf(page, "EncodingType") === "url";
+  const decoded = decoderOf(page);
   const contents = (page["Contents"] ?? []) as readonly (Fields | string)[];
   const objects = contents.map((entry): StoredInfo => {
     if (typeof entry === "string") throw new Error("an entry is empty");
@@ -37,7 +37,7 @@ export function parseListing(text: string): ListingPage {
       throw new Error("an entry has no key or no size");
     }
     return {
-      key: encoded ? decodeKey(key) : key,
+      key: decoded(key),
       size: Number(size),
       modifiedMs: Date.parse(textOf(entry, "LastModified") ?? "") || 0,
     };
@@ -52,16 +52,45 @@ export function parseListing(text: string): ListingPage {
   return { objects, next };
 }
 
-/** Throws an Error. */
-export function parseUploadId(text: string): string {
-  const id = textOf(rootOf(text, "InitiateMultipartUploadResult"), "UploadId");
-  if (id === undefined || id === "") throw new Error("it names no upload");
-  return id;
+export interface CutUpload {
+  readonly key: string;
+  readonly uploadId: string;
+  /** By the store's clock. */
+  readonly begunMs: number;
 }
 
-function rootOf(text: string, name: string): Fields {
+export interface UploadsPage {
+  readonly uploads: readonly CutUpload[];
+  /** Markers of the next page; undefined on the last one. */
+  readonly next?: { readonly key: string; readonly uploadId: string };
+}
+
+/** One page of ListMultipartUploads. Throws an Error whose message completes "its answer is no listing: ". */
+export function parseUploads(text: string): UploadsPage {
+  const page = rootOf(text, "ListMultipartUploadsResult");
+  const decoded = decoderOf(page);
+  const uploads = ((page["Upload"] ?? []) as readonly Fields[]).map((entry): CutUpload => {
+    const [key, uploadId, begun] = [textOf(entry, "Key"), textOf(entry, "UploadId"), textOf(entry, "Initiated")];
+    const begunMs = Date.parse(begun ?? "");
+    if (!key || !uploadId || Number.isNaN(begunMs)) throw new Error("an upload has no key, no id or no time");
+    return { key: decoded(key), uploadId, begunMs };
+  });
+  if (textOf(page, "IsTruncated") !== "true") return { uploads };
+  const [key, uploadId] = [textOf(page, "NextKeyMarker"), textOf(page, "NextUploadIdMarker") ?? ""];
+  if (!key) throw new Error("it is cut and names no next key");
+  return { uploads, next: { key: decoded(key), uploadId } };
+}
+
+/** Returns the text if it is whole XML. Throws an Error. */
+export function requireWhole(text: string): string {
   if (XMLValidator.validate(text) !== true) throw new Error("it is not whole XML");
-  const document = parser.parse(text) as Fields;
+  return text;
+}
+
+const decoderOf = (page: Fields) => textOf(page, "EncodingType") === "url" ? decodeKey : (key: string) => key;
+
+function rootOf(text: string, name: string): Fields {
+  const document = parser.parse(requireWhole(text)) as Fields;
   const root = document[name];
   if (root === undefined) {
     const found = Object.keys(document).find((key) => !key.startsWith("?") && key !== "#text");

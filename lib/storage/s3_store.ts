@@ -1,31 +1,49 @@
 /**
- * A store in a bucket of S3 or a compatible service. A small client on fetch, because uploads of the AWS SDK hang or end
- * the process on Deno 2.6. aws4fetch signs the requests. Retries requests and parts of uploads after temporary failures,
- * and aborts an upload that it cannot complete.
+ * A store in a bucket of S3 or a compatible service, by the AWS SDK. Owns the rules of a store: only `NoSuchKey` is
+ * absence, an answer that is not what was asked for is an error. Retries requests and parts of uploads after temporary
+ * failures, follows the store's clock and region, continues a download that was cut, and aborts an upload that it cannot
+ * complete.
  */
-import { AwsClient } from "aws4fetch";
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  type PutObjectCommand,
+  type S3Client,
+  type UploadPartCommand,
+  UploadPartCopyCommand,
+} from "@aws-sdk/client-s3";
+import { Upload } from "@aws-sdk/lib-storage";
 import { AwsClock } from "../cloud/aws/clock.ts";
-import type { AwsCredentialSource } from "../cloud/aws/credential_source.ts";
-import { describeError, E2dError, isE2dError } from "../errors.ts";
+import type { AwsCredentials } from "../cloud/aws/credential_source.ts";
+import { E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Http, Random } from "../ports.ts";
 import { ByteReader } from "../streams/byte_reader.ts";
+import { observe } from "../streams/observe.ts";
 import { isPlainKey } from "./key.ts";
-import { parseListing, parseUploadId } from "./s3_answer.ts";
+import {
+  type CutUpload,
+  type ListingPage,
+  parseListing,
+  parseUploads,
+  requireWhole,
+  type UploadsPage,
+} from "./s3_answer.ts";
+import { accessFields, keyFields, objectFields, openS3Client, type S3Options, sourceFields } from "./s3_client.ts";
+import { resumedBody } from "./s3_download.ts";
+import { endpointHint, explainFailure, type S3Failure } from "./s3_failure.ts";
+import { type HandlerOptions, S3Handler, S3Refusal } from "./s3_handler.ts";
 import { progressTimeoutMs, type Store, type StoredInfo, type StoredObject, type WriteOptions } from "./store.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-export interface S3Options {
-  /** For messages: "s3://bucket". */
-  readonly name: string;
-  readonly bucket: string;
-  readonly region: string;
-  /** Undefined: AWS. Other endpoints get path-style requests. */
-  readonly endpoint?: string;
-  readonly credentials: AwsCredentialSource;
-  /** Timeout between two bytes; default one minute. */
-  readonly timeoutMs?: number;
-}
+export type { S3Options } from "./s3_client.ts";
 
 export interface S3Ports {
   readonly http: Http;
@@ -34,31 +52,36 @@ export interface S3Ports {
 }
 
 const triesMax = 5;
-const partMinBytes = 8 * 1_048_576;
-/** S3 has 10,000 parts at most: each thousand is twice as large, which makes 8 TiB of them. */
-const partGrowsEvery = 1_000;
-const partMaxBytes = 512 * 1_048_576;
-const errorBodyMaxBytes = 65_536;
-/** A page of a listing has a thousand keys of 1,024 bytes at most, each byte of three characters. */
-const answerMaxBytes = 16 * 1_048_576;
+/** S3 has 10,000 parts at most: this size allows 117 GiB, above the largest quota of etcd. */
+const partBytes = 12 * 1_048_576;
+/** Two of them fill a line; each one more delays what counts as progress. */
+const partsAtOnce = 2;
+const copyMaxBytes = 5 * 1024 ** 3;
 /** S3 refuses signatures that differ more than 15 minutes from its clock. Below this difference the clock is not the cause. */
 const skewMinMs = 5 * 60_000;
-const passing = new Set([408, 429, 500, 502, 503, 504]);
-/** Codes of temporary errors, also with status 400 or in the body of a 200. */
-const passingCodes = new Set(["RequestTimeout", "InternalError", "SlowDown", "ServiceUnavailable", "OperationAborted"]);
 /** S3 dates an object by the start of its upload, in seconds. */
 const uploadTimeSlackMs = 2_000;
+const expiredCodes = new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"]);
+/** How often at most the uploads of a store are listed: only those that are a day old are removed. */
+const sweepEveryMs = 3_600_000;
 
-interface Ask {
+type UploadCommand =
+  | AbortMultipartUploadCommand
+  | CompleteMultipartUploadCommand
+  | CreateMultipartUploadCommand
+  | PutObjectCommand
+  | UploadPartCommand;
+
+interface Ask extends Omit<HandlerOptions, "abortSignal"> {
   readonly action: string;
+  /** "GET", for the hint about permissions. */
   readonly method: string;
   readonly key?: string;
-  readonly query?: Readonly<Record<string, string>>;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Bytes;
-  /** The answer is XML and may be an error despite status 200, so it is read completely first. */
-  readonly xml?: true;
   readonly signal?: AbortSignal | undefined;
+  /** Called before a request is repeated because an earlier one may have succeeded without an answer. */
+  readonly onRepeat?: () => void;
+  /** True: the request has a condition, unless the store has none. */
+  readonly conditional?: boolean;
 }
 
 export class S3Store implements Store {
@@ -66,45 +89,96 @@ export class S3Store implements Store {
   readonly #options: S3Options;
   readonly #ports: S3Ports;
   readonly #time: AwsClock;
+  readonly #client: S3Client;
+  #region: string;
+  /** The credentials of the last request, and those that the store refused. */
+  #used: AwsCredentials | undefined;
+  #refused: AwsCredentials | undefined;
+  /** False once the store has answered that it has no conditional writes. */
+  #conditional = true;
+  #swept: { readonly prefix: string; readonly atMs: number } | undefined;
 
   constructor(options: S3Options, ports: S3Ports) {
     this.name = options.name;
     this.#options = options;
     this.#ports = ports;
+    this.#region = options.region;
     this.#time = new AwsClock(ports.clock, { minMs: skewMinMs });
+    const { timeoutMs = progressTimeoutMs } = options;
+    const identity = {
+      nowMs: () => this.#time.nowMs(),
+      region: () => this.#region,
+      credentials: async () => this.#used = await options.credentials(undefined, this.#refused),
+    };
+    this.#client = openS3Client(options, identity, new S3Handler({ ...ports, timeoutMs }));
   }
 
   async read(key: string, signal?: AbortSignal): Promise<StoredObject | undefined> {
-    const response = await this.#ask({ action: `read "${key}"`, method: "GET", key, signal });
-    if (response === undefined) return undefined;
-    const body = response.body ?? new ReadableStream();
+    const action = `read "${key}"`;
+    const object = await this.#get(action, key, signal);
+    if (object === undefined) return undefined;
     let size: number;
     try {
-      size = lengthOf(response) ?? await this.#listedSize(key, signal);
+      size = object.size ?? await this.#listedSize(key, signal);
     } catch (error) {
-      await body.cancel().catch(() => {});
+      await object.body.cancel().catch(() => {});
       throw error;
     }
-    return { size, stream: this.#watched(body, `read "${key}"`, size) };
+    const { etag } = object;
+    const stream = resumedBody(object.body, {
+      size,
+      cutsMax: triesMax,
+      pause: (cuts) => this.#pause(cuts, signal),
+      fail: (code, state, cause) => this.#error({ code, state, cause }, action),
+      // Without an ETag the rest of another object might follow.
+      reopen: async (offset) => {
+        if (etag === undefined) return undefined;
+        const rest = await this.#get(action, key, signal, { Range: `bytes=${offset}-`, IfMatch: etag });
+        if (rest?.range === `bytes ${offset}-${size - 1}/${size}`) return rest.body;
+        await rest?.body.cancel().catch(() => {});
+        return undefined;
+      },
+    });
+    return { size, stream };
+  }
+
+  async #get(action: string, key: string, signal?: AbortSignal, part: { Range?: string; IfMatch?: string } = {}) {
+    const input = { ...this.#access, ...keyFields(this.#options), Key: key, ...part };
+    const answer = await this.#ask(
+      { action, method: "GET", key, signal },
+      (options) => this.#client.send(new GetObjectCommand(input), options),
+    );
+    return answer && {
+      body: answer.Body as unknown as ReadableStream<Uint8Array>,
+      size: answer.ContentLength,
+      etag: answer.ETag,
+      range: answer.ContentRange,
+    };
   }
 
   async info(key: string, signal?: AbortSignal): Promise<StoredInfo | undefined> {
     const action = `look at "${key}"`;
-    const head = { action, method: "HEAD", key, signal };
-    let response = await this.#ask(head);
-    if (response === undefined) {
+    const input = { ...this.#access, ...keyFields(this.#options), Key: key };
+    const head = () =>
+      this.#ask(
+        { action, method: "HEAD", key, signal },
+        (options) => this.#client.send(new HeadObjectCommand(input), options),
+      );
+    let answer = await head();
+    if (answer === undefined) {
       // HEAD has no body, so a page of a proxy and a missing bucket look like a missing key. GET has one.
-      const whole = await this.#ask({ action, method: "GET", key, signal });
+      const whole = await this.#get(action, key, signal);
       if (whole === undefined) return undefined;
-      await whole.body?.cancel();
-      response = await this.#ask(head);
+      await whole.body.cancel();
+      answer = await head();
     }
-    if (response === undefined) throw this.#error("store_broken", action, "GET finds it and HEAD does not");
-    await response.body?.cancel();
+    if (answer === undefined) {
+      throw this.#error({ code: "store_broken", state: "GET finds it and HEAD does not" }, action);
+    }
     return {
       key,
-      size: lengthOf(response) ?? await this.#listedSize(key, signal),
-      modifiedMs: Date.parse(response.headers.get("last-modified") ?? "") || 0,
+      size: answer.ContentLength ?? await this.#listedSize(key, signal),
+      modifiedMs: answer.LastModified?.getTime() ?? 0,
     };
   }
 
@@ -112,352 +186,330 @@ export class S3Store implements Store {
   async #listedSize(key: string, signal?: AbortSignal): Promise<number> {
     const listed = (await this.list(key, signal)).find((info) => info.key === key);
     if (listed !== undefined) return listed.size;
-    throw this.#error(
-      "store_broken",
-      `read "${key}"`,
-      "it is there, but no listing has it and no answer has its length",
-    );
+    const state = "it is there, but no listing has it and no answer has its length";
+    throw this.#error({ code: "store_broken", state }, `read "${key}"`);
   }
 
   async list(prefix: string, signal?: AbortSignal): Promise<StoredInfo[]> {
     const action = `list "${prefix}"`;
     const found: StoredInfo[] = [];
-    let token: string | undefined;
-    const tokens = new Set<string>();
-    do {
-      const query = {
-        "list-type": "2",
-        "encoding-type": "url",
-        prefix,
-        ...(token === undefined ? {} : { "continuation-token": token }),
-      };
-      const response = await this.#require({ action, method: "GET", query, xml: true, signal });
-      const page = this.#parse(action, "listing", await response.text(), parseListing);
-      if (page.next !== undefined && tokens.has(page.next)) {
-        const why = `its listing goes in a circle: page ${
-          tokens.size + 1
-        } has a continuation token of a page before it`;
-        throw this.#error("store_broken", action, why, "check that the endpoint is that of an S3 store");
-      }
-      if (page.next !== undefined) tokens.add(page.next);
+    for await (const page of this.#pages(action, prefix, signal)) {
       // e2d writes no other keys, and a request for one of them would reach another key.
       found.push(...page.objects.filter(({ key }) => isPlainKey(key) && key.startsWith(prefix)));
-      token = page.next;
-    } while (token !== undefined);
+    }
     return found.sort((a, b) => a.key < b.key ? -1 : 1);
+  }
+
+  async *#pages(action: string, prefix: string, signal?: AbortSignal): AsyncGenerator<ListingPage> {
+    const tokens = new Set<string>();
+    let token: string | undefined;
+    for (;;) {
+      const input = { ...this.#access, Prefix: prefix, EncodingType: "url" as const, ContinuationToken: token };
+      let page: ListingPage = { objects: [] };
+      const document = (text: string) => {
+        page = this.#parse(action, "listing", text, parseListing);
+        return "";
+      };
+      await this.#require(
+        { action, method: "GET", document, signal },
+        (options) => this.#client.send(new ListObjectsV2Command(input), options),
+      );
+      yield page;
+      token = page.next;
+      if (token === undefined) return;
+      if (tokens.has(token)) throw this.#circle(action, tokens.size + 1);
+      tokens.add(token);
+    }
+  }
+
+  #circle(action: string, page: number): E2dError {
+    const state = `its listing goes in a circle: page ${page} has a continuation token of a page before it`;
+    return this.#error({ code: "store_broken", state, hint: endpointHint }, action);
   }
 
   #parse<T>(action: string, what: string, text: string, parse: (text: string) => T): T {
     try {
       return parse(text);
     } catch (cause) {
-      const why = `its answer is no ${what}: ${(cause as Error).message}`;
-      throw this.#error("store_broken", action, why, "check that the endpoint is that of an S3 store", cause);
+      const state = `its answer is no ${what}: ${(cause as Error).message}`;
+      throw this.#error({ code: "store_broken", state, hint: endpointHint, cause }, action);
     }
   }
 
   async write(
     key: string,
     content: ReadableStream<Bytes>,
-    { signal, onProgress }: WriteOptions = {},
+    { signal, onProgress, ifAbsent }: WriteOptions = {},
   ): Promise<{ size: number }> {
-    const reader = new ByteReader(content);
+    const source = new ByteReader(content);
+    const action = `write "${key}"`;
+    const { clock } = this.#ports;
+    const startMs = clock.monotonicMs();
+    let begunMs = NaN;
+    let repeated = false;
+    let size = 0;
+    const body = observe(source.rest(), (chunk) => size += chunk.length);
+    const ask: Ask = {
+      action,
+      method: "PUT",
+      key,
+      signal,
+      onHead: (headers) => {
+        if (!Number.isNaN(begunMs)) return;
+        begunMs = Date.parse(headers.get("date") ?? "") - (clock.monotonicMs() - startMs);
+      },
+      onRepeat: () => repeated = true,
+      conditional: ifAbsent === true,
+    };
+    const upload = new Upload({
+      client: this.#uploadClient(ask),
+      partSize: partBytes,
+      queueSize: partsAtOnce,
+      params: {
+        ...this.#access,
+        ...keyFields(this.#options),
+        ...objectFields(this.#options),
+        Key: key,
+        Body: body,
+        ...(ifAbsent ? { IfNoneMatch: "*" } : {}),
+      },
+    });
+    upload.on("httpUploadProgress", ({ loaded = 0 }) => onProgress?.(loaded));
     try {
-      const first = await reader.read(partMinBytes);
-      if (await reader.atEnd()) {
-        const written = await this.#require({ action: `write "${key}"`, method: "PUT", key, body: first, signal });
-        await written.body?.cancel();
-        onProgress?.(first.length);
-        return { size: first.length };
-      }
-      return await this.#writeParts(key, first, reader, {
-        signal,
-        ...(onProgress === undefined ? {} : { onProgress }),
-      });
+      await upload.done();
+      return { size };
     } catch (error) {
-      await reader.cancel(error).catch(() => {});
+      await source.cancel(error).catch(() => {});
+      signal?.throwIfAborted();
+      // The answer to an earlier try was lost, and that try had succeeded: then the object is there.
+      const lost = isE2dError(error, "store_upload_gone") || repeated && isE2dError(error, "store_exists");
+      if (!lost) throw error;
+      const there = await this.info(key, signal);
+      if (there?.size !== size || !(there.modifiedMs >= begunMs - uploadTimeSlackMs)) throw error;
+      return { size };
+    }
+  }
+
+  /** What lib-storage uses of a client: each of its commands is retried, and aborted with the signal of the write. */
+  #uploadClient(ask: Ask): S3Client {
+    const send = async (command: UploadCommand) => {
+      const make = () => {
+        const { IfNoneMatch, ...input } = command.input as { IfNoneMatch?: string };
+        const Command = command.constructor as new (input: object) => UploadCommand;
+        return new Command({ ...input, ...(this.#conditional && IfNoneMatch ? { IfNoneMatch } : {}) });
+      };
+      const request = (options: HandlerOptions) => this.#client.send(make() as CreateMultipartUploadCommand, options);
+      if (command instanceof AbortMultipartUploadCommand) return await this.#abortUpload(() => request({}));
+      const isDocument = command instanceof CreateMultipartUploadCommand ||
+        command instanceof CompleteMultipartUploadCommand;
+      const document = (text: string) => text === "" ? text : this.#parse(ask.action, "upload", text, requireWhole);
+      const answer = await this.#require({ ...ask, ...(isDocument ? { document } : {}) }, request);
+      if (command instanceof CreateMultipartUploadCommand && !answer.UploadId) {
+        const state = "its answer is no upload: it names no upload";
+        throw this.#error({ code: "store_broken", state, hint: endpointHint }, ask.action);
+      }
+      return answer;
+    };
+    return Object.create(this.#client, { send: { value: send } });
+  }
+
+  /** Parts of an incomplete upload cost money until they are removed. `removeCutWrites` removes what this cannot. */
+  async #abortUpload(request: () => Promise<unknown>): Promise<Record<string, never>> {
+    await this.#ask({ action: "abort an upload", method: "DELETE" }, request).catch(() => {});
+    return {};
+  }
+
+  /** An object above the limit of one request is copied in parts. */
+  async copy(from: string, to: string, signal?: AbortSignal): Promise<boolean> {
+    const action = `copy "${from}" to "${to}"`;
+    const source = await this.info(from, signal);
+    if (source === undefined) return false;
+    const { copyMaxBytes: limit = copyMaxBytes } = this.#options;
+    const target = { ...this.#access, ...keyFields(this.#options), Key: to };
+    try {
+      if (source.size > limit) {
+        await this.#copyParts(action, source, target, signal);
+        return true;
+      }
+      const input = { ...target, ...objectFields(this.#options), ...sourceFields(this.#options, from) };
+      // Tags come with the source unless they are replaced.
+      const tagging = input.Tagging === undefined ? {} : { TaggingDirective: "REPLACE" as const };
+      const answer = await this.#ask(
+        { action, method: "PUT", key: to, document: (text) => text, movedBytes: source.size, signal },
+        (options) => this.#client.send(new CopyObjectCommand({ ...input, ...tagging }), options),
+      );
+      return answer !== undefined;
+    } catch (error) {
+      if (isE2dError(error, "store_unsupported")) return false;
+      throw error;
+    }
+  }
+
+  async #copyParts(
+    action: string,
+    source: StoredInfo,
+    target: { Bucket: string; Key: string },
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { copyMaxBytes: limit = copyMaxBytes } = this.#options;
+    const ask: Ask = { action, method: "PUT", key: target.Key, document: (text) => text, signal };
+    const { UploadId } = await this.#require(ask, (options) =>
+      this.#client.send(
+        new CreateMultipartUploadCommand({ ...target, ...objectFields(this.#options) }),
+        options,
+      ));
+    const upload = { ...target, UploadId };
+    try {
+      const Parts: { PartNumber: number; ETag: string | undefined }[] = [];
+      for (let at = 0; at < source.size; at += limit) {
+        const PartNumber = Parts.length + 1;
+        const end = Math.min(at + limit, source.size) - 1;
+        const range = { ...sourceFields(this.#options, source.key), CopySourceRange: `bytes=${at}-${end}`, PartNumber };
+        const part = await this.#require(
+          { ...ask, movedBytes: end - at },
+          (options) => this.#client.send(new UploadPartCopyCommand({ ...upload, ...range }), options),
+        );
+        Parts.push({ PartNumber, ETag: part.CopyPartResult?.ETag });
+      }
+      await this.#require(
+        ask,
+        (options) =>
+          this.#client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } }), options),
+      );
+    } catch (error) {
+      await this.#abortUpload(() => this.#client.send(new AbortMultipartUploadCommand(upload)));
       throw error;
     }
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {
-    const removed = await this.#ask({ action: `remove "${key}"`, method: "DELETE", key, signal });
-    await removed?.body?.cancel();
-  }
-
-  async #writeParts(key: string, first: Bytes, reader: ByteReader, options: WriteOptions): Promise<{ size: number }> {
-    const { signal, onProgress } = options;
-    const action = `write "${key}"`;
-    const begun = await this.#require({ action, method: "POST", key, query: { uploads: "" }, xml: true, signal });
-    const uploadId = this.#parse(action, "upload", await begun.text(), parseUploadId);
-    try {
-      const tags: string[] = [];
-      let size = 0;
-      for (let body = first; body.length > 0; body = await reader.read(partBytes(tags.length))) {
-        const query = { partNumber: String(tags.length + 1), uploadId };
-        const part = await this.#require({ action, method: "PUT", key, query, body, signal });
-        await part.body?.cancel();
-        const tag = part.headers.get("etag");
-        if (tag === null) throw this.#error("store_broken", action, "it gave no ETag for a part");
-        tags.push(tag);
-        size += body.length;
-        onProgress?.(size);
-      }
-      const begunMs = Date.parse(begun.headers.get("date") ?? "");
-      await this.#completeUpload({ key, uploadId, tags, size, begunMs, signal });
-      return { size };
-    } catch (error) {
-      // Parts of an incomplete upload cost money until they are removed.
-      await this.#ask({ action: "take an upload back", method: "DELETE", key, query: { uploadId } })
-        .then((answer) => answer?.body?.cancel(), () => {});
-      throw error;
-    }
-  }
-
-  async #completeUpload({ key, uploadId, tags, size, begunMs, signal }: {
-    key: string;
-    uploadId: string;
-    tags: readonly string[];
-    size: number;
-    /** By the store's clock; NaN: unknown. */
-    begunMs: number;
-    signal: AbortSignal | undefined;
-  }): Promise<void> {
-    const xml = tags.map((tag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${escapeXml(tag)}</ETag></Part>`);
-    const body = new TextEncoder().encode(`<CompleteMultipartUpload>${xml.join("")}</CompleteMultipartUpload>`);
-    try {
-      // S3 begins its answer with 200 before it knows the outcome: an error may still come in the body.
-      const ask = {
-        action: `write "${key}"`,
-        method: "POST",
-        key,
-        query: { uploadId },
-        body,
-        xml: true,
-        signal,
-      } as const;
-      await this.#require(ask);
-    } catch (error) {
-      if (!isE2dError(error, "store_upload_gone")) throw error;
-      // The answer to an earlier try was lost, and that try had succeeded: then the object is there.
-      const there = await this.info(key, signal);
-      if (there === undefined || there.size !== size || !(there.modifiedMs >= begunMs - uploadTimeSlackMs)) throw error;
-    }
-  }
-
-  async #require(ask: Ask): Promise<Response> {
-    const response = await this.#ask(ask);
-    if (response !== undefined) return response;
-    throw this.#error(
-      "store_missing",
-      ask.action,
-      "the store knows nothing of it",
-      "check the bucket and the endpoint",
+    await this.#ask(
+      { action: `remove "${key}"`, method: "DELETE", key, signal },
+      (options) => this.#client.send(new DeleteObjectCommand({ ...this.#access, Key: key }), options),
     );
   }
 
-  /** Undefined: the key is absent. */
-  async #ask(ask: Ask): Promise<Response | undefined> {
-    if (ask.key !== undefined && !isPlainKey(ask.key)) {
-      throw this.#error("store_broken", `use key ${JSON.stringify(ask.key)}`, "it is no plain name");
-    }
-    let failure: unknown;
-    for (let attempt = 0; attempt < triesMax; attempt++) {
-      if (attempt > 0) {
-        const pauseMs = 200 * 2 ** attempt * (0.5 + this.#ports.random.float());
-        await this.#ports.clock.sleep(pauseMs, ask.signal);
+  async removeCutWrites(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number> {
+    const nowMs = this.#ports.clock.monotonicMs();
+    const { prefix: swept, atMs } = this.#swept ?? { prefix: undefined, atMs: 0 };
+    if (swept !== undefined && prefix.startsWith(swept) && nowMs - atMs < sweepEveryMs) return 0;
+    const action = `list the uploads of "${prefix}"`;
+    const old: CutUpload[] = [];
+    try {
+      for await (const { uploads } of this.#uploadPages(action, prefix, signal)) {
+        old.push(...uploads.filter(({ key, begunMs }) => key.startsWith(prefix) && begunMs < beforeMs));
       }
+    } catch (error) {
+      // Some stores have no such listing, and credentials that may write need not be allowed to list uploads.
+      if (!isE2dError(error, "store_unsupported") && !isE2dError(error, "store_forbidden")) throw error;
+    }
+    for (const { key, uploadId } of old) {
+      const input = { ...this.#access, Key: key, UploadId: uploadId };
+      await this.#ask(
+        { action: `remove an upload of "${key}"`, method: "DELETE", key, signal },
+        (options) => this.#client.send(new AbortMultipartUploadCommand(input), options),
+      ).catch((error) => {
+        // Its writer, or another node, has ended it.
+        if (!isE2dError(error, "store_upload_gone")) throw error;
+      });
+    }
+    this.#swept = { prefix, atMs: nowMs };
+    return old.length;
+  }
+
+  async *#uploadPages(action: string, prefix: string, signal?: AbortSignal): AsyncGenerator<UploadsPage> {
+    const seen = new Set<string>();
+    let next: UploadsPage["next"];
+    for (;;) {
+      const markers = next === undefined ? {} : { KeyMarker: next.key, UploadIdMarker: next.uploadId };
+      const input = { ...this.#access, Prefix: prefix, EncodingType: "url" as const, ...markers };
+      let page: UploadsPage = { uploads: [] };
+      const document = (text: string) => {
+        page = this.#parse(action, "listing", text, parseUploads);
+        return "";
+      };
+      await this.#require(
+        { action, method: "GET", document, signal },
+        (options) => this.#client.send(new ListMultipartUploadsCommand(input), options),
+      );
+      yield page;
+      next = page.next;
+      if (next === undefined) return;
+      const mark = `${next.key}\n${next.uploadId}`;
+      if (seen.has(mark)) throw this.#circle(action, seen.size + 1);
+      seen.add(mark);
+    }
+  }
+
+  get #access() {
+    return accessFields(this.#options);
+  }
+
+  async #require<T>(ask: Ask, send: (options: HandlerOptions) => Promise<T>): Promise<T> {
+    const answer = await this.#ask(ask, send);
+    if (answer !== undefined) return answer;
+    const hint = "check the bucket and the endpoint";
+    throw this.#error({ code: "store_missing", state: "the store knows nothing of it", hint }, ask.action);
+  }
+
+  /** Undefined: the key is absent. `send` makes a new command for each try. */
+  async #ask<T>(ask: Ask, send: (options: HandlerOptions) => Promise<T>): Promise<T | undefined> {
+    if (ask.key !== undefined && !isPlainKey(ask.key)) {
+      throw this.#error({ code: "store_broken", state: "it is no plain name" }, `use key ${JSON.stringify(ask.key)}`);
+    }
+    let failure: S3Failure | undefined;
+    for (let attempt = 0; attempt < triesMax; attempt++) {
+      if (attempt > 0) await this.#pause(attempt, ask.signal);
+      ask.signal?.throwIfAborted();
       try {
-        const response = await this.#inTime(ask);
-        if (response.ok && ask.xml === undefined) return response;
-        const text = await this.#text(ask.action, response, response.ok ? answerMaxBytes : errorBodyMaxBytes);
-        if (response.ok && !isErrorDocument(text)) return new Response(text, { headers: response.headers });
-        const refused = this.#refusal(ask, response.status, text);
-        if (refused === undefined) return undefined;
-        if (!passing.has(response.status) && !passingCodes.has(errorCode(text) ?? "")) throw refused;
-        failure = refused;
+        return await this.#adapted(ask, send);
       } catch (error) {
         ask.signal?.throwIfAborted();
-        if (isE2dError(error) && error.code !== "store_timeout" && error.code !== "store_unreachable") throw error;
-        failure = error;
+        if (isE2dError(error)) throw error;
+        failure = explainFailure(error, ask);
+        if (failure === undefined) return undefined;
+        if (!failure.passing) break;
+        ask.onRepeat?.();
       }
     }
-    throw failure;
+    throw this.#error(failure!, ask.action);
   }
 
-  /** Retries with the store's time if the clock of this machine may be the cause of a refusal. */
-  async #inTime(ask: Ask): Promise<Response> {
-    const response = await this.#once(ask);
-    if (response.status !== 403 && response.status !== 400) return response;
-    if (this.#time.adopt(response.headers.get("date")) === undefined) return response;
-    await response.body?.cancel();
-    return await this.#once(ask);
+  async #pause(attempt: number, signal?: AbortSignal): Promise<void> {
+    await this.#ports.clock.sleep(200 * 2 ** attempt * (0.5 + this.#ports.random.float()), signal);
   }
 
-  async #once({ action, method, key = "", query = {}, headers = {}, body, signal }: Ask): Promise<Response> {
-    const { bucket, region, endpoint, credentials, timeoutMs = progressTimeoutMs } = this.#options;
-    const path = key.split("/").map(encodePart).join("/");
-    const base = endpoint === undefined
-      ? bucket.includes(".")
-        ? `https://s3.${region}.amazonaws.com/${bucket}/`
-        : `https://${bucket}.s3.${region}.amazonaws.com/`
-      : `${endpoint.replace(/\/+$/, "")}/${bucket}/`;
-    const url = new URL(`${base}${path}`);
-    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-    // A blank as "+" is a rule of forms; some stores take it for a plus sign.
-    url.search = url.search.replaceAll("+", "%20");
-    const { accessKeyId, secretAccessKey, sessionToken } = await credentials(signal);
-    const client = new AwsClient({
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-      service: "s3",
-      region,
-      retries: 0,
-    });
-    const signed = await client.sign(url.href, {
-      method,
-      headers,
-      aws: { datetime: this.#time.signingTime() },
-      ...(body === undefined ? {} : { body }),
-    });
-    // Not signed, because proxies change it. A compressed answer would come without its length.
-    signed.headers.set("accept-encoding", "identity");
-    // The body is one piece of bounded size: the time for it grows with it, at the pace of a slow line.
-    const waitMs = timeoutMs + (body?.length ?? 0) / 16;
-    const answered = new AbortController();
-    const late = new AbortController();
-    const timer = this.#ports.clock.sleep(waitMs, answered.signal).then(() => late.abort(), () => {});
-    try {
-      return await this.#ports.http(signed.url, {
-        method,
-        headers: signed.headers,
-        ...(body === undefined ? {} : { body }),
-        redirect: "manual",
-        signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
-      });
-    } catch (cause) {
-      signal?.throwIfAborted();
-      if (late.signal.aborted) throw this.#error("store_timeout", action, `no answer in ${Math.round(waitMs)} ms`);
-      throw this.#error("store_unreachable", action, describeError(cause), "check the network and the endpoint", cause);
-    } finally {
-      answered.abort();
-      await timer;
+  /** Repeats a request at once with what its refusal tells about the store: its clock, its region, an expired key. */
+  async #adapted<T>({ signal, ...ask }: Ask, send: (options: HandlerOptions) => Promise<T>): Promise<T> {
+    for (let left = 3;; left--) {
+      try {
+        return await send({ ...ask, ...(signal === undefined ? {} : { abortSignal: signal }) });
+      } catch (error) {
+        if (left === 0 || !(error instanceof S3Refusal) || !this.#adapt(error, ask.conditional)) throw error;
+      }
     }
   }
 
-  /** Undefined: the store itself answered that the key is absent. */
-  #refusal({ action, key, method }: Ask, status: number, text: string): E2dError | undefined {
-    const code = errorCode(text);
-    const words = errorWords(text) || `status ${status}`;
-    if (status === 404 && code === "NoSuchBucket") {
-      return this.#error("store_missing", action, "there is no such bucket", "make the bucket, or mend the URL");
+  /** True: a new request may succeed. */
+  #adapt({ status, s3Code = "", headers, region }: S3Refusal, conditional = false): boolean {
+    if ((status === 403 || status === 400) && this.#time.adopt(headers.get("date")) !== undefined) return true;
+    if (region !== undefined && region !== this.#region) {
+      this.#region = region;
+      return true;
     }
-    if (status === 404 && code === "NoSuchUpload") return this.#error("store_upload_gone", action, words);
-    if (status === 404) {
-      // HEAD has no body: `info` asks again by GET.
-      if (key !== undefined && (code === "NoSuchKey" || method === "HEAD" && text === "")) return undefined;
-      const why = code === undefined ? "status 404, and not as an S3 store answers it" : words;
-      return this.#error("store_broken", action, why, "check that the endpoint is that of an S3 store");
+    if (expiredCodes.has(s3Code) && this.#used?.accessKeyId !== this.#refused?.accessKeyId) {
+      this.#refused = this.#used;
+      return true;
     }
-    if (status === 301 || status === 307 || code === "AuthorizationHeaderMalformed" || code === "PermanentRedirect") {
-      const region = /<Region>([^<]+)</.exec(text)?.[1] ?? /region '?([a-z0-9-]+)'?[^']*$/.exec(words)?.[1];
-      return this.#error("store_region", action, words, `set AWS_REGION${region === undefined ? "" : ` to ${region}`}`);
-    }
-    if (code === "RequestTimeTooSkewed") {
-      return this.#error("store_clock", action, words, "set this machine's clock");
-    }
-    if (status === 403 || status === 401) {
-      const permission =
-        { GET: "s3:GetObject and s3:ListBucket", HEAD: "s3:GetObject and s3:ListBucket", PUT: "s3:PutObject" }[
-          method
-        ];
-      return this.#error(
-        "store_forbidden",
-        action,
-        words,
-        `check the credentials, and that they allow ${permission ?? `${method} here`}`,
-      );
-    }
-    return this.#error("store_broken", action, words);
+    if (status !== 501 || !conditional || !this.#conditional) return false;
+    this.#conditional = false;
+    return true;
   }
 
-  /** The start of an answer's body as text. */
-  async #text(action: string, { body }: Response, maxBytes: number): Promise<string> {
-    if (body === null) return "";
-    const reader = new ByteReader(this.#watched(body, action));
-    const text = new TextDecoder().decode(await reader.read(maxBytes));
-    await reader.cancel();
-    return text;
-  }
-
-  /** Errors after `timeoutMs` without a byte, and if the number of bytes differs from `size`. */
-  #watched(body: ReadableStream<Uint8Array>, action: string, size?: number): ReadableStream<Bytes> {
-    const { timeoutMs = progressTimeoutMs } = this.#options;
-    const { clock } = this.#ports;
-    const reader = body.getReader();
-    const fail = (code: string, why: string, cause?: unknown) => this.#error(code, action, why, undefined, cause);
-    let received = 0;
-    const progress = () => size === undefined ? `${received} bytes` : `${received} of ${size} bytes`;
-    return new ReadableStream<Bytes>({
-      async pull(controller) {
-        const done = new AbortController();
-        const overdue = clock.sleep(timeoutMs, done.signal).then(() => "overdue" as const, () => "overdue" as const);
-        let next: ReadableStreamReadResult<Uint8Array> | "overdue";
-        try {
-          next = await Promise.race([reader.read(), overdue]);
-        } catch (cause) {
-          throw fail("store_unreachable", `it broke off after ${progress()}`, cause);
-        } finally {
-          done.abort();
-        }
-        if (next === "overdue") {
-          reader.cancel().catch(() => {});
-          throw fail("store_timeout", `no byte in ${timeoutMs} ms, after ${progress()}`);
-        }
-        if (next.done) {
-          if (size !== undefined && received !== size) throw fail("store_unreachable", `it ended after ${progress()}`);
-          return controller.close();
-        }
-        received += next.value.length;
-        if (size !== undefined && received > size) {
-          reader.cancel().catch(() => {});
-          throw fail("store_broken", `it has more than its ${size} bytes`);
-        }
-        controller.enqueue(next.value as Bytes);
-      },
-      cancel: (reason) => reader.cancel(reason),
-    }, { highWaterMark: 0 });
-  }
-
-  #error(code: string, action: string, why: string, hint?: string, cause?: unknown): E2dError {
-    return new E2dError(code, `Cannot ${action} in ${this.name}: ${why}`, {
+  #error({ code, state, hint, cause }: Omit<S3Failure, "passing">, action: string): E2dError {
+    return new E2dError(code, `Cannot ${action} in ${this.name}: ${state}`, {
       ...(hint === undefined ? {} : { hint }),
       ...(cause === undefined ? {} : { cause }),
     });
   }
 }
-
-function partBytes(parts: number): number {
-  return Math.min(partMaxBytes, partMinBytes * 2 ** Math.floor(parts / partGrowsEvery));
-}
-
-function errorWords(text: string): string {
-  const [code, message] = ["Code", "Message"].map((tag) => new RegExp(`<${tag}>([^<]{1,300})`).exec(text)?.[1]);
-  return [code, message].filter((part) => part !== undefined).join(": ");
-}
-
-const errorCode = (text: string) => /<Code>([^<]{1,100})<\/Code>/.exec(text)?.[1];
-
-const isErrorDocument = (text: string) => /^\s*(?:<\?xml[^>]*>\s*)?<Error[\s>]/.test(text);
-
-function lengthOf(response: Response): number | undefined {
-  const text = response.headers.get("content-length");
-  return text !== null && /^\d+$/.test(text) ? Number(text) : undefined;
-}
-
-/** RFC 3986, as signatures need it; encodeURIComponent does not encode these five characters. */
-const encodePart = (part: string) =>
-  encodeURIComponent(part).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
-
-const escapeXml = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");

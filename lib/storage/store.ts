@@ -19,12 +19,17 @@ export interface StoredObject {
 export interface WriteOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: (writtenBytes: number) => void;
+  /**
+   * Throws E2dError `store_exists` if the key has an object, also one that another writer completes meanwhile. A store
+   * without conditional writes ignores it: the caller must look first.
+   */
+  readonly ifAbsent?: boolean | undefined;
 }
 
 /**
  * `undefined` and an empty listing mean "absent", and are returned only if the store itself answered so. Every other state
  * throws: E2dError `store_forbidden`, `store_missing` (the bucket or the folder), `store_unreachable`,
- * `store_timeout`, `store_broken` (an unexpected answer), `store_upload_gone`, `disk_full`, or the signal's
+ * `store_timeout`, `store_broken` (an unexpected answer), `store_upload_gone`, `store_exists`, `store_region`, `store_clock`, `disk_full`, or the signal's
  * reason. A single answer may still be wrong: lib/snapshot/absence.ts verifies absence by several queries.
  */
 export interface Store {
@@ -36,6 +41,11 @@ export interface Store {
   list(prefix: string, signal?: AbortSignal): Promise<StoredInfo[]>;
   /** Atomic; replaces an existing object. The stream may have any length. */
   write(key: string, content: ReadableStream<Bytes>, options?: WriteOptions): Promise<{ size: number }>;
+  /**
+   * Copies an object without transferring its content through this machine. Atomic; replaces an existing object. False:
+   * the source is absent, or this store cannot do it; then nothing has changed.
+   */
+  copy?(from: string, to: string, signal?: AbortSignal): Promise<boolean>;
   /** Succeeds if the object does not exist. */
   remove(key: string, signal?: AbortSignal): Promise<void>;
   /**

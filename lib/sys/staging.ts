@@ -51,6 +51,18 @@ export const systemStaging: Staging = {
     }
   },
 
+  async copyFile(from, to) {
+    try {
+      await Deno.copyFile(from, to);
+      using file = await Deno.open(to, { read: true, write: true });
+      await file.sync();
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return false;
+      throw failure("file_write", `Cannot copy "${from}" to "${to}"`, error);
+    }
+  },
+
   async makeNewFolder(path) {
     try {
       await Deno.mkdir(path, { mode: 0o700 });

@@ -77,6 +77,54 @@ Deno.test("S3Store: a machine with a wrong clock reads and writes with the time 
   }
 });
 
+Deno.test("S3Store: an upload that was cut is removed, a finished object is not", async () => {
+  await using server = await S3Server.start();
+  await using moto = await Moto.start();
+  const made = await fetch(`${moto.url}/bucket`, { method: "PUT", headers: { host: "s3.amazonaws.com" } });
+  await made.body?.cancel();
+  for (const endpoint of [server.endpoint, moto.url]) {
+    const store = storeAt(endpoint);
+    await store.write("db", streamOf(new Uint8Array(13_000_000)));
+    const abort = new AbortController();
+    // The process ends within the upload: nothing aborts it.
+    const http = (url: string | URL, init?: RequestInit) =>
+      init?.method === "DELETE" ? Promise.resolve(new Response(null, { status: 204 })) : fetch(url, init);
+    const killed = new S3Store({
+      name: "s3://bucket",
+      bucket: "bucket",
+      region: "us-east-1",
+      endpoint,
+      credentials: () => Promise.resolve(keys),
+    }, { http, clock: systemClock, random: systemRandom });
+    const onProgress = () => abort.abort(new Error("killed"));
+    const writing = killed.write("db", streamOf(new Uint8Array(40_000_000)), { signal: abort.signal, onProgress });
+    assertEquals(await writing.then(() => "written", (error) => error.message), "killed");
+    const [yesterday, tomorrow] = [-1, 1].map((days) => Date.now() + days * 86_400_000) as [number, number];
+    assertEquals(await store.removeCutWrites("db.history/", tomorrow), 0);
+    // moto dates every upload to 2010.
+    if (endpoint !== moto.url) assertEquals(await store.removeCutWrites("db", yesterday), 0);
+    assertEquals(await storeAt(endpoint).removeCutWrites("db", tomorrow), 1);
+    assertEquals(await storeAt(endpoint).removeCutWrites("db", tomorrow), 0);
+    assertEquals((await store.list("")).map(({ key, size }) => [key, size]), [["db", 13_000_000]]);
+  }
+});
+
+Deno.test("S3Store: an object above the limit of one copy is copied in parts", async () => {
+  await using server = await S3Server.start();
+  const store = new S3Store({
+    name: "s3://bucket",
+    bucket: "bucket",
+    region: "eu-west-3",
+    endpoint: server.endpoint,
+    credentials: () => Promise.resolve(keys),
+    copyMaxBytes: 5 * 1_048_576,
+  }, { http: fetch, clock: systemClock, random: systemRandom });
+  const content = bytesOf(11_000_000);
+  await store.write("a b", streamOf(content));
+  assertEquals(await store.copy("a b", "copy"), true);
+  assertEquals(await contentOf(store, "copy"), content);
+});
+
 Deno.test("S3Store: an address without a server is unreachable", async () => {
   const store = storeAt(`http://127.0.0.1:${freePorts(1)[0]}`);
   await assertE2dError("store_unreachable", () => store.info("k"));

@@ -62,7 +62,7 @@ Deno.test("the permission set of the executable denies native code, code over th
     write: true,
     run: true,
     env: true,
-    sys: ["gid", "hostname", "networkInterfaces", "statfs", "uid"],
+    sys: ["gid", "homedir", "hostname", "networkInterfaces", "statfs", "uid"],
   });
 });
 

@@ -107,6 +107,12 @@ export class MemoryDisk implements Files, Staging {
     });
   }
 
+  copyFile(from: string, to: string): Promise<boolean> {
+    const node = this.nodes.get(from);
+    if (node !== undefined) this.nodes.set(to, { ...node });
+    return Promise.resolve(node !== undefined);
+  }
+
   moveFolder(from: string, to: string): Promise<"moved" | "taken" | "gone"> {
     if (!this.nodes.has(from)) return Promise.resolve("gone");
     if (this.paths().some((path) => path.startsWith(`${to}/`))) return Promise.resolve("taken");

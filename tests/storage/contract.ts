@@ -125,6 +125,37 @@ export function testStore(
       }
     }));
 
+  Deno.test(`${name}: a copy has the content of its source, and an absent source is reported`, () =>
+    withStore(async (store, prefix) => {
+      if (store.copy === undefined) return;
+      const [from, to] = [`${prefix}it's a+b`, `${prefix}to`];
+      assertEquals(await store.copy(from, to), false);
+      assertEquals(await store.info(to), undefined);
+      for (const length of [100_000, 5]) {
+        await store.write(from, streamOf(bytesOf(length)));
+        assertEquals(await store.copy(from, to), true);
+        assertEquals(await contentOf(store, to), bytesOf(length));
+      }
+      await store.remove(from);
+      assertEquals(await contentOf(store, to), bytesOf(5));
+      assertEquals((await store.list(prefix)).map(({ key }) => key), [to]);
+    }));
+
+  Deno.test(`${name}: a write to an absent key replaces nothing`, () =>
+    withStore(async (store, prefix) => {
+      const key = `${prefix}once`;
+      await store.write(key, streamOf(bytesOf(5)), { ifAbsent: true });
+      for (const length of [6, 13_000_000]) {
+        const second = store.write(key, streamOf(new Uint8Array(length)), { ifAbsent: true });
+        assertEquals(await second.then(() => "written", (error) => error.code), "store_exists");
+      }
+      assertEquals(await contentOf(store, key), bytesOf(5));
+      assertEquals((await store.list(prefix)).map(({ key }) => key), [key]);
+      // Also of several parts.
+      await store.write(`${key} more`, streamOf(new Uint8Array(13_000_000)), { ifAbsent: true });
+      assertEquals((await store.info(`${key} more`))?.size, 13_000_000);
+    }));
+
   Deno.test(`${name}: reading may stop in the middle`, () =>
     withStore(async (store, prefix) => {
       await store.write(`${prefix}large`, streamOf(bytesOf(5_000_000)));

@@ -39,13 +39,16 @@ export class MemoryStore implements Store {
   async write(
     key: string,
     content: ReadableStream<Bytes>,
-    { onProgress }: WriteOptions = {},
+    { onProgress, ifAbsent }: WriteOptions = {},
   ): Promise<{ size: number }> {
     this.#step();
     const bytes = new Uint8Array(await new Response(content).arrayBuffer());
     onProgress?.(bytes.length);
     // The connection breaks at the end: no object exists, as the contract of stores requires.
     this.#step();
+    if (ifAbsent && this.objects.has(key)) {
+      throw new E2dError("store_exists", `Cannot write "${key}" in memory: it exists`);
+    }
     this.objects.set(key, { bytes, modifiedMs: this.nowMs });
     return { size: bytes.length };
   }

@@ -4,16 +4,26 @@ import { part } from "./parts.ts";
 
 export const s3Keys = { accessKeyId: "access", secretAccessKey: "canary-4f1c7e" };
 
+interface S3ServerOptions {
+  readonly region?: string;
+  /** Paths of PEM files. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
 export class S3Server implements AsyncDisposable {
   readonly endpoint: string;
   readonly folder: string;
   readonly #child: Deno.ChildProcess;
   readonly #directory: AsyncDisposable;
 
-  private constructor(directory: { path: string } & AsyncDisposable, port: number, region: string) {
+  private constructor(
+    directory: { path: string } & AsyncDisposable,
+    port: number,
+    { region = "us-east-1", tls }: S3ServerOptions,
+  ) {
     this.#directory = directory;
     this.folder = directory.path;
-    this.endpoint = `http://127.0.0.1:${port}`;
+    this.endpoint = `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
     this.#child = new Deno.Command(part("versitygw-1.8.0", "versitygw"), {
       args: [
         "--port",
@@ -24,6 +34,7 @@ export class S3Server implements AsyncDisposable {
         s3Keys.secretAccessKey,
         "--region",
         region,
+        ...(tls === undefined ? [] : ["--cert", tls.cert, "--key", tls.key]),
         "posix",
         directory.path,
       ],
@@ -33,12 +44,13 @@ export class S3Server implements AsyncDisposable {
     }).spawn();
   }
 
-  static async start({ region = "us-east-1" } = {}): Promise<S3Server> {
+  static async start(options: S3ServerOptions = {}): Promise<S3Server> {
     const directory = await temporaryDirectory();
     await Deno.mkdir(`${directory.path}/bucket`);
-    const server = new S3Server(directory, freePorts(1)[0]!, region);
+    const port = freePorts(1)[0]!;
+    const server = new S3Server(directory, port, options);
     await eventually("the S3 server answers", async () => {
-      await (await fetch(server.endpoint)).body?.cancel();
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
       return true;
     });
     return server;

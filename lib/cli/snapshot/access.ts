@@ -38,8 +38,12 @@ export async function openStore(flags: SnapshotFlags, log: Logger): Promise<Snap
       hint: "pass it as an argument, or set --snapshot-backup-url or E2D_SNAPSHOT_BACKUP_URL",
     });
   }
-  return { ...await openPlace(flags, log), restoreArguments: flags.url };
+  return { ...await openPlace(flags, log), restoreArguments: shellWord(flags.url) };
 }
+
+/** The parameters of an S3 URL contain "&", so a command that an operator copies must have it in quotes. */
+export const shellWord = (text: string): string =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 export async function keysOf({ caKey, snapshotRecipient }: SnapshotFlags): Promise<SnapshotKeys> {
   const { recipients, publicRecipients } = await readRecipients(snapshotRecipient);

@@ -18,7 +18,7 @@ import { provideEtcd } from "../etcd.ts";
 import { absolutePath } from "../snapshot_place.ts";
 import type { Terminal } from "../terminal.ts";
 import { withWorkFolder } from "../work_folder.ts";
-import { openStore, type SnapshotFlags, type TrustFlags, trustOf } from "./access.ts";
+import { openStore, shellWord, type SnapshotFlags, type TrustFlags, trustOf } from "./access.ts";
 import { fetchSelected } from "./transfer.ts";
 import { selectSnapshot } from "./select.ts";
 
@@ -69,7 +69,7 @@ async function restoreIn(
   { terminal, log, signal }: { terminal: Terminal; log: Logger; signal: AbortSignal },
 ): Promise<number> {
   const { dataDir } = flags;
-  const at = { ...await openStore(flags, log), restoreArguments: `${flags.url} --data-dir ${dataDir}` };
+  const at = { ...await openStore(flags, log), restoreArguments: `${shellWord(flags.url)} --data-dir ${dataDir}` };
   const trust = await trustOf(flags);
   const choice = await selectSnapshot(at, flags.snapshot, { trust, refuseFork: true });
   const { key, manifest } = choice;

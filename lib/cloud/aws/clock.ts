@@ -18,9 +18,14 @@ export class AwsClock {
     this.#maxMs = maxMs;
   }
 
+  /** Milliseconds since the Unix epoch by the service's clock. */
+  nowMs(): number {
+    return this.#clock.wallMs() + this.#skewMs;
+  }
+
   /** `20261127T051334Z` */
   signingTime(): string {
-    return new Date(this.#clock.wallMs() + this.#skewMs).toISOString().replace(/[:-]|\.\d{3}/g, "");
+    return new Date(this.nowMs()).toISOString().replace(/[:-]|\.\d{3}/g, "");
   }
 
   /**

@@ -1,6 +1,7 @@
 import { E2dError } from "../../errors.ts";
 import { type AwsCredentials, type AwsPorts, awsRegion, type CredentialResult } from "./credential_source.ts";
-import { type AwsProfiles, parseAwsProfiles } from "./profile.ts";
+import type { AwsProfiles } from "./profile.ts";
+import { type ProfilePaths, readAwsProfiles } from "./profile_files.ts";
 import { tokenFileCredentials } from "./web_identity.ts";
 
 /** The sources that a profile's `credential_source` can name. */
@@ -8,8 +9,12 @@ export type CredentialSources = Readonly<
   Record<"Environment" | "EcsContainer" | "Ec2InstanceMetadata", () => Promise<CredentialResult> | CredentialResult>
 >;
 
+/** Settings of profiles whose credentials the AWS SDK obtains. */
+const sdkSettings = ["sso_session", "sso_start_url", "credential_process"];
+
 interface ProfileLookup {
   readonly profiles: AwsProfiles;
+  readonly paths: ProfilePaths;
   /** The session name for profiles without `role_session_name`. */
   readonly sessionName: string;
   readonly sources: CredentialSources;
@@ -26,25 +31,14 @@ export async function profileCredentials(
   ports: AwsPorts,
   signal: AbortSignal,
 ): Promise<CredentialResult> {
-  const { environment, files } = ports;
-  const home = environment("HOME");
-  const pathOf = (variable: string, name: string) =>
-    environment(variable) || (home ? `${home}/.aws/${name}` : undefined);
-  const read = async (path: string | undefined) => path === undefined ? undefined : await files.readText(path);
-  const paths = [
-    pathOf("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
-    pathOf("AWS_CONFIG_FILE", "config"),
-  ] as const;
-  const [credentials, config] = [await read(paths[0]), await read(paths[1])];
-  const filesText = paths.map((path) => `"${path ?? "~/.aws"}"`).join(" and ");
-  const named = environment("AWS_PROFILE");
-  const name = named || "default";
-  const profiles = parseAwsProfiles({ credentials, config });
+  const { profiles, name, paths } = await readAwsProfiles(ports);
+  const filesText = [paths.credentials, paths.config].map((path) => `"${path ?? "~/.aws"}"`).join(" and ");
+  const named = ports.environment("AWS_PROFILE");
   if (profiles.get(name) === undefined) {
     if (named) throw profileError(name, `it is neither in ${filesText}`.replace(" and ", " nor in "));
     return { absent: `there is no profile in ${filesText}` };
   }
-  return await resolveProfile(name, { profiles, sessionName, sources, ports, signal }, []);
+  return await resolveProfile(name, { profiles, paths, sessionName, sources, ports, signal }, []);
 }
 
 async function resolveProfile(
@@ -60,8 +54,9 @@ async function resolveProfile(
   const keys = profileKeys(name, settings);
   if (arn === undefined || through.at(-1) === name) {
     if (keys !== undefined) return keys;
-    for (const other of ["sso_session", "sso_start_url", "credential_process"]) {
-      if (settings[other] !== undefined) throw profileError(name, `e2d does not support "${other}"`);
+    if (sdkSettings.some((setting) => settings[setting] !== undefined)) {
+      const { sdkProfileCredentials } = await import("./sdk_profile.ts");
+      return await sdkProfileCredentials(name, asking.paths, ports);
     }
     if (through.length > 0) throw profileError(name, "it has no keys");
     return { absent: `the profile "${name}" has no keys and no role` };
