@@ -38,7 +38,6 @@ export function step(node: NodeState, event: Event, now: Now): { node: NodeState
   applyEvent(turn, event);
   separateForeign(turn);
   if (draft.gossip.peers !== node.gossip.peers) rememberPeers(turn);
-  turn.invalidateView();
   followStops(turn);
   answerCommands(turn);
   watchOwnEtcd(turn);

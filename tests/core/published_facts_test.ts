@@ -115,6 +115,8 @@ Deno.test("a survivor publishes that its quorum is lost once the time is over an
 Deno.test("facts that are published are those of the end of the turn", () => {
   const turn = turnOf(record({}));
   assertEquals(turn.view.settings.requiredSize, 3);
-  turn.node.disk.data = { kind: "absent" };
-  assertEquals(publishedFacts(turn).data, { kind: "none" });
+  turn.node.disk.record = { ...turn.node.disk.record, started };
+  assertEquals(publishedFacts(turn).data.kind, "held");
+  const unknown = of({ settings: settings({ snapshots: true }), snapshots: { lookup: { kind: "unknown" } } });
+  assertEquals(Object.keys(unknown).includes("snapshotLookup"), false, "the store was not looked up yet");
 });

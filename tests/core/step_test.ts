@@ -1,7 +1,7 @@
 import { heartbeatMs, step } from "../../lib/core/step.ts";
 import type { Event } from "../../lib/core/facts/event.ts";
 import { assertEquals } from "../support/assert.ts";
-import { changed, nowMs, peer, type StateChange } from "./facts.ts";
+import { answer, answering, changed, data, member, nowMs, peer, silent, type StateChange } from "./facts.ts";
 import { fresh, nowWallMs } from "./turns.ts";
 
 /** The turn of a node that was heard a moment ago. */
@@ -69,9 +69,32 @@ Deno.test("a node that ends arms no timer", () => {
   const ending = { code: 0, reason: { code: "asked_to_stop", text: "t" } };
   const { node, effects } = after({ phase: "leaving", process: { lastEventMs: nowMs, ending } });
   assertEquals([node.phase, effects.some(({ kind }) => kind === "armTimer")], ["stopped", false]);
+  const failed = after({ phase: "leaving", process: { lastEventMs: nowMs, ending: { ...ending, code: 1 } } });
+  assertEquals([failed.node.phase, failed.effects.some(({ kind }) => kind === "armTimer")], ["failed", false]);
 });
 
 Deno.test("peers are remembered when gossip tells of them, and seen by the rules of the same turn", () => {
   const { node } = after({}, 0, { kind: "gossip", joined: true, peers: [peer("b")] });
   assertEquals([[...node.gossip.rememberedPeers.keys()], node.gossip.peers.length], [["b"], 1]);
+});
+
+Deno.test("a node that serves reports silent voters and keys that do not fit in the turn that shows them", () => {
+  const members = ["a", "b", "c"].map((name) => member(name));
+  const mismatch = { kind: "differs", address: "x:7980", evidence: "answer" } as const;
+  const { node } = after({
+    phase: "serving",
+    ownEtcd: { etcd: { kind: "ready", sinceMs: 0 } },
+    disk: { data: data("a", members) },
+    gossip: { gossipKeys: { fingerprint: "f", mismatches: [mismatch] } },
+    membership: {
+      clusterRecordVerified: true,
+      memberSinceMs: new Map(members.map(({ id }) => [id, 0])),
+      endpoints: new Map([
+        ["http://a:2379", answering(answer("a", members))],
+        ["http://b:2379", answering(answer("b", members))],
+        ["http://c:2379", silent(0)],
+      ]),
+    },
+  });
+  assertEquals([...node.reports.problems.keys()].sort(), ["gossip_key_differs", "voter_silent"]);
 });

@@ -1,7 +1,8 @@
 /** Single turns of node "a", for the tests of what a turn makes of a state. */
-import type { Effect } from "../../lib/core/facts/effect.ts";
-import { copyOf, createNode, type NodeState } from "../../lib/core/state/state.ts";
+import type { AnsweredEffect, Effect } from "../../lib/core/facts/effect.ts";
+import { copyOf, createNode, type NodeState, type Slot } from "../../lib/core/state/state.ts";
 import { Turn } from "../../lib/core/state/turn.ts";
+import { assert } from "../support/assert.ts";
 import { changed, nowMs, settings, type StateChange, view } from "./facts.ts";
 
 export const { self } = view("a");
@@ -28,8 +29,56 @@ export const linesOf = ({ effects }: Turn): string[] =>
     return [`${level} ${outcome} ${code}: ${text}`];
   });
 
-/** All other effects of the turn. */
-export const requestsOf = ({ effects }: Turn): readonly Effect[] => effects.filter(({ kind }) => kind !== "journal");
+/** The slot of each effect: those of one slot are performed one after another. An operator's cancel has its own. */
+const slots: { readonly [K in AnsweredEffect["kind"]]: readonly Slot[] } = {
+  writeRecord: ["local"],
+  quarantineData: ["local"],
+  startEtcd: ["local"],
+  stopEtcd: ["local"],
+  upgradeEtcd: ["local"],
+  provideEtcd: ["local"],
+  restoreData: ["local"],
+  prepareSource: ["source"],
+  exportSurvivor: ["source"],
+  memberAdd: ["cluster"],
+  memberRemove: ["cluster"],
+  memberPromote: ["cluster"],
+  memberUpdate: ["cluster"],
+  moveLeader: ["cluster"],
+  changeRecord: ["cluster"],
+  allowDowngrade: ["cluster"],
+  checkRecord: ["record"],
+  clearVolatile: ["record"],
+  writeLineage: ["record"],
+  compareHashes: ["record"],
+  defragment: ["maintenance"],
+  reclaimSpace: ["maintenance"],
+  hashMembers: ["maintenance"],
+  disarmCorrupt: ["maintenance"],
+  writePlan: ["plan", "command"],
+  takeSnapshot: ["backup"],
+  writePause: ["command"],
+  writeHold: ["command"],
+};
+
+/** All other effects of the turn, each of which must be in flight in its slot. */
+export function requestsOf({ effects, node }: Turn): readonly Effect[] {
+  for (const effect of effects) {
+    if (!("id" in effect)) continue;
+    const slot = [...node.effects.inFlight].find(([, { id }]) => id === effect.id)?.[0];
+    assert(slot !== undefined && slots[effect.kind].includes(slot), `${effect.kind} in the slot "${slot}"`);
+  }
+  return effects.filter(({ kind }) => kind !== "journal");
+}
+
+/** While no slot is free. */
+export const noneFree: StateChange = {
+  effects: { backoffUntilMs: new Map([...new Set(Object.values(slots).flat())].map((slot) => [slot, Infinity])) },
+};
+
+/** What the turn journaled as decided; an effect that was not requested is none. */
+export const decisionsOf = ({ node }: Turn): readonly string[] =>
+  node.reports.journal.flatMap(({ what, outcome }) => what === "decided" ? [outcome] : []);
 
 /** The standing problem of this code: level, whether the node stays ready, and the text. */
 export function problemOf({ node }: Turn, code: string): string | undefined {

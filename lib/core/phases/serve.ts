@@ -162,8 +162,7 @@ function abortSnapshot(turn: Turn): void {
 function clearVolatileKeys(turn: Turn, own: EtcdAnswer): void {
   const { node, view } = turn;
   const lineage = ownLineage(view);
-  if (lineage === undefined || node.disk.record.started?.how === "joined" && lineage.epoch < 2) return;
-  if (lineage.epoch < 2 && node.disk.record.started?.how !== "restored") return;
+  if (lineage === undefined || lineage.epoch < 2 && node.disk.record.started?.how !== "restored") return;
   if (!node.bootstrap.volatileKeysCleared) {
     turn.request("record", { kind: "clearVolatile", lineage });
     return;

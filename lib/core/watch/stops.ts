@@ -20,7 +20,6 @@ export function followStops(turn: Turn): void {
       if (known === undefined || isNewerMark(mark, known)) note(turn, mark);
     }
   }
-  turn.invalidateView();
   const state = pauseState(turn.view);
   const paused = state.kind === "paused" || state.kind === "unknown" && node.settings.paused;
   if (paused !== node.settings.paused) {

@@ -5,7 +5,7 @@ import type { AnsweredEffect } from "../../../lib/core/facts/effect.ts";
 import type { Turn } from "../../../lib/core/state/turn.ts";
 import { assertEquals } from "../../support/assert.ts";
 import { answer, answering, data, goPeer, member, peer, settings, type StateChange } from "../facts.ts";
-import { linesOf, nowWallMs, requestsOf, turnOf } from "../turns.ts";
+import { decisionsOf, linesOf, noneFree, nowWallMs, requestsOf, turnOf } from "../turns.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
 const own = (change: Partial<EtcdAnswer> = {}) => answer("a", members, { recordedSize: 3, ...change });
@@ -40,24 +40,36 @@ function seen(turn: Turn): unknown[] {
     return rest;
   });
   const decided = linesOf(turn).filter((line) => !line.includes(" wait "));
-  return [...requests, ...decided, ...turn.node.reports.waitingFor ? [turn.node.reports.waitingFor.text] : []];
+  return [
+    ...requests,
+    ...decided,
+    ...turn.node.reports.waitingFor
+      ? [`${turn.node.reports.waitingFor.code} ${turn.node.reports.waitingFor.text}`]
+      : [],
+  ];
 }
 
 function executed(plan: Plan | undefined, answered: EtcdAnswer, ...changes: readonly StateChange[]): unknown[] {
-  const turn = turnOf([
-    {
-      phase: "serving",
-      settings: settings({ snapshots: true }),
-      maintenance: { plan },
-      disk: { data: data("a", members) },
-    },
-    cluster(),
-    ...changes,
-  ]);
+  const turnWith = (...more: readonly StateChange[]) =>
+    turnOf([
+      {
+        phase: "serving",
+        settings: settings({ snapshots: true }),
+        maintenance: { plan },
+        disk: { data: data("a", members) },
+      },
+      cluster(),
+      ...changes,
+      ...more,
+    ]);
+  const refused = turnWith(noneFree);
+  executePlan(refused, answered);
+  assertEquals(decisionsOf(refused), []);
+  const turn = turnWith();
   return [executePlan(turn, answered), ...seen(turn)];
 }
 const goesOn = (outcome: string) => `info ${outcome} plan_goes_on: the plan`;
-const waits = (why: string) => `the plan "the plan" waits: ${why}`;
+const waits = (why: string) => `plan_waits the plan "the plan" waits: ${why}`;
 const facts = (plan: Plan, answered = own(), ...changes: readonly StateChange[]) => {
   const turn = turnOf([{ phase: "serving", maintenance: { plan } }, cluster(), ...changes]);
   executePlan(turn, answered);
@@ -77,6 +89,10 @@ Deno.test("no operation begins while another effect on the members, their data o
     assertEquals(executed(remove, own(), busy(slot)), [true], slot);
   }
   assertEquals(executed(remove, own(), busy("backup")).length, 3);
+  const snapshot = planOf({ kind: "snapshot" });
+  for (const slot of ["plan", "cluster", "maintenance"] as const) {
+    assertEquals(executed(snapshot, own(), busy(slot)), [true]);
+  }
 });
 
 Deno.test("the snapshot that a plan begins with is taken in the form that all nodes can read, whatever was saved before", () => {
@@ -99,7 +115,7 @@ Deno.test("the snapshot that a plan begins with is taken in the form that all no
   assertEquals(beside(peer("b"), goPeer("g", { state: "dead" })), take);
   assertEquals(executed(plan, own(), { settings: settings() }), [
     true,
-    'the plan "the plan" waits for a snapshot, and no store is configured',
+    'plan_waits the plan "the plan" waits for a snapshot, and no store is configured',
   ]);
   const taken = { snapshots: { lastSnapshotAtWallMs: nowWallMs } };
   assertEquals(executed(plan, own(), taken)[1], { kind: "writePlan" });
@@ -156,20 +172,26 @@ Deno.test("the cluster's record and the way back to an older minor version are c
 Deno.test("a plan waits for what other nodes do, and names who does it", () => {
   const waiting = (operation: Operation, answered = own()) => executed(planOf(operation), answered).slice(1);
   const url = "http://x:2380";
-  assertEquals(waiting({ kind: "add", peerUrl: url }), [`the plan "the plan" waits until ${url} is a member`]);
-  assertEquals(waiting({ kind: "promote", peerUrl: url }), [`the plan "the plan" waits until ${url} is a voter`]);
+  assertEquals(waiting({ kind: "add", peerUrl: url }), [
+    `plan_waits the plan "the plan" waits until ${url} is a member`,
+  ]);
+  assertEquals(waiting({ kind: "promote", peerUrl: url }), [
+    `plan_waits the plan "the plan" waits until ${url} is a voter`,
+  ]);
   const upgrade = { kind: "upgrade", memberId: "id-b", to: "3.7" } as const;
-  assertEquals(waiting(upgrade), ['the plan "the plan" waits until "b" runs etcd 3.7']);
+  assertEquals(waiting(upgrade), ['plan_waits the plan "the plan" waits until "b" runs etcd 3.7']);
   const all = { a: { version: "3.7.3" }, b: { version: "3.7.3" }, c: { version: "3.7.3" } };
   assertEquals(
     executed(planOf({ kind: "clusterVersion", to: "3.7" }), own({ clusterVersion: "3.6.0" }), cluster(all)),
     [
       true,
-      'the plan "the plan" waits until etcd raises the cluster version to 3.7',
+      'plan_waits the plan "the plan" waits until etcd raises the cluster version to 3.7',
     ],
   );
   const unnamed = own({ members: [member("a"), member("b", { name: "" })] });
-  assertEquals(waiting(upgrade, unnamed), ['the plan "the plan" waits until "id-b" runs etcd 3.7']);
+  assertEquals(waiting(upgrade, unnamed), [
+    'plan_waits the plan "the plan" waits until "id-b" runs etcd 3.7',
+  ]);
 });
 
 Deno.test("a node upgrades its own etcd when it is its turn and every other member is healthy", () => {
@@ -187,6 +209,9 @@ Deno.test("a node upgrades its own etcd when it is its turn and every other memb
   const none = [undefined];
   assertEquals(follower([{ kind: "upgrade", memberId: "id-b", to: "3.7" }, ...plan.operations], led), none);
   assertEquals(follower([{ kind: "resize", from: 3, to: 5 }], led), none);
+  const refused = turnOf([{ phase: "serving" }, led, noneFree]);
+  upgradeSelf(refused, own({ leaderId: "id-b" }), plan);
+  assertEquals(decisionsOf(refused), []);
   assertEquals(follower(plan.operations, led, { membership: { endpoints: new Map() } }), none, "the others are silent");
 });
 
@@ -236,6 +261,7 @@ Deno.test("free space is given back automatically where the settings allow it an
   const none = [false, undefined, undefined];
   assertEquals(plan(own(), { settings: { defrag: undefined } as never }), none);
   assertEquals(plan(own({ ...free, members: [member("a")] })), none, "a cluster of one would stand still");
+  assertEquals(plan(own({ members: [member("a"), member("b")] }))[0], true);
   assertEquals([plan(own(), busy("backup")), plan(own(), busy("plan"))], [none, none]);
   assertEquals(plan(own(), cluster({ b: { ...free, version: "3.6.4" } })), none, "a release that could corrupt it");
   assertEquals(plan(own(), cluster()), none, "nothing is free");
@@ -243,6 +269,7 @@ Deno.test("free space is given back automatically where the settings allow it an
     const turn = turnOf([{ phase: "serving" }, set, cluster({ b: free }), { effects: { nextId } }]);
     executePlan(turn, own());
     const { plan } = requestsOf(turn)[0] as { plan: Plan };
+    assertEquals([requestsOf(turn)[0]?.kind, plan.id.length], ["writePlan", 8]);
     assertEquals([plan.id.length, turn.node.reports.journal[0]?.facts], [8, { plan: plan.id }]);
     return plan.id;
   };

@@ -15,7 +15,7 @@ import {
   silent,
   type StateChange,
 } from "../facts.ts";
-import { linesOf, requestsOf, turnOf } from "../turns.ts";
+import { decisionsOf, linesOf, noneFree, requestsOf, turnOf } from "../turns.ts";
 import { createNode } from "../../../lib/core/state/state.ts";
 import type { EndpointFacts, EtcdAnswer } from "../../../lib/core/facts/cluster.ts";
 import { reclaimSpace, serve } from "../../../lib/core/phases/serve.ts";
@@ -120,18 +120,24 @@ function served(...changes: readonly StateChange[]) {
       }),
     })
   );
-  const turn = turnOf([
-    {
-      phase: "serving",
-      ownEtcd: { etcd: { kind: "ready", sinceMs: 0 } },
-      disk: { data: data("a", three), record: { nonce: "n", pledges: [], started } },
-      gossip: { peers, known: peers },
-      maintenance: { planReadMs: nowMs },
-      membership: { memberSinceMs: new Map(three.map(({ id }) => [id, 0])) },
-    },
-    cluster({}),
-    ...changes,
-  ]);
+  const turnWith = (...more: readonly StateChange[]) =>
+    turnOf([
+      {
+        phase: "serving",
+        ownEtcd: { etcd: { kind: "ready", sinceMs: 0 } },
+        disk: { data: data("a", three), record: { nonce: "n", pledges: [], started } },
+        gossip: { peers, known: peers },
+        maintenance: { planReadMs: nowMs },
+        membership: { memberSinceMs: new Map(three.map(({ id }) => [id, 0])) },
+      },
+      cluster({}),
+      ...changes,
+      ...more,
+    ]);
+  const refused = turnWith(noneFree);
+  serve(refused);
+  assertEquals(decisionsOf(refused), []);
+  const turn = turnWith();
   serve(turn);
   const requests = requestsOf(turn).map((effect) => {
     const { id: _, ...rest } = effect as AnsweredEffect;
@@ -165,6 +171,8 @@ Deno.test("the plan in etcd is read each five seconds, by a follower and during 
   assertEquals(read(5_000, follows), [true, true]);
   assertEquals(read(5_000, follows, { settings: settings({ paused: true }) }), [true, true]);
   assertEquals(read(5_000, cluster({ leaderId: "id-b", linearizable: false })), [false, false]);
+  const unread = cluster({ leaderId: "id-b", linearizable: false });
+  assertEquals(read(5_000, unread, { settings: settings({ paused: true }) }), [false, false]);
   assertEquals(read(5_000, cluster({ pause: { paused: true, version: 1 } })), [true, true]);
 });
 
@@ -191,6 +199,8 @@ Deno.test("a follower's node takes the leadership over from a member whose manag
   const silentManager = { leaderId: "id-b", sinceMs: 0 };
   const change: StateChange = { gossip: { peers, known: peers }, membership: { silentManager } };
   assertEquals(brief(cluster({ leaderId: "id-b" }), change), ["moveLeader"]);
+  const taken = served(cluster({ leaderId: "id-b" }), change, { maintenance: { planReadMs: undefined } }).turn;
+  assertEquals(taken.effects.some(({ kind }) => kind === "readPlan"), false, "nothing else meanwhile");
   assertEquals(brief(cluster({ leaderId: "id-b", linearizable: false }), change), []);
 });
 
@@ -279,7 +289,9 @@ Deno.test("the leader's node changes no member during a pause, nor while another
   const inFlight: StateChange = {
     effects: { inFlight: new Map([["cluster", { kind: "moveLeader", id: 1, to: "" }]]), nextId: 2 },
   };
-  assertEquals(brief(gone, dead, inFlight, waited), ["info no_quorum"]);
+  assertEquals([brief(gone, dead, inFlight, waited), brief(inFlight, waited)], [["info no_quorum"], [
+    "info no_quorum",
+  ]]);
 });
 
 Deno.test("the leader's node promotes a learner that has caught up, and waits for one that has not", () => {
@@ -290,6 +302,7 @@ Deno.test("the leader's node promotes a learner that has caught up, and waits fo
     );
   const ready = learner(100_000);
   assertEquals(ready.requests, [{ kind: "memberPromote", via: ["http://a:2379"], memberId: "id-c" }]);
+  assertEquals(ready.lines[0]?.startsWith("info promote "), true);
   assertEquals([ready.lines.length, ready.turn.node.reports.journal[0]?.facts], [1, { member: "id-c", name: "c" }]);
   const behind = learner(5);
   assertEquals([behind.requests.length, behind.waits?.startsWith("info ")], [0, true]);
@@ -309,10 +322,28 @@ Deno.test("a full database goes before a plan, and a plan before the end of the 
   ]]);
   const { turn, requests } = served(full);
   assertEquals(requests, [{ kind: "reclaimSpace", endpoints: ["b", "c", "a"].map((name) => `http://${name}:2379`) }]);
-  assertEquals(turn.node.reports.journal[0]?.facts, { members: 3 });
+  assertEquals([linesOf(turn)[0]?.split(" ")[1], turn.node.reports.journal[0]?.facts], ["reclaimSpace", {
+    members: 3,
+  }]);
+  const waiting = { ...plan, operations: [{ kind: "add", peerUrl: "http://d:2380" }] } as const;
+  assertEquals(brief({ maintenance: { plan: waiting } }), ["info plan_waits"]);
+  const saving: StateChange = { effects: { inFlight: new Map([["backup", backup]]), nextId: 9 } };
+  const aborts = served(full, saving);
+  assertEquals(aborts.lines[0]?.startsWith("info abortSnapshot snapshot_aborted: "), true);
+  const follows = (alarms: EtcdAnswer["alarms"], change: StateChange) =>
+    brief(cluster({ leaderId: "id-b", alarms }), change);
+  const none: StateChange = {};
   assertEquals(
-    brief(full, { effects: { backoffUntilMs: new Map([["maintenance", Infinity]]) } }),
-    [],
+    [follows([alarm("NOSPACE", "a")], saving), follows([], saving), follows([alarm("NOSPACE", "a")], none)],
+    [
+      ["abortSnapshot"],
+      [],
+      [],
+    ],
+  );
+  assertEquals(
+    brief(full, waited, { effects: { backoffUntilMs: new Map([["maintenance", Infinity]]) } }),
+    ["info no_quorum"],
     "it was tried a moment ago",
   );
   const own = answer("a", three, { alarms: [alarm("NOSPACE", "a")] });
@@ -329,6 +360,7 @@ Deno.test("a corrupt member is asked for its hash, gives up the lead, is removed
   const corrupt = (name: string): Partial<EtcdAnswer> => ({ alarms: [alarm("CORRUPT", name)] });
   const asks = served(cluster(corrupt("c")));
   assertEquals(asks.requests.map(({ kind }) => kind), ["hashMembers"]);
+  assertEquals(served(cluster(corrupt("c")), waited).waits, "info no_quorum", "nothing else is decided meanwhile");
   const hash = (name: string, value: number) => ({ memberId: `id-${name}`, hash: value, compactRevision: 1 });
   const evidence = (a: number, b: number, c: number): StateChange => ({
     maintenance: {
@@ -349,10 +381,12 @@ Deno.test("a corrupt member is asked for its hash, gives up the lead, is removed
     { member: "id-c", name: "c" },
   ]);
   const leads = served(cluster(corrupt("a")), evidence(2, 1, 1), replaced);
-  assertEquals(leads.requests.map(({ kind }) => kind), ["moveLeader"]);
+  assertEquals([leads.requests.map(({ kind }) => kind), leads.lines[0]?.split(" ")[1]], [["moveLeader"], "moveLeader"]);
   const removed = served(cluster(corrupt("x")));
   assertEquals(removed.requests, [{ kind: "disarmCorrupt", memberId: "id-x" }]);
-  assertEquals(removed.turn.node.reports.journal[0]?.facts, { member: "id-x" });
+  assertEquals([removed.lines[0]?.split(" ")[1], removed.turn.node.reports.journal[0]?.facts], ["disarm", {
+    member: "id-x",
+  }]);
   const equal = served(cluster(corrupt("c")), evidence(1, 1, 1));
   assertEquals([equal.requests, equal.waits], [[], "error corrupt_equal"], "it may be replaced when it is gone");
   const unnamed = served(cluster({ alarms: [alarm("CORRUPT")] }), waited);

@@ -37,6 +37,9 @@ Deno.test("takeOver() reports a silent manager beside the leader, and moves the 
   assertEquals(taken(gossip(peer("b"), peer("c")), silent(90_000)), { ...nothing, since: undefined });
   assertEquals(taken(gossip(dead, peer("c"))), { ...nothing, since: nowMs }, "it has just fallen silent");
   const text = 'warn: "b" leads etcd and its e2d is silent: no snapshots, no replacing of members';
+  const again = turnOf([before, gossip(dead, peer("c")), silent(20_000)]);
+  takeOver(again, own);
+  assertEquals(linesOf(again).filter((line) => line.includes(" resolved manager_silent")), []);
   const waits = taken(gossip(dead, peer("c")), silent(20_000));
   assertEquals(waits, { ...nothing, wakesInMs: 40_000, problems: [text, undefined], since: nowMs - 20_000 });
   const moves = taken(gossip(dead, peer("c")), silent(60_000));

@@ -234,3 +234,14 @@ Deno.test("wasRemoved() is true of an older log of the same life whose member th
   assert(!removed({ lineage: { ...line, token: "other" } }));
   assert(!wasRemoved(held("z"), of));
 });
+
+Deno.test("quorumLost() neither waits for a member that the newest log does not list nor takes its data", () => {
+  const listed = ["id-a", "id-b", "id-c"];
+  const loss = (lastLog?: LogPosition) => {
+    const removed = withData("z", held("z", lastLog === undefined ? {} : { lastLog }));
+    return best(survivor("a", { members: listed, lastLog: position(2, 100) }), removed)?.survivors;
+  };
+  assertEquals(loss(position(2, 50)), ["a"]);
+  assertEquals(loss(position(2, 150)), undefined, "its log is newer: it may have joined later");
+  assertEquals(loss(), undefined, "its log is not known");
+});

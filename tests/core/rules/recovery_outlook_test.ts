@@ -1,7 +1,7 @@
 import { leftInOrderUntilMs, recoveryOutlook, stoppedInOrder } from "../../../lib/core/rules/recovery_outlook.ts";
 import type { View } from "../../../lib/core/facts/view.ts";
 import type { GossipPeer, PeerData, RememberedPeer } from "../../../lib/core/facts/peer.ts";
-import { assertEquals } from "../../support/assert.ts";
+import { assert, assertEquals } from "../../support/assert.ts";
 import { answer, answering, data, facts, goPeer, member, nowMs, peer, settings, silent, view } from "../facts.ts";
 
 const members = ["a", "b", "c"].map((name) => member(name));
@@ -151,4 +151,29 @@ Deno.test("recoveryOutlook() after the time-out: nodes are missing for -n, or th
   assertEquals(hint(late([peer("d")])), "start 1 more with the same settings, or bring members back");
   // A moment before nothing but time is missing.
   assertEquals(told(survivor(both(599_999), {}, 599_999)), "in 1 ms");
+});
+
+Deno.test("recoveryOutlook() names new addresses as what keeps a quorum of disks apart", () => {
+  const at = (name: string, peerUrl?: string) =>
+    peer(name, { facts: facts(name, { data: held(name) }), ...(peerUrl === undefined ? {} : { peerUrl }) });
+  const away = (name: string) => at(name, `http://new-${name}:2380`);
+  const self = { ...view("c").self, peerUrl: "http://new-c:2380" };
+  const apart = recoveryOutlook(survivor([away("a"), away("b")], { self }));
+  assert(apart.kind === "blocked" && apart.needsOperator);
+  assert(apart.text.startsWith('"a", "b", "c" hold data at other addresses'), apart.text);
+  const former = (name: string) => `"${name}" from http://new-${name}:2380 to http://${name}:2380`;
+  assert(apart.hint.includes(`back (${["a", "b", "c"].map(former).join("; ")}), or`), apart.hint);
+  // Disks in other machines than their members'.
+  const exchanged = [
+    peer("a", { facts: facts("a", { data: held("b") }) }),
+    peer("b", { facts: facts("b", { data: held("c") }), peerUrl: "http://x:2380" }),
+  ];
+  const swapped = recoveryOutlook(survivor(exchanged, { self, data: data("a", members) }));
+  assert(swapped.kind === "blocked" && swapped.needsOperator);
+  assert(swapped.hint.includes('"b" from http://a:2380 to http://b:2380; "c" from http://x:2380'), swapped.hint);
+  // Two at their addresses find each other.
+  assertEquals(
+    told(survivor([at("a"), away("b")])),
+    '"a", "b", "c" hold data and are a quorum once their etcd answers',
+  );
 });

@@ -33,6 +33,7 @@ Deno.test("separateForeign() keeps the peers of another cluster from the rules, 
   const [b, c, p, q] = [of("b", x, "c1"), peer("c"), of("p", y), of("q", y)];
   assertEquals(separated(own, b, c), ["b c", [], undefined]);
   assertEquals(separated(own, b, p, c, q), ["b c", [["p", nowMs], ["q", nowMs]], text('"p" (p:7980), "q" (q:7980)')]);
+  assertEquals(separated(own, b, p).slice(0, 2), ["b", [["p", nowMs]]]);
   assertEquals(separated({}, p), ["p", [], undefined], "a node that belongs to none has none that is foreign");
   const stays = { ...own, gossip: { foreign: new Map([["p", 5]]) } };
   assertEquals(separated(stays, b, p, q)[1], [["p", 5], ["q", nowMs]]);
@@ -79,6 +80,7 @@ Deno.test("foreignCluster() names the wrong bootstrap address, or at which node 
     hint(["b:7980", "q:7980", "p:7980"], p, q),
     `remove p:7980, q:7980 from this node's --bootstrap-addrs and restart it; ${otherwise}`,
   );
+  assertEquals(hint(["p:7980"], p), `remove p:7980 from this node's --bootstrap-addrs and restart it; ${otherwise}`);
   assertEquals(
     hint(["b:7980"], p, q),
     "find the node with an address of the other cluster in its --bootstrap-addrs: one of p:7980, q:7980 on a node of " +

@@ -94,6 +94,7 @@ Deno.test("rememberCluster() binds the record to the cluster and the member of t
   const { clusterId: _, memberId: __, ...unbound } = started;
   assertEquals(bound({ started: unbound }), started);
   assertEquals(bound({ started }), undefined, "it is bound");
+  assertEquals(bound({ started: { ...unbound, memberId: "id-a" } }), started);
   assertEquals(bound({ started: { ...started, memberId: "id-old" } }), started);
   assertEquals(bound({ started: unbound }, { linearizable: false }), undefined);
   assertEquals(bound({ started: unbound }, {}, { disk: { data: { kind: "unknown" } } }), undefined);
@@ -147,6 +148,12 @@ Deno.test("rememberCluster() writes once a minute how far the logs of the listed
   };
   assertEquals([wrote(59_999, {}), wrote(60_000, {})], [undefined, logs]);
   assertEquals(wrote(60_000, { logs }), undefined, "nothing has grown");
+  const old = { clusterId: "c0", members: [] };
+  assertEquals(
+    written({ seen: seen(), logs: old }, last(), { disk: { logsWrittenMs: 0 } }),
+    undefined,
+    "none are known",
+  );
   assertEquals(wrote(5, { seen: seen({ clusterId: "c0" }) }), logs);
   const booted = (agoMs: number) => wrote(undefined, {}, { process: { bootedAtMs: nowMs - agoMs } });
   assertEquals([booted(59_999), booted(60_000)], [undefined, logs]);
@@ -176,6 +183,7 @@ Deno.test("rememberUndecided() writes down the later life that this data waits t
   const wrote = (record: Partial<NodeRecord>, change: StateChange = seenLater) => {
     const turn = turnOf([onData, { disk: { record: { ...bare, started, ...record } } }, change]);
     rememberUndecided(turn);
+    assertEquals([...turn.node.effects.inFlight.keys()], requestsOf(turn).map(() => "local"));
     return requestsOf(turn);
   };
   assertEquals(wrote({}), [{ kind: "writeRecord", id: 1, record: { ...bare, started, undecided: later } }]);

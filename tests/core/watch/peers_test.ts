@@ -15,6 +15,7 @@ function remembered(
   known: readonly GossipPeer[] = peers,
 ) {
   const turn = turnOf({ gossip: { peers, known, rememberedPeers: new Map(Object.entries(before)) } });
+  assertEquals(turn.view.rememberedPeers?.size, Object.keys(before).length);
   rememberPeers(turn);
   return turn.view.rememberedPeers!;
 }

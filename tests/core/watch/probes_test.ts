@@ -38,6 +38,7 @@ function intervals(...changes: readonly StateChange[]): Record<string, number> {
     const lastProbedAtMs = new Map(urls.map((other) => [other, other === each ? nowMs : never]));
     const again = (afterMs: number) => probed([...changes, quietRaft, { membership: { lastProbedAtMs } }], afterMs);
     const { turn, urls: none } = again(0);
+    assertEquals(turn.effects, []);
     const everyMs = turn.wakeMs - nowMs;
     assertEquals([none, again(everyMs - 1).urls, again(everyMs).urls], [[], [], [each]]);
     return [each.slice(7, -5), everyMs];
@@ -100,6 +101,15 @@ Deno.test("the members of the own data are probed beside the own etcd: twice a s
   const own = { disk: { data: data("a", members) } };
   assertEquals(intervals(starting, own), { a: 250, b: 500, c: 500 });
   assertEquals(intervals(serving, own), { a: 1_000, b: 5_000, c: 5_000 });
+  const other = [...members, member("z")];
+  const list = {
+    membership: { endpoints: new Map([[url("b"), answering(answer("b", other, { leaderId: "id-b" }))]]) },
+  };
+  assertEquals(
+    intervals(starting, own, gossip(running("b")), list),
+    { a: 250, b: 500, c: 500 },
+    "by the own list alone",
+  );
   assertEquals(intervals(serving, own, gossip(held("b"), peer("e"), dead)), { a: 1_000, b: 5_000, c: 5_000 });
 });
 
@@ -141,7 +151,7 @@ Deno.test("the leader's node reads whom raft hears, each second, while a member 
   };
   assertEquals(read({}), undefined);
   assertEquals(read(gossip(held("b"), { ...held("c"), state: "dead" })), url("a"));
-  assertEquals(read({}, {}, silent(nowMs - 5)), url("a"));
+  assertEquals(read({}, {}, silent(nowMs - 1)), url("a"));
   assertEquals(read({}, {}, silent(nowMs)), undefined, "it was silent for no time yet");
   assertEquals(read(gossip(held("b")), { leaderId: "id-b" }), undefined);
   assertEquals(read({ membership: { endpoints: new Map() } }), undefined);

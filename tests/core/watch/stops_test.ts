@@ -34,6 +34,7 @@ Deno.test("followStops() takes the word of a cluster that answers, and of no pee
   const unknown = { membership: { endpoints: new Map([[self.clientUrl, answering(unread)]]) } };
   const isPaused = { settings: settings({ paused: true }) };
   assertEquals(followed(unknown, tells(marked("b", mark(true, 9)))), [undefined, [], false]);
+  assertEquals(followed(own, unknown, tells(marked("b", mark(true, 9)))), [undefined, [], false]);
   assertEquals(followed(unknown, isPaused), [undefined, [], true], "what was known lasts until it is read");
 });
 

@@ -1,5 +1,5 @@
 import { agreed, type BootstrapProgress, decideBootstrap } from "../../../../lib/core/rules/bootstrap/commit.ts";
-import { pledgeOf, proposeBootstrap } from "../../../../lib/core/rules/bootstrap/proposal.ts";
+import { bootstrapPlanOf, pledgeOf, proposeBootstrap } from "../../../../lib/core/rules/bootstrap/proposal.ts";
 import { planOf } from "../../../../lib/core/evidence/order.ts";
 import type { View } from "../../../../lib/core/facts/view.ts";
 import type { BootstrapPlan, Lineage, Pledge } from "../../../../lib/core/facts/node_record.ts";
@@ -382,4 +382,47 @@ Deno.test("decideBootstrap() beside legacy peers bootstraps as they do, or waits
     step({ peers: [peer("b"), peer("c"), goPeer("A", { state: "dead" })] }).split(":")[0],
     "wait views_settle",
   );
+});
+
+Deno.test("decideBootstrap() commits to a pledge only after every initial member published the same pledge", () => {
+  const initialMembers = ["a", "b", "c"].map((name) => ({
+    name,
+    peerUrl: `http://${name}:2380`,
+    nonce: `nonce-${name}`,
+  }));
+  const pledge = pledgeOf(bootstrapPlanOf(initialMembers, { kind: "empty" }, undefined), undefined);
+  const record = { nonce: "nonce-a", pledges: [pledge] };
+  const b = peer("b", { facts: facts("b", { pledges: [pledge] }) });
+  assertEquals(decideBootstrap(view("a", { record, peers: [b, peer("c")] }), {}).kind, "wait");
+  const c = peer("c", { facts: facts("c", { pledges: [pledge] }) });
+  assertEquals(decideBootstrap(view("a", { record, peers: [b, c] }), {}).kind, "commit");
+  const renewed = peer("c", { facts: facts("c", { pledges: [pledge], nonce: "another" }) });
+  assertEquals(decideBootstrap(view("a", { record, peers: [b, renewed] }), {}).kind, "wait");
+});
+
+Deno.test("decideBootstrap() follows an initial member that has started", () => {
+  const initialMembers = ["a", "b", "c"].map((name) => ({
+    name,
+    peerUrl: `http://${name}:2380`,
+    nonce: `nonce-${name}`,
+  }));
+  const pledge = pledgeOf(bootstrapPlanOf(initialMembers, { kind: "empty" }, undefined), undefined);
+  const held = { kind: "held", clusterId: "", memberId: "", lineage: pledge.lineage, revision: 0 } as const;
+  const peers = [peer("b", { facts: facts("b", { data: held }) })];
+  assertEquals(
+    decideBootstrap(view("a", { record: { nonce: "nonce-a", pledges: [pledge] }, peers }), {}).kind,
+    "commit",
+  );
+});
+
+Deno.test("decideBootstrap() bootstraps with legacy peers by their sorted list once all N are Pending", () => {
+  const pending = { status: "pending" } as const;
+  const two = view("T", { peers: [goPeer("B", pending), goPeer("A", { status: "unknown" })] });
+  assertEquals(decideBootstrap(two, {}).kind, "pending");
+  const three = decideBootstrap(view("T", { peers: [goPeer("B", pending), goPeer("A", pending)] }), {});
+  assertEquals(three.kind === "commitWithLegacyPeers" ? three.members.map((each) => each.name) : three.kind, [
+    "A",
+    "B",
+    "T",
+  ]);
 });

@@ -1,8 +1,9 @@
+import fc from "fast-check";
 import { refusalToRemove, successorWaits } from "../../../../lib/core/rules/membership/removal_safety.ts";
 import type { View } from "../../../../lib/core/facts/view.ts";
-import type { EtcdAnswer, EtcdMember } from "../../../../lib/core/facts/cluster.ts";
+import { type EtcdAnswer, type EtcdMember, quorumOf } from "../../../../lib/core/facts/cluster.ts";
 import type { GossipPeer } from "../../../../lib/core/facts/peer.ts";
-import { assertEquals } from "../../../support/assert.ts";
+import { assert, assertEquals } from "../../../support/assert.ts";
 import { answer, answering, data, facts, goPeer, member, peer, settings, view } from "../../facts.ts";
 
 const named = (names: string) => names.split("").map((name) => member(name));
@@ -85,4 +86,33 @@ Deno.test("successorWaits() wants a live node without data that has neither the 
   for (const kind of ["absent", "empty"] as const) assertEquals(waits([], { self, data: { kind } }), true, kind);
   assertEquals(waits([], { self, data: { kind: "unknown" } }), false);
   assertEquals(waits([], { data: { kind: "absent" } }), false, "it has a live member's name");
+});
+
+Deno.test("refusalToRemove() never allows what leaves fewer healthy voters than a quorum", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 5 }),
+      fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
+      fc.nat(4),
+      (count, up, which) => {
+        const members = named("abcde".slice(0, count));
+        const target = members[which % count]!;
+        const endpoints = new Map(
+          members.filter((_, index) => index > 0 && up[index]).map((each) =>
+            [each.clientUrls[0]!, answering(answer(each.name, members))] as const
+          ),
+        );
+        const seen = view("a", {
+          data: data("a", members),
+          endpoints,
+          settings: settings({ requiredSize: count }),
+        });
+        if (refusalToRemove(target, answer("a", members), seen) !== undefined) return;
+        const healthy = members.filter((each, index) => each !== target && (index === 0 || up[index])).length;
+        assert(healthy >= quorumOf(count - 1), `${healthy} healthy of ${count - 1}`);
+        assert(count - 1 >= quorumOf(count), "fewer voters than a quorum of -n, and nobody waits");
+      },
+    ),
+    { seed: 1, numRuns: 1_000 },
+  );
 });

@@ -128,3 +128,15 @@ Deno.test("decideStale() removes the own stale member only when nothing answers 
   );
   assertEquals(removal.kind === "removeStaleMember" && removal.reason.code, "stale_member");
 });
+
+Deno.test("decideJoin() removes no stale member at its own address that answers, or was not asked", () => {
+  const elsewhere = [members[0]!, members[1]!, member("c", { clientUrls: ["http://other:2379"] })];
+  const healthy = ["a", "b"].map((name) => [`http://${name}:2379`, answering(answer(name, elsewhere))] as const);
+  const code = (endpoints: View["endpoints"]) => {
+    const step = decideJoin(view("c", { endpoints }), answer("a", elsewhere), undefined);
+    return step.kind === "wait" ? step.reason.code : step.kind;
+  };
+  assertEquals(code(new Map(healthy)), "asking_member");
+  assertEquals(code(new Map([...healthy, ["http://other:2379", answering(answer("c", elsewhere))]])), "address_taken");
+  assertEquals(code(new Map([...healthy, ["http://other:2379", silent(nowMs)]])), "removeStaleMember");
+});
