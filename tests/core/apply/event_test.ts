@@ -617,3 +617,18 @@ Deno.test("a command is queued, and an answer that it waits for is noted even wh
   const { node } = applied(waiting, { ...probe(urlB), askedMs: 800 } as Event);
   assertEquals([node.operator.commands[0]?.awaited, node.membership.endpoints.size], [[urlA], 0]);
 });
+
+Deno.test("the plan that was read from etcd is the cluster's, until it is read again", () => {
+  const plan = { id: "p", purpose: "defrag", text: "t", createdAtWallMs: 0, operations: [] } as const;
+  const known = (...events: readonly Event[]) => applied(nodeA(), ...events).node.maintenance.plan;
+  assertEquals([known({ kind: "plan", plan }), known({ kind: "plan", plan }, { kind: "plan" })], [plan, undefined]);
+});
+
+Deno.test("a snapshot that this node saved is the newest of its life", () => {
+  const lineage = { id: "line", epoch: 1, token: "t" };
+  const take = { kind: "takeSnapshot", id: 3, format: "v2", lineage, lastRevision: 0 } as const;
+  const node = nodeA({ effects: { inFlight: new Map([["backup", take]]) } });
+  const value = { kind: "snapshotTaken", revision: 9, saved: true } as const;
+  const { ownSnapshot } = applied(node, { kind: "done", id: 3, value }).node.snapshots;
+  assertEquals([ownSnapshot?.token, ownSnapshot?.revision], ["t", 9]);
+});

@@ -64,6 +64,8 @@ Deno.test("advisedPatch() names a patch of each known minor version of 3.x, and 
   for (const minor of ["3.8", "4.5", "2.6"]) assertEquals(advisedPatch(minor), `${minor}.N`);
   assertEquals(advisedPatch("new"), "new.N");
   assertEquals(upgradeHazard({ major: 4, minor: 5, patch: 0 }), undefined);
+  const from = (minor: number) => upgradeHazard({ major: 3, minor, patch: 0 })?.from;
+  assertEquals([from(4), from(5), from(6), from(7)], [undefined, "3.5.26", "3.6.11", undefined]);
   assertEquals(isSafe(hazards.addNeedsAllVoters, "new"), false);
   assertEquals(isSafe(hazards.addNeedsAllVoters, "4.9.0"), false);
 });
