@@ -39,6 +39,7 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
     ...(node.settings.hold === undefined ? {} : { hold: node.settings.hold }),
     ...(record.undecided === undefined ? {} : { undecided: record.undecided }),
     ...(record.logs === undefined ? {} : { logs: record.logs }),
+    ...(node.disk.publishedTerms === undefined ? {} : { logTerms: node.disk.publishedTerms }),
     ...(record.seen === undefined ? {} : { seen: seenFact(record.seen) }),
     ...(progress.plan === undefined ? {} : { proposal: progress.plan.digest }),
     ...(progress.verified === undefined ? {} : { verified: progress.verified }),

@@ -10,6 +10,7 @@ import type { Effect } from "./facts/effect.ts";
 import type { Event, Now } from "./facts/event.ts";
 import { watchStoredRevision } from "./watch/store_ahead.ts";
 import { watchOwnEtcd } from "./watch/etcd.ts";
+import { watchLogTerms } from "./watch/log_terms.ts";
 import { publishedFacts } from "./published_facts.ts";
 import { watchRedundancy } from "./watch/redundancy.ts";
 import { rememberPeers } from "./watch/peers.ts";
@@ -41,6 +42,7 @@ export function step(node: NodeState, event: Event, now: Now): { node: NodeState
   followStops(turn);
   answerCommands(turn);
   watchOwnEtcd(turn);
+  watchLogTerms(turn);
   watchBackups(turn);
   watchStoredRevision(turn);
   decide(turn);

@@ -109,6 +109,8 @@ export interface ValidData {
   readonly contradictory?: readonly string[];
   /** The end of its raft log on disk, committed or not; undefined: not read since its etcd was last seen. */
   readonly lastLog?: LogPosition;
+  /** The entries of that log that begin a term, oldest first, as far back as its newest file shows without a gap. */
+  readonly termStarts?: readonly LogPosition[];
 }
 
 export interface InitialMember {

@@ -18,6 +18,21 @@ export interface Lineage {
   readonly name?: string;
 }
 
+/**
+ * The terms of committed entries of a raft log: entries that begin a term, oldest first. Committed entries of two logs of
+ * one cluster are the same, so a different term at one committed index proves that a disk went back in time.
+ */
+export interface LogTerms {
+  readonly clusterId: string;
+  readonly starts: readonly LogPosition[];
+}
+
+/** Of the own log, as it was read last: between its first entry and `committedIndex` no other term begins. */
+export interface OwnLogTerms extends LogTerms {
+  /** What was committed before the read: entries after it may have been overwritten since. */
+  readonly committedIndex: number;
+}
+
 /** The end of a raft log. Of two logs of one life, the one with the higher term, then index, holds all commits of the other. */
 export interface LogPosition {
   readonly term: number;

@@ -58,6 +58,7 @@ Deno.test("inspectDataDir() reads the member, its cluster, its revision and its 
     raftIndex: 8,
     removedIds: ["abc"],
     lastLog: { term: 2, index: 8 },
+    termStarts: [{ term: 2, index: 8 }],
     contradictory: [],
     etcdAtLeast: "3.6",
   });
@@ -244,6 +245,26 @@ Deno.test("inspectDataDir() reads the members of an etcd that was killed right a
   });
   assert(found.kind === "valid", JSON.stringify(found));
   assertEquals([found.name, found.members.map(({ id }) => id), found.revision, found.raftIndex], ["n0", [ownId], 1, 0]);
+});
+
+Deno.test("inspectDataDir() reads where the terms of the log begin; overwritten entries and those before a gap count no more", async () => {
+  const starts = async (...entries: readonly (readonly [term: number, index: number])[]) => {
+    const found = await inspect((disk) =>
+      disk.set(
+        log,
+        walImage([
+          ...walRecords.slice(0, 2),
+          ...entries.map(([term, index]) => [2, walEntry.encode({ term, index, data: new Uint8Array() })] as const),
+          [3, walState.encode({ term: 9, commit: 1 })],
+        ]),
+      )
+    );
+    assert(found.kind === "valid", JSON.stringify(found));
+    return found.termStarts!.map(({ term, index }) => [term, index]);
+  };
+  assertEquals(await starts([2, 5], [2, 6], [3, 7], [3, 8], [5, 9]), [[2, 5], [3, 7], [5, 9]]);
+  assertEquals(await starts([2, 5], [2, 6], [3, 7], [4, 6], [4, 7]), [[2, 5], [4, 6]], "4 overwrites 6 and 7");
+  assertEquals(await starts([2, 5], [2, 6], [4, 90], [4, 91]), [[4, 90]], "a snapshot of the leader came between");
 });
 
 const varint = (value: number) => value < 128 ? [value] : [value % 128 + 128, Math.floor(value / 128)];

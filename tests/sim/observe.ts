@@ -3,7 +3,8 @@ import type { DataDir } from "../../lib/core/facts/data_dir.ts";
 import type { EtcdProbe, RaftProbe } from "../../lib/core/facts/cluster.ts";
 import type { SnapshotLookup, StoredLife } from "../../lib/core/facts/snapshot_lookup.ts";
 import { compareMinors } from "../../lib/facts/etcd_version.ts";
-import { clusterVersionOf, configOf, type Member, revisionOf } from "./fake_etcd.ts";
+import { clusterVersionOf, configOf, type EtcdData, type Member, revisionOf } from "./fake_etcd.ts";
+import type { LogPosition } from "../../lib/facts/lineage.ts";
 import { livesOf } from "./stored_lives.ts";
 import type { Machine, Store, StoredSnapshot, World } from "./world.ts";
 
@@ -90,6 +91,10 @@ export function snapshotShown(store: Store): StoredSnapshot | undefined {
   return store.stale ?? (store.current.kind === "newest" ? store.current.snapshot : undefined);
 }
 
+function termStartsOf({ log }: EtcdData): LogPosition[] {
+  return log.flatMap(({ term }, at) => term === log[at - 1]?.term ? [] : [{ term, index: at + 1 }]);
+}
+
 export function inspectDisk(machine: Machine): DataDir {
   const { disk } = machine;
   if (disk.unreadable) return { kind: "unreadable", why: "EIO" };
@@ -113,8 +118,9 @@ export function inspectDisk(machine: Machine): DataDir {
     ...(clusterVersionOf(data) === undefined ? {} : { etcdAtLeast: clusterVersionOf(data)! }),
     revision: revisionOf(data),
     raftTerm: data.term,
-    raftIndex: data.log.length,
+    raftIndex: data.commit,
     lastLog: { term: data.log.at(-1)?.term ?? 0, index: data.log.length },
+    termStarts: termStartsOf(data),
   };
 }
 

@@ -3,7 +3,7 @@
  * wrong answers, wrong clocks, and processes that hang. Each kind sets itself up in a running world, lasts a while, and
  * registers the operator's repair. The seed of a history determines its kinds.
  */
-import { hashText, revisionOf } from "./fake_etcd.ts";
+import { type EtcdData, hashText, type Member, revisionOf } from "./fake_etcd.ts";
 import { copyOf, type Scene } from "./scene.ts";
 import { emptyDisk, type Machine, neighbours, production, type StoredSnapshot } from "./world.ts";
 import type { Settings } from "../../lib/core/facts/settings.ts";
@@ -245,6 +245,7 @@ function oldQuorum(scene: Scene): void {
     world.fail(`disks that went back in time serve without the disk that holds revision ${stored.revision}`);
   }
   if (chance.chance(0.5)) scene.run(scene.pastTheTimeoutMs());
+  if (chance.chance(0.4) && scene.runUntil(leads, scene.pastTheTimeoutMs())) writeOverLostEntries(scene, clusterId);
   for (const machine of scene.machines()) if (!world.isUp(machine)) scene.bootSoon(machine, 4_000);
   if (!isShown || !scene.runUntil(leads, 60_000)) return;
   scene.run(2 * lookServingMs);
@@ -258,6 +259,32 @@ function oldQuorum(scene: Scene): void {
   }
   if (chance.chance(0.5)) loseAllAfterBranch(scene, stored.lineage.token);
 }
+
+/**
+ * The rolled-back cluster writes until its revision hides what it lost, then the members with the lost entries boot: no
+ * etcd starts on such data, because it would serve it beside the cluster's.
+ */
+function writeOverLostEntries(scene: Scene, clusterId: string): void {
+  const { world, chance } = scene;
+  const away = scene.machines().filter((machine) => !world.isUp(machine) && machine.disk.data?.clusterId === clusterId);
+  world.referee.idle = false;
+  scene.run(chance.between(8_000, 15_000));
+  const leader = scene.leader();
+  const lost = away.filter(({ disk: { data } }) =>
+    data !== undefined && leader !== undefined && overwritten(data, leader)
+  );
+  for (const machine of lost) {
+    world.trace(`${machine.name} boots with entries that the cluster has overwritten`);
+    scene.bootSoon(machine, 1_000);
+  }
+  scene.run(chance.between(4_000, 8_000));
+  if (scene.leader() !== leader) return;
+  const started = lost.filter(({ name }) => world.memberOf(name) !== undefined);
+  if (started.length > 0) world.fail(`${started.map(({ name }) => name).join(" ")} started on overwritten entries`);
+}
+
+const overwritten = ({ log, commit, clusterId }: EtcdData, { data }: Member) =>
+  data.clusterId === clusterId && log.slice(0, commit).some((entry, at) => at < data.commit && entry !== data.log[at]);
 
 /** The rolled-back cluster saves a branch of its life, then all disks are lost: an operator chooses the branch. */
 function loseAllAfterBranch(scene: Scene, token: string): void {

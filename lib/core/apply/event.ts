@@ -12,6 +12,7 @@ import { noteOwnRead, noteStoredRevision } from "../watch/store_ahead.ts";
 import { noteStored } from "../watch/stored_backup.ts";
 import { type NodeState, servingWithLeader } from "../state/state.ts";
 import { noteDataDir } from "../watch/data_dir.ts";
+import { noteTerms } from "../watch/log_terms.ts";
 import { noteNameConflicts } from "../watch/name_conflicts.ts";
 import type { Turn } from "../state/turn.ts";
 import { reportOtherLife } from "../watch/two_lives.ts";
@@ -114,9 +115,10 @@ function dataInspected(turn: Turn, event: Extract<Event, { kind: "dataInspected"
   const { node } = turn;
   noteLog(turn, event.data);
   // The inspection may have started before etcd: its result is out of date.
-  if (
-    node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready" || node.effects.inFlight.has("local")
-  ) return;
+  const isRunning = node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready" ||
+    node.effects.inFlight.has("local");
+  noteTerms(turn, event.data, isRunning);
+  if (isRunning) return;
   node.disk.data = event.data;
   const gone = event.data.kind === "absent" || event.data.kind === "empty";
   if (event.record !== undefined) {

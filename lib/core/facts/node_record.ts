@@ -2,7 +2,7 @@
 import type { RecordedPause } from "../../facts/etcd.ts";
 import type { Lineage } from "../../facts/lineage.ts";
 
-export type { Lineage, LogPosition } from "../../facts/lineage.ts";
+export type { Lineage, LogPosition, LogTerms, OwnLogTerms } from "../../facts/lineage.ts";
 
 /** The last pause or resume of its cluster that a node knows of. */
 export interface PauseMark extends RecordedPause {

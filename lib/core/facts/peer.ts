@@ -1,6 +1,6 @@
 /** The other nodes as gossip and their published facts describe them. */
 import type { Hold } from "./settings.ts";
-import type { Lineage, LogPosition, PauseMark, Pledge, SeenCluster, SeenLogs } from "./node_record.ts";
+import type { Lineage, LogPosition, LogTerms, PauseMark, Pledge, SeenCluster, SeenLogs } from "./node_record.ts";
 import type { Phase } from "./reason.ts";
 
 /** Consecutive failed attempts to save a snapshot. */
@@ -77,6 +77,8 @@ export interface PeerFacts {
   readonly snapshotLookup?: LookupDigest;
   /** From its record. */
   readonly logs?: SeenLogs;
+  /** Terms of committed entries of its own raft log. */
+  readonly logTerms?: LogTerms;
   /** From its record. */
   readonly seen?: Omit<SeenCluster, "voters">;
   /** Plans that an operator approved at that node. */

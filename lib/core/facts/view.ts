@@ -6,7 +6,7 @@
  */
 import type { Settings } from "./settings.ts";
 import type { DataDir } from "./data_dir.ts";
-import type { NodeRecord, PauseMark, SeenCluster } from "./node_record.ts";
+import type { NodeRecord, OwnLogTerms, PauseMark, SeenCluster } from "./node_record.ts";
 import type { GossipKeys, GossipPeer, NameConflict, RememberedPeer } from "./peer.ts";
 import type { EndpointFacts, EtcdProcess, MemberAnswer, RaftFacts } from "./cluster.ts";
 import type { SnapshotLookup } from "./snapshot_lookup.ts";
@@ -30,6 +30,8 @@ export interface View {
   readonly settings: Settings;
   readonly data: DataDir;
   readonly record: NodeRecord;
+  /** Undefined: the own raft log was not read. */
+  readonly logTerms?: OwnLogTerms;
   /** When gossip first had an answer of another node; undefined: never. */
   readonly gossipJoinedAtMs?: number;
   readonly bootedAtMs: number;

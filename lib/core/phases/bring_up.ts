@@ -17,6 +17,7 @@ import {
 } from "../evidence/order.ts";
 import { ownLineage } from "../evidence/lineage.ts";
 import { freshAnswer } from "../evidence/members.ts";
+import { readOwnLog } from "../watch/log_terms.ts";
 import { rememberCluster, rememberUndecided } from "../watch/node_record.ts";
 import { reclaimSpace, serve } from "./serve.ts";
 import { reportStoredLife } from "../watch/stored_life.ts";
@@ -168,7 +169,7 @@ export function recover(turn: Turn): boolean {
       return true;
     }
   }
-  if (node.ownEtcd.leaderlessSinceMs !== undefined) readOwnLog(turn);
+  if (node.ownEtcd.leaderlessSinceMs !== undefined) readLogEnd(turn);
   const takesPart = selfQuorumLost(view) || survivorWithoutUs(view) !== undefined;
   if (!takesPart || quorumLost(view) === undefined) {
     clearProposal(turn);
@@ -181,9 +182,9 @@ export function recover(turn: Turn): boolean {
 const readLogEveryMs = 5_000;
 
 /** The end of the own raft log decides between survivors: it is read from the disk before the quorum loss is published. */
-function readOwnLog(turn: Turn): void {
+function readLogEnd(turn: Turn): void {
   const { node, now } = turn;
   if (node.disk.logReadMs !== undefined && now.monotonicMs - node.disk.logReadMs < readLogEveryMs) return;
   node.disk.logReadMs = now.monotonicMs;
-  turn.emit({ kind: "inspectData" });
+  readOwnLog(turn);
 }

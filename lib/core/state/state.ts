@@ -9,7 +9,7 @@ import type { Phase, Reason } from "../facts/reason.ts";
 import type { Identity, View } from "../facts/view.ts";
 import type { Settings } from "../facts/settings.ts";
 import type { DataDir } from "../facts/data_dir.ts";
-import type { NodeRecord, PauseMark, Pledge } from "../facts/node_record.ts";
+import type { LogTerms, NodeRecord, OwnLogTerms, PauseMark, Pledge } from "../facts/node_record.ts";
 import type { GossipKeys, GossipPeer, NameConflict, PeerFacts, RememberedPeer, Status } from "../facts/peer.ts";
 import type { EndpointFacts, EtcdProcess, HashEvidence, MemberAnswer, RaftFacts } from "../facts/cluster.ts";
 import type { SnapshotLookup } from "../facts/snapshot_lookup.ts";
@@ -66,6 +66,13 @@ export interface DiskState {
   logsWrittenMs: number | undefined;
   /** When the own raft log was last read while etcd ran without a leader. */
   logReadMs: number | undefined;
+  /** Of the own raft log as it was read last. */
+  logTerms: OwnLogTerms | undefined;
+  /** The same with what was read earlier, for the peers. */
+  publishedTerms: LogTerms | undefined;
+  /** When the log was last read for its terms, and the own committed index then: what lies beyond may be overwritten. */
+  termsReadMs: number | undefined;
+  logReadCommitted: number;
   /** The number of consecutive checks that did not find the data-dir of the running etcd. */
   missingChecks: number;
 }
@@ -274,6 +281,10 @@ export function createNode(
       recordPersisted: false,
       logsWrittenMs: undefined,
       logReadMs: undefined,
+      logTerms: undefined,
+      publishedTerms: undefined,
+      termsReadMs: undefined,
+      logReadCommitted: 0,
       missingChecks: 0,
     },
     gossip: {

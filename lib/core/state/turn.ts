@@ -35,6 +35,7 @@ export class Turn {
       settings: node.settings,
       data: node.disk.data,
       record: node.disk.record,
+      ...(node.disk.logTerms === undefined ? {} : { logTerms: node.disk.logTerms }),
       bootedAtMs: node.process.bootedAtMs,
       peers: node.gossip.peers,
       gossipKeys: node.gossip.gossipKeys,

@@ -139,6 +139,7 @@ function valid(log: WalFacts, facts: DatabaseFacts): ValidDataDir {
     lastLog: log.lastIndex > 0
       ? { term: log.lastTerm, index: log.lastIndex }
       : { term: log.raftTerm, index: Math.max(log.commitIndex, facts.raftIndex) },
+    termStarts: log.termStarts,
     removedIds: facts.removedIds,
     contradictory: facts.members.map(({ id }) => id).filter((id) => facts.removedIds.includes(id)),
     ...(etcdAtLeast !== undefined && { etcdAtLeast }),

@@ -7,6 +7,7 @@
  * data of all records so far; the first record of a file carries it over from the file before.
  */
 import { isE2dError } from "../../errors.ts";
+import type { LogPosition } from "../../facts/lineage.ts";
 import type { FileReader, Files, OpenFile } from "../../ports.ts";
 import { bytes as bytesField, type Decoded, hexId, integer, message } from "../client/protobuf.ts";
 import { crc32c } from "./crc32c.ts";
@@ -24,6 +25,8 @@ export interface WalFacts {
   readonly lastIndex: number;
   /** The term of that entry. */
   readonly lastTerm: number;
+  /** The entries of that file that begin a term, oldest first; its first entry is among them. At most {@link termsMax}. */
+  readonly termStarts: readonly LogPosition[];
   /** Changes of the membership in the newest file by their index; those above `commitIndex` may never be committed. */
   readonly confChanges: ReadonlyMap<number, ConfChange>;
   /** The newest file, and where in it the next record would go. */
@@ -56,6 +59,8 @@ const entryConfChange = 1;
 const confChangeKinds = ["add", "remove", "update", "addLearner"] as const;
 
 const attemptsMax = 5;
+/** Terms end with elections: the newest of a log that had more say enough. */
+const termsMax = 64;
 
 interface WalPorts {
   readonly files: Pick<Files, "list">;
@@ -87,8 +92,8 @@ async function readOnce(folder: string, ports: WalPorts): Promise<WalFacts | und
   const newest = await readFile(folder, names.at(-1)!, ports);
   const before = names.at(-2);
   if (newest.lastIndex > 0 || before === undefined) return newest;
-  const { lastIndex, lastTerm } = await readFile(folder, before, ports);
-  return { ...newest, lastIndex, lastTerm };
+  const { lastIndex, lastTerm, termStarts } = await readFile(folder, before, ports);
+  return { ...newest, lastIndex, lastTerm, termStarts };
 }
 
 function sequenceOf(name: string): number {
@@ -124,6 +129,7 @@ class LogState {
   #crc = 0;
   #endOffset = 0;
   readonly #confChanges = new Map<number, ConfChange>();
+  #termStarts: LogPosition[] = [];
 
   constructor(name: string) {
     this.#name = name;
@@ -154,6 +160,7 @@ class LogState {
       commitIndex: state?.commit ?? 0,
       lastIndex: this.#last.index,
       lastTerm: this.#last.term,
+      termStarts: this.#termStarts,
       confChanges: this.#confChanges,
       tail: { name: this.#name, endOffset: this.#endOffset, crc: this.#crc, state },
     };
@@ -195,6 +202,13 @@ class LogState {
   #applyEntry({ type, term, index, data }: Decoded<typeof entry>): void {
     if (index <= this.#last.index) {
       for (const later of this.#confChanges.keys()) if (later >= index) this.#confChanges.delete(later);
+      this.#termStarts = this.#termStarts.filter((start) => start.index < index);
+    } else if (index > this.#last.index + 1) {
+      // A snapshot from the leader replaced the entries between.
+      this.#termStarts = [];
+    }
+    if (this.#termStarts.at(-1)?.term !== term) {
+      this.#termStarts = [...this.#termStarts, { term, index }].slice(-termsMax);
     }
     this.#last = { index, term };
     const change = type === entryConfChange ? tryDecode(confChange, data) : undefined;

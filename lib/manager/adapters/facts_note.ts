@@ -14,6 +14,7 @@ import {
   readSeenLogs,
 } from "../data_dir/read_facts.ts";
 import type { BackupFailure, LookupDigest, PeerData, PeerFacts } from "../../core/facts/peer.ts";
+import type { LogTerms } from "../../core/facts/node_record.ts";
 import type { Phase } from "../../core/facts/reason.ts";
 import { withoutUndefined } from "../without_undefined.ts";
 
@@ -94,6 +95,7 @@ function facts(value: Json): PeerFacts {
     ...optional(value, "hold", readHold),
     ...optional(value, "undecided", readLineage),
     ...optional(value, "logs", readSeenLogs),
+    ...optional(value, "logTerms", logTerms),
     ...optional(value, "seen", seen),
     ...optional(value, "proposal", text),
     ...optional(value, "verified", text),
@@ -101,6 +103,11 @@ function facts(value: Json): PeerFacts {
     ...optional(value, "offer", offer),
     ...(value.catalogue === undefined ? {} : { snapshotLookup: lookupDigest(value.catalogue) }),
   };
+}
+
+function logTerms(value: unknown): LogTerms {
+  const each = object(value);
+  return { clusterId: text(each.clusterId), starts: list(each.starts).map(readLogPosition) };
 }
 
 /** In a note the result of the snapshot lookup is called `catalogue`. */

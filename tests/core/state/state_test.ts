@@ -27,6 +27,10 @@ Deno.test("a new node knows nothing: no data, no peer, no store, no etcd, no wai
       recordPersisted: false,
       logsWrittenMs: undefined,
       logReadMs: undefined,
+      logTerms: undefined,
+      publishedTerms: undefined,
+      termsReadMs: undefined,
+      logReadCommitted: 0,
       missingChecks: 0,
     },
     gossip: {

@@ -5,6 +5,7 @@
  */
 import { digestOf } from "../../facts/digest.ts";
 import { isApproved, livingClusters, planOf, withChoices } from "../../evidence/order.ts";
+import { logConflict } from "../../evidence/log_terms.ts";
 import { logWentBack } from "../../evidence/log_went_back.ts";
 import { supersedes } from "../../evidence/lineage.ts";
 import type { RunningCluster } from "../../evidence/running_cluster.ts";
@@ -85,9 +86,10 @@ const aheadCases = {
 } as const;
 
 /**
- * The cluster's data is behind this member's: what a member has applied was committed, and no cluster's revision or term
- * ever falls. Disks of that cluster went back in time, and what it acknowledged may be here alone. An etcd that starts
- * on such data serves writes that the others lack, and ends once their log reaches its own. Undefined: it is not behind.
+ * The cluster lacks what this member has applied and what was committed, therefore: it overwrote entries of this member's
+ * log (log_terms.ts), or its revision or term is lower, and neither of a cluster ever falls. Disks of that cluster went
+ * back in time, and what it acknowledged may be here alone. An etcd that starts on such data serves writes that the others
+ * lack. Undefined: nothing shows it.
  */
 export function decideMemberAhead(
   view: View,
@@ -95,6 +97,11 @@ export function decideMemberAhead(
   { answer }: RunningCluster,
   entry: keyof typeof aheadCases,
 ): DoubtfulOutcome | undefined {
+  const lists = entry === "listed"
+    ? `the cluster lists member ${data.memberId}`
+    : `the cluster does not list member ${data.memberId} any more`;
+  const overwritten = overwrittenText(view);
+  if (overwritten !== undefined) return memberAhead(view, data, `${lists}, and ${overwritten}`, entry, "error");
   const answers = livingClusters(view).map((each) => each.answer).filter(({ clusterId }) =>
     clusterId === answer.clusterId
   );
@@ -102,14 +109,34 @@ export function decideMemberAhead(
   const term = Math.max(answer.raftTerm, ...answers.map((each) => each.raftTerm));
   const ownTerm = data.lastLog?.term ?? 0;
   if (data.revision <= revision && ownTerm <= term) return undefined;
-  const { code, approvedCode, level, label, digestName } = aheadCases[entry];
-  const lists = entry === "listed"
-    ? `the cluster lists member ${data.memberId}`
-    : `the cluster does not list member ${data.memberId} any more`;
   const behind = data.revision > revision
     ? `its data is at revision ${revision}, this member's at revision ${data.revision}`
     : `it is at raft term ${term}, and this member's log ends in term ${ownTerm}`;
-  const state = `${lists}, and ${behind}`;
+  return memberAhead(view, data, `${lists}, and ${behind}`, entry);
+}
+
+/** The same, while no quorum of the cluster answers: another member's log has overwritten entries of this one. */
+export function decideOverwritten(view: View, data: ValidData): DoubtfulOutcome | undefined {
+  const overwritten = overwrittenText(view);
+  return overwritten === undefined ? undefined : memberAhead(view, data, overwritten, "listed", "error");
+}
+
+function overwrittenText(view: View): string | undefined {
+  const conflict = logConflict(view);
+  if (conflict === undefined) return undefined;
+  const { index, ownTerm, term, name } = conflict;
+  return `entry ${index} of its raft log is of term ${term} (node "${name}"), where this member has applied one of term ` +
+    `${ownTerm}`;
+}
+
+function memberAhead(
+  view: View,
+  data: ValidData,
+  state: string,
+  entry: keyof typeof aheadCases,
+  least?: "error",
+): DoubtfulOutcome {
+  const { code, approvedCode, level, label, digestName } = aheadCases[entry];
   const plan = digest(view, digestName, data.clusterId, data.memberId, String(data.revision));
   if (isApproved(view, plan)) {
     const text = `${state}, and an operator approved to go on without this member's data`;
@@ -119,7 +146,7 @@ export function decideMemberAhead(
   const hint = "look into a copy of this data-dir (etcd on the copy, with --force-new-cluster) and save what the " +
     "cluster lacks; put the newer disks of the other members back if there are any";
   const choices = [{ plan: planOf(plan), label: "quarantine this node's data and join as a new member" }];
-  return { kind: "wait", level, reason: withChoices({ code, text }, choices, hint) };
+  return { kind: "wait", level: least ?? level, reason: withChoices({ code, text }, choices, hint) };
 }
 
 /** A log that ends before it once did (log_went_back.ts). Undefined: it may start. */

@@ -3,7 +3,7 @@ import type { View } from "../../facts/view.ts";
 import type { ValidData } from "../../facts/data_dir.ts";
 import { type StartOutcome, wait } from "./outcome.ts";
 import { decideAddressChange, movedEntry, runsElsewhere } from "./address_change.ts";
-import { decideLog, decideMemberAhead } from "./doubtful_data.ts";
+import { decideLog, decideMemberAhead, decideOverwritten } from "./doubtful_data.ts";
 import { askPeersMs, type RunningCluster, settleMs } from "../../evidence/running_cluster.ts";
 import { ownLineage, supersedes } from "../../evidence/lineage.ts";
 import { countDisks, judgeRival, judgeStore, livingClusters } from "../../evidence/order.ts";
@@ -17,7 +17,7 @@ import { type GossipPeer, isPresent } from "../../facts/peer.ts";
 /** Why data must not start where no quorum lists it: a copy of a member that runs elsewhere, or an older copy. */
 export function doubtsOf(view: View, data: ValidData): StartOutcome | undefined {
   const moved = movedEntry(view, data);
-  return moved && runsElsewhere(view, moved, undefined) || decideLog(view, data);
+  return moved && runsElsewhere(view, moved, undefined) || decideLog(view, data) || decideOverwritten(view, data);
 }
 
 export function decideRestart(view: View, data: ValidData, cluster: RunningCluster | undefined): StartOutcome {
@@ -105,7 +105,7 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
     const joined = view.gossipJoinedAtMs;
     const askedEnough = joined === undefined
       ? view.nowMs - view.bootedAtMs >= askPeersMs
-      : view.nowMs - joined >= settleMs && here.every((peer) => peer.isLegacy || peer.facts !== undefined) ||
+      : view.nowMs - joined >= settleMs && here.every((peer) => peer.isLegacy || hasLooked(peer)) ||
         view.nowMs - joined >= askPeersMs;
     if (!askedEnough) return wait("asking_peers", "asking the peers for proof against the own data before starting");
     // A peer whose etcd says it runs can prove or disprove the membership: ask it before starting.
@@ -142,6 +142,9 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
     },
   };
 }
+
+/** A peer that inspects its disk has not said yet what its record knows of this member. */
+const hasLooked = ({ facts }: GossipPeer) => facts !== undefined && facts.data.kind !== "unknown";
 
 /** A quorum of the own life's disks is here, and no node has data of what was pledged instead: the disks decide. */
 export function outranks(view: View, data: ValidData, pledged: Pledge, here: readonly GossipPeer[]): boolean {

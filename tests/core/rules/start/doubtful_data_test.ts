@@ -3,6 +3,7 @@ import {
   decideDamagedNewer,
   decideLog,
   decideMemberAhead,
+  decideOverwritten,
   type DoubtfulOutcome,
 } from "../../../../lib/core/rules/start/doubtful_data.ts";
 import type { ValidData } from "../../../../lib/core/facts/data_dir.ts";
@@ -115,6 +116,32 @@ Deno.test("decideMemberAhead() holds a member against the furthest answer of its
     told(decide({ revision: 51 }, { approved: [ofListed], isListed: true })),
     "quarantine superseded member_ahead",
   );
+});
+
+Deno.test("decideMemberAhead() and decideOverwritten() see entries that the cluster has overwritten, whatever its revision", () => {
+  const conflict = {
+    logTerms: { clusterId: "c1", starts: [{ term: 2, index: 4 }], committedIndex: 37 },
+    peers: [peer("a", { facts: facts("a", { logTerms: { clusterId: "c1", starts: [{ term: 3, index: 22 }] } }) })],
+  };
+  const seen = (approved: readonly string[] = []) =>
+    view("b", { data: data("b", members), settings: settings({ approved }), ...conflict });
+  const first = answer("a", members, { revision: 900, raftTerm: 9 });
+  const decide = (entry: "listed" | "removed", approved: readonly string[] = []) =>
+    decideMemberAhead(seen(approved), data("b", members), { via: [], answer: first }, entry);
+  assertEquals([told(decide("listed")), told(decide("removed"))], [
+    "wait error member_ahead",
+    "wait error removed_ahead",
+  ]);
+  assert(
+    decide("listed")!.reason.text.startsWith(
+      'the cluster lists member id-b, and entry 22 of its raft log is of term 3 (node "a"), where this member has ' +
+        "applied one of term 2: ",
+    ),
+  );
+  assertEquals(told(decide("listed", [planOf(decide("listed"))])), "quarantine superseded member_ahead");
+  assertEquals(told(decide("removed", [planOf(decide("removed"))])), "quarantine removed removed_member");
+  assertEquals(told(decideOverwritten(seen(), data("b", members))), "wait error member_ahead");
+  assertEquals(told(decideOverwritten(view("b", { data: data("b", members) }), data("b", members))), "nothing");
 });
 
 Deno.test("decideLog() keeps an older image from voting; a single voter may start from it with an approval", () => {

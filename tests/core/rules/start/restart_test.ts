@@ -5,7 +5,7 @@ import type { View } from "../../../../lib/core/facts/view.ts";
 import type { ValidData } from "../../../../lib/core/facts/data_dir.ts";
 import type { Lineage, Pledge, StartedData } from "../../../../lib/core/facts/node_record.ts";
 import type { EtcdAnswer } from "../../../../lib/core/facts/cluster.ts";
-import type { PeerData, PeerFacts } from "../../../../lib/core/facts/peer.ts";
+import type { GossipPeer, PeerData, PeerFacts } from "../../../../lib/core/facts/peer.ts";
 import { assertEquals } from "../../../support/assert.ts";
 import { answer, answering, data, facts, goPeer, member, nowMs, peer, settings, silent, view } from "../../facts.ts";
 
@@ -204,6 +204,16 @@ Deno.test("decideRestart() quarantines a bootstrap that its initial members left
   );
   const empty = { data: { kind: "none" } as const };
   assertEquals(told(seen({ peers: [witness(empty)] })), "restart alone own_data");
+});
+
+Deno.test("decideRestart() waits for a peer that inspects its disk: its record may know this member's log", () => {
+  const joined = (peers: readonly GossipPeer[], agoMs: number) =>
+    told(onData({ peers, gossipJoinedAtMs: nowMs - agoMs, bootedAtMs: nowMs - agoMs }));
+  const looks = peer("c", { facts: facts("c", { data: { kind: "unknown" } }) });
+  assertEquals(joined([peer("c")], 300), "restart alone own_data");
+  assertEquals(joined([looks], 300), "wait asking_peers");
+  assertEquals(joined([looks], 1_999), "wait asking_peers");
+  assertEquals(joined([looks], 2_000), "restart alone own_data", "it takes too long");
 });
 
 Deno.test("decideRestart() waits for other disks where the store shows more than those that are here", () => {
