@@ -63,6 +63,7 @@ export const reasonCodes: Readonly<Record<string, string>> = {
   joiner_stalled: "A learner or an added member made no progress: it is removed.",
   legacy_bootstrap: "The node bootstraps a cluster together with legacy peers.",
   lineage_unknown: "The lineage of the running cluster is not known yet.",
+  logs_differ: "Committed entries of the raft log differ from those of another member.",
   log_went_back: "The raft log of this disk is shorter than it was.",
   manager_silent: "The manager of the leader is silent: another node takes the leadership.",
   member_ahead: "The data of this member is newer than that of the running cluster.",
