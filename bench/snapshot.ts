@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { type EtcdClient, openEtcd } from "../lib/etcd/client/client.ts";
 import { fastestMac } from "../lib/snapshot/format/keys.ts";
 import type { WrapOptions } from "../lib/snapshot/format/seal.ts";
-import { workerCodec } from "../lib/snapshot/format/worker_codec.ts";
+import { sameThreadCodec } from "../lib/snapshot/format/codec.ts";
 import { verifySnapshot } from "../lib/snapshot/verified_file.ts";
 import { FileStore } from "../lib/storage/file_store.ts";
 import { systemClock } from "../lib/sys/clock.ts";
@@ -179,7 +179,7 @@ function sealing(data: Bytes, options: Pick<WrapOptions, "format" | "compression
       controller.enqueue(data.slice(at, at += mib));
     },
   });
-  const { stream } = workerCodec.seal(source, {
+  const { stream } = sameThreadCodec.seal(source, {
     ...options,
     mac: fastestMac(systemClock),
     facts: { ...facts, plainBytes: data.length },
@@ -326,7 +326,7 @@ async function loopWaits(etcd: Etcd): Promise<void> {
   for (const compression of ["none", "gzip", "zstd"] as const) {
     const save = async () => {
       const { stream, totalBytes } = await etcd.client.snapshot(etcd.url);
-      const sealed = workerCodec.seal(stream, {
+      const sealed = sameThreadCodec.seal(stream, {
         facts: { ...facts, plainBytes: totalBytes },
         format: "v2",
         compression,

@@ -211,7 +211,7 @@ export async function fetchSnapshot(
     readonly staging: Staging;
     readonly clock: Clock;
     readonly log: Logger;
-    /** Default: in a Worker. */
+    /** Default: on this thread. */
     readonly codec?: Codec | undefined;
   },
 ): Promise<VerifiedSnapshot> {

@@ -4,12 +4,11 @@
  */
 import { E2dError } from "../errors.ts";
 import type { Staging } from "../ports.ts";
-import type { Codec } from "./format/codec.ts";
+import { type Codec, sameThreadCodec } from "./format/codec.ts";
 import type { EtcdSum } from "./format/etcd_sum.ts";
 import type { Manifest } from "./manifest.ts";
 import { canonicalJson, keyFits, plainSumFits } from "./manifest_mac.ts";
 import type { OpenedSnapshot, SnapshotKeys } from "./format/unseal.ts";
-import { workerCodec } from "./format/worker_codec.ts";
 
 export interface VerifiedSnapshot {
   /** Of the plain database. */
@@ -32,7 +31,7 @@ export interface VerifyOptions {
   /** Target file of the plain database, with mode 0600. Undefined: it is not kept. */
   readonly kept?: { readonly path: string; readonly staging: Pick<Staging, "append" | "remove" | "replaceFile"> };
   readonly onProgress?: (plainBytes: number) => void;
-  /** Default: in a Worker. */
+  /** Default: on this thread. */
   readonly codec?: Codec | undefined;
 }
 
@@ -44,7 +43,7 @@ export async function verifySnapshot(
   source: ReadableStream<Uint8Array>,
   options: VerifyOptions,
 ): Promise<VerifiedSnapshot> {
-  const { keys, requireSealed, manifest, kept, onProgress = () => {}, codec = workerCodec } = options;
+  const { keys, requireSealed, manifest, kept, onProgress = () => {}, codec = sameThreadCodec } = options;
   const maxBytes = manifest?.plainBytes ?? options.maxBytes;
   const opened = await codec.open(source, keys, { requireSealed, maxBytes });
   const difference = manifest && headerDifference(opened, manifest);

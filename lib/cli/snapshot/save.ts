@@ -9,7 +9,7 @@ import type { SnapshotKeys } from "../../snapshot/format/unseal.ts";
 import { withDatabase } from "../../snapshot/pipeline.ts";
 import { watchedStore } from "../../snapshot/progress.ts";
 import type { Compression } from "../../snapshot/format/v2.ts";
-import { workerCodec } from "../../snapshot/format/worker_codec.ts";
+import { sameThreadCodec } from "../../snapshot/format/codec.ts";
 import { systemClock } from "../../sys/clock.ts";
 import { openGrpcStream } from "../../sys/grpc/fetch.ts";
 import { enableGrpcTls } from "../../sys/grpc/tls.ts";
@@ -98,7 +98,7 @@ async function saveFrom(
   };
   const ports = { clock: systemClock, log, staging: systemStaging };
   const { size, plainBytes } = await withDatabase(request, async ({ stream, totalBytes }, progress, signal) => {
-    const sealed = workerCodec.seal(stream, {
+    const sealed = sameThreadCodec.seal(stream, {
       facts: {
         clusterId: status.clusterId,
         lineage: { id: status.clusterId, epoch: 0, token: "" },

@@ -5,10 +5,9 @@ import type { EtcdClient } from "../../etcd/client/client.ts";
 import type { EtcdPrograms } from "../../etcd/install/provider.ts";
 import type { SnapshotPlace } from "../../snapshot/lookup.ts";
 import type { SnapshotKeys } from "../../snapshot/format/unseal.ts";
-import type { Codec, SealedDatabase } from "../../snapshot/format/codec.ts";
+import { type Codec, sameThreadCodec, type SealedDatabase } from "../../snapshot/format/codec.ts";
 import { fastestMac } from "../../snapshot/format/keys.ts";
 import type { WrapOptions } from "../../snapshot/format/seal.ts";
-import { workerCodec } from "../../snapshot/format/worker_codec.ts";
 import { requireTrusted, type SnapshotTrust } from "../../snapshot/trust.ts";
 import type { SnapshotConfig } from "../node_config.ts";
 
@@ -23,7 +22,7 @@ export interface SnapshotPorts {
   readonly processes: Processes;
   readonly http: Http;
   readonly log: Logger;
-  /** Default: in a Worker. */
+  /** Default: on this thread. */
   readonly codec?: Codec | undefined;
   /** Listens on an address that the other nodes can reach, on any free port. */
   readonly serveHttp: (
@@ -68,7 +67,7 @@ export function wrapDatabase(
   plain: ReadableStream<Bytes>,
   options: Omit<WrapOptions, "keys" | "mac" | "randomBytes">,
   { keys }: Pick<StoreSnapshotOptions, "keys">,
-  { random, clock, codec = workerCodec }: Pick<SnapshotPorts, "random" | "clock" | "codec">,
+  { random, clock, codec = sameThreadCodec }: Pick<SnapshotPorts, "random" | "clock" | "codec">,
 ): SealedDatabase {
   const randomBytes = (length: number) => random.bytes(length);
   return codec.seal(plain, { ...options, keys: keys(), mac: fastestMac(clock), randomBytes });

@@ -1,5 +1,5 @@
 /**
- * Seals and opens databases in a Worker, so that compression, encryption and hashes do not delay the event loop, which
+ * Not in use yet, see sameThreadCodec. Seals and opens databases in a Worker, so that compression, encryption and hashes do not delay the event loop, which
  * answers probes and gossip. Owns the Worker of each database: it starts when the database is read first and must end with
  * the stream, however that ends.
  */
