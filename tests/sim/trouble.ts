@@ -217,14 +217,17 @@ function oldQuorum(scene: Scene): void {
   const members = scene.members();
   const old = scene.some(members, Math.floor(members.length / 2) + 1);
   const images = old.map(({ disk }) => copyOf(disk));
-  const saved = store.history.length;
+  const token = old[0]!.disk.record?.started?.lineage.token;
+  // Another life may save into the same store.
+  const ownSnapshots = () => store.history.filter(({ lineage }) => lineage.token === token);
+  const saved = ownSnapshots().length;
   scene.run(chance.between(2_000, 10_000));
-  if (!scene.runUntil(() => store.history.length > saved + 1, 20_000)) return;
+  if (!scene.runUntil(() => ownSnapshots().length > saved + 1, 20_000)) return;
   const { clusterId } = old[0]!.disk.data!;
   const same = old.every(({ disk: { data } }, at) =>
     data?.clusterId === clusterId && images[at]!.data?.memberId === data.memberId
   );
-  const stored = store.history.at(-1)!;
+  const stored = ownSnapshots().at(-1)!;
   if (!same || images.some(({ data }) => data === undefined || revisionOf(data) >= stored.revision)) return;
   for (const machine of scene.machines()) world.kill(machine);
   // New writes would soon hide the missing older ones.

@@ -272,6 +272,7 @@ function ownAnswer(turn: Turn, answer: EtcdAnswer): void {
   if (answer.leaderId === undefined) markLeaderless(turn);
   else {
     node.ownEtcd.leaderlessSinceMs = undefined;
+    node.ownEtcd.leaderSinceMs ??= turn.now.monotonicMs;
     node.disk.logReadMs = undefined;
   }
   // A scaling changes the record while nodes run that were started with the former size.

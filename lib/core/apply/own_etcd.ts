@@ -17,6 +17,7 @@ export function etcdChanged(turn: Turn, state: "starting" | "ready" | "stopped")
       if (node.ownEtcd.etcd.kind === "ready") return;
       node.ownEtcd.etcd = { kind: "starting", sinceMs: now.monotonicMs };
       node.ownEtcd.leaderlessSinceMs ??= now.monotonicMs;
+      node.ownEtcd.leaderSinceMs = undefined;
       return;
     case "ready":
       if (node.ownEtcd.etcd.kind !== "ready") node.ownEtcd.etcd = { kind: "ready", sinceMs: now.monotonicMs };
@@ -60,6 +61,7 @@ export function markLeaderless(turn: Turn): void {
   const { node, now } = turn;
   if (node.ownEtcd.etcd.kind === "starting" || node.ownEtcd.etcd.kind === "ready") {
     node.ownEtcd.leaderlessSinceMs ??= now.monotonicMs;
+    node.ownEtcd.leaderSinceMs = undefined;
   }
 }
 
@@ -83,6 +85,7 @@ export function etcdGone(turn: Turn): void {
   node.maintenance.plan = undefined;
   node.maintenance.planReadMs = undefined;
   node.ownEtcd.leaderlessSinceMs = undefined;
+  node.ownEtcd.leaderSinceMs = undefined;
   node.disk.logReadMs = undefined;
   node.membership.clusterRecordVerified = false;
   node.disk.data = { kind: "unknown" };

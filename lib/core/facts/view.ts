@@ -62,6 +62,8 @@ export interface View {
   readonly etcd: EtcdProcess;
   /** Since when the own etcd runs without a leader; undefined while it has one or does not run. */
   readonly leaderlessSinceMs?: number;
+  /** Since when the own etcd has had a leader in each answer; undefined: it has none, or did not answer yet. */
+  readonly leaderSinceMs?: number;
   /**
    * Since when this process has received events without a gap. After a gap (SIGSTOP, a suspended machine) all failure
    * timers restart: the silence of the others may have been that of this process.

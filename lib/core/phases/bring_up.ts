@@ -24,6 +24,8 @@ import { reportStoredLife } from "../watch/stored_life.ts";
 import { stopOfChange } from "../rules/stops.ts";
 import type { View } from "../facts/view.ts";
 import { leaderlessReason } from "./no_leader.ts";
+import { renouncedFor } from "../rules/start/restart.ts";
+import { isPresent } from "../facts/peer.ts";
 import { quorumLost, selfQuorumLost, survivorWithoutUs } from "../rules/quorum_loss.ts";
 import { leads, runningCluster } from "../evidence/running_cluster.ts";
 import type { Turn } from "../state/turn.ts";
@@ -138,7 +140,10 @@ function otherLife(view: View, own: Lineage): RivalLife | undefined {
   return challenger(view, own);
 }
 
-/** Stops an etcd without a leader if the running cluster does not list this member any more. */
+/**
+ * Stops an etcd without a leader if the running cluster does not list this member any more, or if its initial members left
+ * its bootstrap for another one: this node may have started before it heard of either.
+ */
 function unlisted(turn: Turn): boolean {
   const { node, view, now } = turn;
   if (
@@ -147,7 +152,13 @@ function unlisted(turn: Turn): boolean {
   if (node.disk.data.kind !== "valid") return false;
   const { memberId, clusterId } = node.disk.data;
   const cluster = runningCluster(view, clusterId);
-  if (cluster === undefined || "contradiction" in cluster) return false;
+  if (cluster === undefined) {
+    const renounced = renouncedFor(view, node.disk.data, ownLineage(view)!, view.peers.filter(isPresent));
+    if (renounced === undefined) return false;
+    if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", renounced.reason);
+    return true;
+  }
+  if ("contradiction" in cluster) return false;
   if (cluster.answer.members.some((member) => member.id === memberId)) return false;
   const reason = { code: "removed_member", text: "this member was removed from the cluster" };
   if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", reason);

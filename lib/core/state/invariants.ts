@@ -40,6 +40,8 @@ export const invariants: Readonly<Record<string, Check>> = {
     !snapshots.lookupInFlight || snapshots.lookupStartedMs !== undefined,
 
   "own etcd: a ready etcd has not exited since": ({ ownEtcd: { etcd, exits } }) => etcd.kind !== "ready" || exits === 0,
+  "own etcd: it has a leader, or it has none": ({ ownEtcd: { leaderSinceMs, leaderlessSinceMs } }) =>
+    leaderSinceMs === undefined || leaderlessSinceMs === undefined,
   "own etcd: a node that serves has data": ({ phase, disk }) => phase !== "serving" || disk.data.kind === "valid",
 
   "maintenance: a plan is requested only while no other plan is known": ({ maintenance: { plan, requested } }) =>

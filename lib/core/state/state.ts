@@ -154,6 +154,8 @@ export interface OwnEtcdState {
   exits: number;
   etcdProgress: EtcdProgress;
   leaderlessSinceMs: number | undefined;
+  /** Since when it has had a leader in each answer; undefined: it has none, or did not answer yet. */
+  leaderSinceMs: number | undefined;
   /** Version of the etcd that this process has installed: a joiner needs a suitable one before it changes the members. */
   provided: string | undefined;
 }
@@ -333,6 +335,7 @@ export function createNode(
       exits: 0,
       etcdProgress: noProgress,
       leaderlessSinceMs: undefined,
+      leaderSinceMs: undefined,
       provided: undefined,
     },
     bootstrap: {

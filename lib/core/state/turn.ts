@@ -56,6 +56,7 @@ export class Turn {
       ...(node.membership.lastCluster === undefined ? {} : { lastCluster: node.membership.lastCluster }),
       ...(node.gossip.gossipJoinedAtMs === undefined ? {} : { gossipJoinedAtMs: node.gossip.gossipJoinedAtMs }),
       ...(node.ownEtcd.leaderlessSinceMs === undefined ? {} : { leaderlessSinceMs: node.ownEtcd.leaderlessSinceMs }),
+      ...(node.ownEtcd.leaderSinceMs === undefined ? {} : { leaderSinceMs: node.ownEtcd.leaderSinceMs }),
     };
   }
 

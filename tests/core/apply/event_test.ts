@@ -490,6 +490,14 @@ Deno.test("the own etcd has no leader from its first silence or leaderless answe
   const found =
     applied(nodeA({ ownEtcd: { ...ready, leaderlessSinceMs: 3 }, disk: { logReadMs: 4 } }), probe(urlA)).node;
   assertEquals([found.ownEtcd.leaderlessSinceMs, found.disk.logReadMs], [undefined, undefined], "it has one again");
+  const led = (leaderSinceMs: number | undefined, event: Event) =>
+    applied(nodeA({ ownEtcd: { ...ready, leaderSinceMs } }), event).node.ownEtcd.leaderSinceMs;
+  assertEquals([led(undefined, probe(urlA)), led(5, probe(urlA)), led(undefined, probe(urlB))], [1_000, 5, undefined]);
+  assertEquals([led(5, silence(urlA)), led(5, probe(urlA, leaderless)), led(5, silence(urlB))], [
+    undefined,
+    undefined,
+    5,
+  ]);
 });
 
 Deno.test("a cluster with a quorum is the last one that was seen: its voters in one order, and its lineage where it keeps one", () => {

@@ -26,13 +26,13 @@ const lines = ({ node }: Turn) =>
 
 Deno.test("an etcd that starts has no leader from then on; a ready one does not start again", () => {
   const started = (etcd: EtcdProcess, leaderlessSinceMs?: number) => {
-    const turn = turnOf({ ownEtcd: { etcd, leaderlessSinceMs } });
+    const turn = turnOf({ ownEtcd: { etcd, leaderlessSinceMs, leaderSinceMs: 7 } });
     etcdChanged(turn, "starting");
-    return [turn.node.ownEtcd.etcd, turn.node.ownEtcd.leaderlessSinceMs];
+    return [turn.node.ownEtcd.etcd, turn.node.ownEtcd.leaderlessSinceMs, turn.node.ownEtcd.leaderSinceMs];
   };
-  assertEquals(started(stopped), [{ kind: "starting", sinceMs: nowMs }, nowMs]);
-  assertEquals(started(starting, 5), [{ kind: "starting", sinceMs: nowMs }, 5]);
-  assertEquals(started(ready), [ready, undefined]);
+  assertEquals(started(stopped), [{ kind: "starting", sinceMs: nowMs }, nowMs, undefined]);
+  assertEquals(started(starting, 5), [{ kind: "starting", sinceMs: nowMs }, 5, undefined]);
+  assertEquals(started(ready), [ready, undefined, 7]);
 });
 
 Deno.test("an etcd that is ready ends the count of its exits, the report of them, and a bootstrap", () => {
@@ -54,7 +54,7 @@ Deno.test("an etcd that is ready ends the count of its exits, the report of them
 
 Deno.test("an etcd that stopped is forgotten: its data is looked at again, and nothing that it said counts", () => {
   const turn = turnOf({
-    ownEtcd: { etcd: ready, leaderlessSinceMs: 3 },
+    ownEtcd: { etcd: ready, leaderlessSinceMs: 3, leaderSinceMs: 2 },
     disk: { data: data("a", [member("a")]), logReadMs: 4 },
     maintenance: {
       plan: { id: "p", purpose: "defrag", text: "t", createdAtWallMs: 0, operations: [] },

@@ -268,6 +268,20 @@ Deno.test("an etcd whose cluster does not list it any more is stopped after thre
   assertEquals(linesOf(yielded(b(removed), busy).turn), []);
 });
 
+Deno.test("an etcd without a leader is stopped once it is heard that the initial members left its bootstrap", () => {
+  const other = { id: "other", epoch: 1, token: "other" };
+  const left = held("b", { clusterId: "c2", lineage: other }, { renounced: ["first"] });
+  const runs = endpoints({
+    b: answering(answer("b", [member("b")], { clusterId: "c2", lineage: other, leaderId: "id-b" })),
+  });
+  const stops = yielded(gossip(left), runs);
+  assertEquals(stops.told, [true, "stopEtcd"]);
+  assertEquals(linesOf(stops.turn).some((line) => line.startsWith("info stopEtcd bootstrap_renounced:")), true);
+  assertEquals(yielded(gossip(left, held("c")), runs).told, [false], "a quorum of its disks is here");
+  assertEquals(yielded(gossip(held("b")), runs).told, [false]);
+  assertEquals(yielded(gossip(left), runs, leaderless(2_999)).told, [false]);
+});
+
 Deno.test("another life of the lineage is a standing problem, and leaves ready the node that serves or was chosen", () => {
   const told = (...changes: readonly StateChange[]) => {
     const before = { level: "error", reason: { code: "two_epochs", text: "before" } } as const;

@@ -71,6 +71,7 @@ const broken: Changes = {
     { settings: { snapshots: true }, snapshots: { lookupInFlight: true } },
   ],
   "own etcd: a ready etcd has not exited since": [{ ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, exits: 1 } }],
+  "own etcd: it has a leader, or it has none": [{ ownEtcd: { leaderSinceMs: 1, leaderlessSinceMs: 1 } }],
   "own etcd: a node that serves has data": [{ phase: "serving" }],
   "maintenance: a plan is requested only while no other plan is known": [
     { maintenance: { plan: plan("1"), requested: plan("2") } },
@@ -118,6 +119,10 @@ const kept: Changes = {
   "own etcd: a ready etcd has not exited since": [
     { ownEtcd: { etcd: { kind: "ready", sinceMs: 0 }, exits: 0 } },
     { ownEtcd: { exits: 1 } },
+  ],
+  "own etcd: it has a leader, or it has none": [
+    { ownEtcd: { leaderSinceMs: 1 } },
+    { ownEtcd: { leaderlessSinceMs: 1 } },
   ],
   "own etcd: a node that serves has data": [{ phase: "serving", disk: { data: data("a", []) } }],
   "maintenance: a plan is requested only while no other plan is known": [

@@ -79,6 +79,7 @@ Deno.test("a new node knows nothing: no data, no peer, no store, no etcd, no wai
       exits: 0,
       etcdProgress: { atMs: -Infinity, busy: false, startsAgain: false, restarts: 0, restartedAtMs: -Infinity },
       leaderlessSinceMs: undefined,
+      leaderSinceMs: undefined,
       provided: undefined,
     },
     bootstrap: {

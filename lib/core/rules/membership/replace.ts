@@ -100,7 +100,9 @@ function decideInProgress(member: EtcdMember, view: View, own: EtcdAnswer): Memb
   }
   const facts = member.clientUrls.map((url) => view.endpoints.get(url))
     .find((each) => each !== undefined && (each.last.kind !== "answer" || each.last.memberId === member.id));
-  const since = Math.max(view.watchingSinceMs, facts?.progressAtMs ?? 0, firstSeenMs(member, view));
+  // Without a leader nothing is replicated: a time without one is no failure of the joiner.
+  const led = view.leaderSinceMs ?? view.nowMs;
+  const since = Math.max(view.watchingSinceMs, led, facts?.progressAtMs ?? 0, firstSeenMs(member, view));
   const stalledMs = nowMs - since;
   // A node with an empty disk at the address of a listed member removes that stale member itself.
   const limitMs = alive ? settings.learnerStallTimeoutMs : Math.max(unstartedGoneMs, settings.healthCheckTimeoutMs);

@@ -128,6 +128,7 @@ function joining(d: EtcdMember, of: Partial<EtcdAnswer> | "silent" | undefined, 
       endpoints,
       peers: ["b", "c", "d"].map((name) => peer(name)),
       memberSinceMs: new Map([["id-d", 0]]),
+      leaderSinceMs: 0,
       ...change,
     }),
     answer("a", listed, { raftIndex: own }),
@@ -163,6 +164,10 @@ Deno.test("decideReplacement() removes a joiner that makes no progress, sooner w
   assertEquals([stalled(9_999, quick), stalled(10_000, quick)], [waits, removed]);
   assertEquals(stalled(60_000, { memberSinceMs: new Map() }), waits, "it was seen in the list just now");
   assertEquals(stalled(60_000, { watchingSinceMs: nowMs - 1_000 }), waits, "this process stood still");
+  assertEquals(stalled(60_000, { leaderSinceMs: nowMs - 29_999 }), waits, "without a leader nothing is replicated");
+  assertEquals(stalled(60_000, { leaderSinceMs: nowMs - 30_000 }), removed);
+  const unled = { leaderSinceMs: undefined } as unknown as Partial<View>;
+  assertEquals(stalled(60_000, unled), waits, "the own etcd has no leader");
   const step = joining(member("d", { name: "" }), undefined, {
     settings: times,
     memberSinceMs: new Map([["id-d", nowMs - 45_400]]),
@@ -195,7 +200,12 @@ Deno.test("decideReplacement() counts the progress that the joiner itself made, 
       ["http://d:2379", of("d", atMs)] as const,
     ]);
     return told(decideReplacement(
-      view("a", { endpoints, peers: [peer("b"), peer("c"), peer("d")], memberSinceMs: new Map([["id-d", 0]]) }),
+      view("a", {
+        endpoints,
+        peers: [peer("b"), peer("c"), peer("d")],
+        memberSinceMs: new Map([["id-d", 0]]),
+        leaderSinceMs: 0,
+      }),
       answer("a", listed),
     ));
   };
