@@ -108,6 +108,7 @@ export const reasonCodes: Readonly<Record<string, string>> = {
   record_check: "-n is compared with the cluster record.",
   recovery_pending: "This node pledged its data to a disaster recovery and waits for its initial members.",
   recovery_runs: "A peer is recovering this lineage.",
+  removal_not_applied: "A member may still list an earlier member at this node's address: this node adds itself later.",
   removal_unproven: "A peer rejects this member as removed, and no quorum confirms it.",
   removal_unsafe: "The removal of a member would endanger the quorum.",
   removed_ahead: "This member was removed, and its data is newer than that of the cluster.",

@@ -35,6 +35,7 @@ import type { Lineage } from "../facts/node_record.ts";
 export function bringUp(turn: Turn): void {
   const { node, view } = turn;
   if (yieldToNewerEpoch(turn) || recover(turn)) return;
+  if (stopWrongMember(turn)) return;
   correctAddress(turn);
   if (
     node.ownEtcd.etcd.kind !== "ready" || node.disk.data.kind !== "valid" ||
@@ -80,6 +81,18 @@ export function bringUp(turn: Turn): void {
   turn.setStatus("running");
   turn.enter("serving", { code: "etcd_ready", text: "etcd is ready and this member votes" });
   serve(turn);
+}
+
+/**
+ * Stops an etcd that did not take the member id under which this node was added: a member that lags gave it the id of a
+ * removed one. The running cluster does not list that id, and the data is quarantined as that of a removed member.
+ */
+function stopWrongMember(turn: Turn): boolean {
+  const { membership: { added }, disk: { data } } = turn.node;
+  if (added === undefined || data.kind !== "valid" || data.memberId === added) return false;
+  const text = `this node was added as member ${added}, and its etcd took the id ${data.memberId} of an earlier member`;
+  if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", { code: "removed_member", text });
+  return true;
 }
 
 /**

@@ -81,7 +81,7 @@ const brief = (...changes: readonly StateChange[]) => {
 
 Deno.test("a voter whose etcd has a leader, and whose record agrees with -n, serves", () => {
   const progress = { plan: undefined, verified: "h" } as never;
-  const { turn, kinds, phase } = broughtUp({ bootstrap: { progress }, membership: { added: "id" } });
+  const { turn, kinds, phase } = broughtUp({ bootstrap: { progress }, membership: { added: "id-a" } });
   const { bootstrap, membership, gossip } = turn.node;
   assertEquals([phase, kinds, bootstrap.progress, membership.added, gossip.status], [
     "serving",
@@ -266,6 +266,19 @@ Deno.test("an etcd whose cluster does not list it any more is stopped after thre
   assertEquals(line, "info stopEtcd removed_member: this member was removed from the cluster");
   const busy: StateChange = { effects: { inFlight: new Map([["local", { kind: "writeRecord", id: 1, record }]]) } };
   assertEquals(linesOf(yielded(b(removed), busy).turn), []);
+});
+
+Deno.test("an etcd with another member id than the one that was added is stopped", () => {
+  const told = (...changes: readonly StateChange[]) => broughtUp(...changes).kinds;
+  assertEquals(told({ membership: { added: "id-new" } }), ["stopEtcd"]);
+  assertEquals(told({ membership: { added: "id-a" } }), told());
+  const { turn } = broughtUp({ membership: { added: "id-new" } });
+  assertEquals(
+    linesOf(turn)[0],
+    "info stopEtcd removed_member: this node was added as member id-new, and its etcd took the id id-a of an earlier member",
+  );
+  const unknown: StateChange = { disk: { data: { kind: "unknown" } } };
+  assertEquals(told({ membership: { added: "id-new" } }, unknown).includes("stopEtcd"), false);
 });
 
 Deno.test("an etcd without a leader is stopped once it is heard that the initial members left its bootstrap", () => {

@@ -431,7 +431,8 @@ Deno.test("a joiner gets an etcd that fits, then adds itself, and says that it j
 });
 
 Deno.test("a joiner waits for the versions of its cluster before it changes the members", () => {
-  const unknown = decided(gossip(running("b"), running("c")), b(two, { lineage: first }), {
+  const unnamed = { lineage: first, leaderId: "id-b", version: "" };
+  const unknown = decided(gossip(running("b")), b([member("b")], unnamed), {
     process: { bootedAtMs: nowMs },
   });
   assertEquals([unknown.requests, unknown.waits], [[], "info etcd_needed"]);

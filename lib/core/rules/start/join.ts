@@ -6,7 +6,7 @@ import { stopOfChange } from "../stops.ts";
 import { nameConflictReason } from "../../evidence/name_conflict.ts";
 import { changeInProgress, goneForMs } from "../../evidence/members.ts";
 import { unlistedCluster } from "../../evidence/foreign_peers.ts";
-import { clientEvidence } from "../../evidence/member_evidence.ts";
+import { clientEvidence, reportedHung } from "../../evidence/member_evidence.ts";
 import { raftContact } from "../../evidence/raft_evidence.ts";
 import { durationText } from "../../../units.ts";
 import { refusalToRemove } from "../membership/removal_safety.ts";
@@ -48,10 +48,34 @@ export function decideJoin(view: View, cluster: EtcdAnswer, added: string | unde
     const standby = joinWait("standby", `the cluster has its ${size} members; this node is a standby node`);
     return { ...standby, reason: unlistedCluster(view, cluster.members) ?? standby.reason, isStandby: true };
   }
+  const lagging = cluster.members.find((member) => mayListStaleMember(member, cluster, view));
+  if (lagging !== undefined) {
+    return joinWait("removal_not_applied", `"${lagging.name}" has not confirmed that no member is at ${self.peerUrl}`);
+  }
   return {
     kind: "add",
     reason: { code: "place_free", text: `${cluster.members.length} of ${size} members are there` },
   };
+}
+
+/**
+ * True while a member that runs may still list an earlier member at this node's peer URL. A new etcd asks any member for
+ * its own id, by its peer URL: one that has not applied the removal would give it the removed id, and raft would count
+ * the empty log as that of the earlier member. A member that is silent for the health-check time-out is not waited for.
+ */
+function mayListStaleMember(member: EtcdMember, cluster: EtcdAnswer, view: View): boolean {
+  if (member.id === cluster.memberId) return false;
+  // What a member has applied once it does not forget: an old answer without that address counts.
+  const lists = member.clientUrls.flatMap((url) => {
+    const last = view.endpoints.get(url)?.last;
+    return last?.kind === "answer" && last.memberId === member.id ? [last.members] : [];
+  });
+  if (lists.some((each) => each.some(({ peerUrls }) => peerUrls.includes(view.self.peerUrl)))) return true;
+  if (lists.some((each) => each.length > 0)) return false;
+  const evidence = clientEvidence(member, view);
+  if (evidence.kind === "unasked") return true;
+  const isHere = goneForMs(member, view) === undefined && !reportedHung(member, view);
+  return isHere && (evidence.kind === "answers" || evidence.forMs < view.settings.healthCheckTimeoutMs);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { decideJoin, decideStale, nameHeld } from "../../../../lib/core/rules/start/join.ts";
 import type { View } from "../../../../lib/core/facts/view.ts";
-import type { EndpointFacts, EtcdAnswer, RaftFacts } from "../../../../lib/core/facts/cluster.ts";
+import type { EndpointFacts, EtcdAnswer, EtcdMember, RaftFacts } from "../../../../lib/core/facts/cluster.ts";
 import { assertEquals } from "../../../support/assert.ts";
 import { answer, answering, facts, member, nowMs, peer, settings, silent, view } from "../../facts.ts";
 
@@ -29,6 +29,45 @@ function told(step: ReturnType<typeof decideJoin> | undefined): string {
   }
 }
 
+/** These members answer, with that list. */
+const knownBy = (list: readonly EtcdMember[], ...names: string[]): Partial<View> => ({
+  endpoints: new Map(names.map((name) => endpoint(name, answering(answer(name, list))))),
+});
+
+Deno.test("decideJoin() adds this node once no member that runs lists an earlier member at its address", () => {
+  const two = members.slice(0, 2);
+  const stale = [...two, member("x")];
+  const join = (b: EndpointFacts | undefined, change: Partial<View> = {}) =>
+    told(decideJoin(
+      view("x", {
+        peers: [peer("a"), peer("b")],
+        endpoints: new Map(b === undefined ? [] : [endpoint("b", b)]),
+        ...change,
+      }),
+      cluster({ members: two }),
+      undefined,
+    ));
+  const adds = "add place_free: 2 of 3 members are there", waits = "wait removal_not_applied";
+  assertEquals(join(answering(answer("b", two))), adds);
+  assertEquals(join(answering(answer("b", stale))), waits, "it has not applied the removal");
+  assertEquals(join(answering(answer("b", []))), waits, "its list could not be read");
+  const before = { ...answering(answer("b", two)), atMs: -Infinity };
+  assertEquals(join(before), adds, "it had applied the removal before");
+  assertEquals(join({ ...before, last: answer("b", stale) }), waits);
+  assertEquals(
+    join(answering(answer("z", two)), { watchingSinceMs: nowMs - 1 }),
+    waits,
+    "another member answers there",
+  );
+  assertEquals(join(undefined), waits, "it was not asked");
+  assertEquals(join(undefined, { peers: [peer("a")] }), waits, "it was not asked, and gossip does not know it");
+  assertEquals(join(silent(nowMs - 59_999)), waits, "its node is there, and its etcd may start any moment");
+  assertEquals(join(silent(nowMs - 60_000)), adds);
+  assertEquals(join(silent(nowMs), { peers: [peer("a"), peer("b", { state: "dead" })] }), adds);
+  const hung = { facts: facts("b", { etcdHung: "id-b" }) };
+  assertEquals(join(silent(nowMs), { peers: [peer("a"), peer("b", hung)] }), adds);
+});
+
 Deno.test("decideJoin() starts what this process added, and goes no further during a pause or a conflict of names", () => {
   const join = (change: Partial<View>, of: Partial<EtcdAnswer> = {}, added?: string) =>
     told(decideJoin(view("x", { peers: [peer("a")], ...change }), cluster(of), added));
@@ -38,13 +77,14 @@ Deno.test("decideJoin() starts what this process added, and goes no further duri
   assertEquals(join({}, { members: listed }, "id-x"), "start id-x");
   assertEquals(join(here, { members: listed, pause: { paused: true, version: 1 } }, "id-x"), "start id-x");
   assertEquals(join(here, { members: listed }, "id-y"), "removeStaleMember id-x");
-  assertEquals(join({}, { members: two }), "add place_free: 2 of 3 members are there");
+  const knowing = knownBy(two, "b");
+  assertEquals(join(knowing, { members: two }), "add place_free: 2 of 3 members are there");
   assertEquals(join({}, { members: two, pause: { paused: true, version: 1 } }), "wait paused");
   const { pause: _, ...unread } = cluster({ members: two });
   assertEquals(told(decideJoin(view("x"), unread, undefined)), "wait pause_unknown");
   const conflict = (name: string) => ({ nameConflicts: [{ name, addresses: ["x:7980", "y:7980"] as const }] });
   assertEquals(join(conflict("x"), { members: two }), "wait error name_taken");
-  assertEquals(join(conflict("y"), { members: two }), "add place_free: 2 of 3 members are there");
+  assertEquals(join({ ...knowing, ...conflict("y") }, { members: two }), "add place_free: 2 of 3 members are there");
 });
 
 Deno.test("decideJoin() is added while a place is free and no other change runs, and else waits as a standby node", () => {
@@ -52,7 +92,7 @@ Deno.test("decideJoin() is added while a place is free and no other change runs,
     decideJoin(view("x", change), cluster(of), undefined);
   const two = members.slice(0, 2);
   assertEquals(told(join({})), "wait standby standby");
-  assertEquals(told(join({ recordedSize: 5 })), "add place_free: 3 of 5 members are there");
+  assertEquals(told(join({ recordedSize: 5 }, knownBy(members, "b", "c"))), "add place_free: 3 of 5 members are there");
   assertEquals(told(join({ recordedSize: 1, members: two })), "wait standby standby");
   const learner = join({ members: [...two, member("d", { isLearner: true })] });
   assertEquals([told(learner), "reason" in learner && learner.reason.text], [
