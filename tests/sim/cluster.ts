@@ -148,13 +148,29 @@ class Story {
     if (why !== undefined) world.fail(`not whole ${healMs / 1000} s after the last fault: ${why}`);
   }
 
-  /** The operator approves the snapshot if it is newer than the survivor of its life, and no other plan. */
+  /**
+   * The operator approves the snapshot if it is newer than the survivor of its life, and no other plan. A bootstrap that
+   * lost a majority of its data-dirs before it ever had a leader is recovered only if a recovery is allowed.
+   */
   #choose(): void {
+    const { clusters } = this.#world.referee;
+    if (clusters.size > 0 && [...clusters.values()].every(({ led }) => !led)) this.#allowRecovery();
     for (const machine of this.#world.machines.values()) {
       const reason = machine.node?.reports.waitingFor;
       if (reason?.code !== "survivor_behind") continue;
       const plan = reason.choices!.find(({ label }) => label.startsWith("the snapshot"))!.plan;
       this.#world.approve(machine, plan);
+    }
+  }
+
+  #allowRecovery(): void {
+    const world = this.#world;
+    if (world.referee.recoveriesAllowed) return;
+    world.referee.recoveriesAllowed = true;
+    for (const machine of world.machines.values()) {
+      machine.settings = { ...machine.settings, quorumLossTimeoutMs: 5_000 };
+      world.kill(machine);
+      world.boot(machine);
     }
   }
 }

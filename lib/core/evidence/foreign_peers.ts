@@ -18,27 +18,31 @@ export interface ClusterIdentity {
   /** Of the life whose data it has. */
   readonly token?: string;
   readonly renounced?: readonly string[];
+  /** Tokens of the lives that its node has pledged to begin: after a loss it has not begun them yet. */
+  readonly pledged?: readonly string[];
 }
 
 /** The own cluster, by the own data or by what the node's record remembers; undefined: it belongs to none yet. */
 export function ownCluster(view: Pick<View, "data" | "record" | "settings">): ClusterIdentity | undefined {
   const { data, record, settings } = view;
   const { started, lost, seen } = record;
-  if (data.kind === "valid") return identity(lineageOfData(data.clusterId, record), data.clusterId, started);
-  if (started !== undefined) return identity(started.lineage, started.clusterId, started);
+  const pledged = record.pledges.map(({ token }) => token);
+  if (data.kind === "valid") return identity(lineageOfData(data.clusterId, record), data.clusterId, started, pledged);
+  if (started !== undefined) return identity(started.lineage, started.clusterId, started, pledged);
   if (seen !== undefined && isGivenUp(settings, seen)) return undefined;
-  if (lost !== undefined) return identity(lost.lineage, lost.clusterId ?? seen?.clusterId, lost);
+  if (lost !== undefined) return identity(lost.lineage, lost.clusterId ?? seen?.clusterId, lost, pledged);
   if (seen?.lineageId === undefined) return undefined;
-  return { lineageId: seen.lineageId, clusterId: seen.clusterId };
+  return { lineageId: seen.lineageId, clusterId: seen.clusterId, pledged };
 }
 
 function identity(
   { id, token }: Lineage,
   clusterId: string | undefined,
   started: StartedData | undefined,
+  pledged: readonly string[],
 ): ClusterIdentity | undefined {
   if (id === "") return undefined;
-  return { lineageId: id, token, renounced: started?.renounced ?? [], ...(clusterId ? { clusterId } : {}) };
+  return { lineageId: id, token, renounced: started?.renounced ?? [], pledged, ...(clusterId ? { clusterId } : {}) };
 }
 
 /** The cluster of a peer; undefined: it has none, or it is not known. */
@@ -52,14 +56,15 @@ export function clusterOf(
     return last?.kind === "answer" ? { lineageId: last.clusterId, clusterId: last.clusterId } : undefined;
   }
   const { facts } = peer;
+  const pledged = facts?.pledges.map(({ token }) => token) ?? [];
   if (facts?.data.kind === "held") {
     const { lineage, clusterId } = facts.data;
     if (lineage.id === "") return undefined;
     const { id: lineageId, token } = lineage;
-    return { lineageId, token, renounced: facts.renounced, ...(clusterId === "" ? {} : { clusterId }) };
+    return { lineageId, token, renounced: facts.renounced, pledged, ...(clusterId === "" ? {} : { clusterId }) };
   }
   const lost = facts?.data.kind === "none" ? facts.data.lost : undefined;
-  return lost === undefined || lost.id === "" ? undefined : { lineageId: lost.id, token: lost.token };
+  return lost === undefined || lost.id === "" ? undefined : { lineageId: lost.id, token: lost.token, pledged };
 }
 
 /** True when two nodes cannot be of one cluster, whatever epoch each of them is at. */
@@ -70,7 +75,10 @@ export function differ(a: ClusterIdentity, b: ClusterIdentity): boolean {
   // Two plans of the same initial members, who left one for the other.
   const left = (one: ClusterIdentity, other: ClusterIdentity) =>
     one.token !== undefined && other.renounced?.includes(one.token) === true;
-  return !left(a, b) && !left(b, a);
+  // One that lost its data has pledged the life that the other has begun already.
+  const begins = (one: ClusterIdentity, other: ClusterIdentity) =>
+    other.token !== undefined && one.pledged?.includes(other.token) === true;
+  return !left(a, b) && !left(b, a) && !begins(a, b) && !begins(b, a);
 }
 
 /** True when a peer is of another cluster than `own`. */

@@ -29,7 +29,7 @@ import {
 } from "../facts.ts";
 import { shunAfterMs } from "../../../lib/core/watch/foreign_peers.ts";
 import { createNode, type NodeState } from "../../../lib/core/state/state.ts";
-import type { GossipPeer, PeerData } from "../../../lib/core/facts/peer.ts";
+import type { GossipPeer, PeerData, PeerFacts } from "../../../lib/core/facts/peer.ts";
 import type { Lineage } from "../../../lib/core/facts/node_record.ts";
 
 const lineage = (id: string, epoch = 1, token = `${id}-${epoch}`): Lineage => ({ id, epoch, token });
@@ -45,6 +45,9 @@ const held = (name: string, of: Lineage, clusterId: string, change: Partial<Para
     }),
   });
 const withData = (name: string, peerData: PeerData) => peer(name, { facts: facts(name, { data: peerData }) });
+const withFacts = (name: string, change: Partial<PeerFacts>) => peer(name, { facts: facts(name, change) });
+const heldX: PeerData = { kind: "held", clusterId: "c1", memberId: "id-h", lineage: x, revision: 1 };
+const planY = { digest: "d", initialMembers: [], source: { kind: "empty" }, lineage: y } as const;
 const started = (of: Lineage, renounced: string[] = []) =>
   ({ nonce: "n", pledges: [], started: { lineage: of, how: "founded", renounced } }) as const;
 
@@ -118,6 +121,26 @@ Deno.test("two plans of the same initial members are one cluster once they left 
   const left = held("b", y, "cy", { renounced: ["X-1"] });
   assertEquals(foreignTo(ofX(), [left]), []);
   assertEquals(foreignTo(ofX({ record: started(x, ["Y-1"]) }), [held("b", y, "cy")]), []);
+});
+
+Deno.test("a node that pledged the life that its peers have begun is of their cluster, whatever it lost or holds", () => {
+  const pledge = { ...planY, token: "Y-1" };
+  const begun = held("b", y, "cy");
+  const lost = { nonce: "n", pledges: [], lost: started(x).started };
+  const saw = { nonce: "n", pledges: [], seen: { clusterId: "c1", lineageId: "X", voters: [] } };
+  for (const record of [lost, saw, started(x)]) {
+    assertEquals(foreignTo(view("a", { record }), [begun]), ["b"]);
+    assertEquals(foreignTo(view("a", { record: { ...record, pledges: [pledge] } }), [begun]), []);
+  }
+  assertEquals(foreignTo(ofX({ record: { ...started(x), pledges: [pledge] } }), [begun]), []);
+  // And the other way round: what the peer has pledged.
+  const ofY = view("a", { data: data("a", members, { clusterId: "cy" }), record: started(y) });
+  const pledged = (tokens: string[]): GossipPeer[] => [
+    withFacts("l", { data: { kind: "none", lost: x }, pledges: tokens.map((token) => ({ ...planY, token })) }),
+    withFacts("h", { data: heldX, pledges: tokens.map((token) => ({ ...planY, token })) }),
+  ];
+  assertEquals(foreignTo(ofY, pledged(["Z-1"])), ["l", "h"]);
+  assertEquals(foreignTo(ofY, pledged(["Y-1"])), []);
 });
 
 Deno.test("a node without data belongs to the cluster that its record remembers, unless --new-cluster gives that up", () => {
@@ -245,10 +268,10 @@ Deno.test("clusterOf() knows no cluster of a peer whose data has no lineage yet,
     revision: 1,
   });
   assertEquals(of(data(unnamed, "c1")), undefined);
-  assertEquals(of(data(x, "c1")), "lineageId token renounced clusterId");
-  assertEquals(of(data(x, "")), "lineageId token renounced");
+  assertEquals(of(data(x, "c1")), "lineageId token renounced pledged clusterId");
+  assertEquals(of(data(x, "")), "lineageId token renounced pledged");
   assertEquals(of({ kind: "none", lost: unnamed }), undefined);
-  assertEquals(of({ kind: "none", lost: x }), "lineageId token");
+  assertEquals(of({ kind: "none", lost: x }), "lineageId token pledged");
   assertEquals(of({ kind: "unknown" }), undefined);
   assertEquals(of({ kind: "none" }), undefined);
 });
