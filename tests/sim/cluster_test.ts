@@ -80,6 +80,8 @@ const foundInTrouble: readonly (readonly [number, string])[] = [
   [33346, "swappedDisks+movedTogether"],
   // A volume that came back was quarantined for a pledge that was given without it.
   [38725, "swappedDisks+unmounted"],
+  // A removed member with overwritten entries quarantined its data before gossip had brought the terms of the others.
+  [32917, "upgrade+oldQuorum"],
 ];
 
 for (const [seed, kinds] of foundInTrouble) {

@@ -618,7 +618,13 @@ function held(scene: Scene): void {
   if (!scene.settle()) return;
   const machine = chance.pick(scene.machines());
   world.operators.hold(machine, true);
-  scene.mends.push(() => world.operators.hold(machine, false));
+  // Without a reply, because the node was killed meanwhile, the operator tries again.
+  const release = () => {
+    if (machine.heldSinceMs === undefined) return;
+    world.operators.hold(machine, false);
+    world.at(world.nowMs + 10_000, release);
+  };
+  scene.mends.push(release);
   scene.run(chance.between(3_000, 8_000));
   loseDisks(scene, scene.some(scene.members(), Math.floor(world.size / 2) + 1));
   scene.run(scene.pastTheTimeoutMs());

@@ -47,6 +47,10 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
     if (stored.kind === "waits") return { kind: "wait", reason: stored.reason, level: stored.level };
   }
   if (cluster !== undefined) {
+    const unread = withoutTerms(view, data, cluster);
+    if (unread !== undefined && view.nowMs - view.bootedAtMs < askTermsMs) {
+      return wait("asking_peers", `waiting for the log terms of "${unread}", to compare them with the own log`);
+    }
     const listed = cluster.answer.members.find((member) => member.id === data.memberId);
     if (listed === undefined) {
       const ahead = decideMemberAhead(view, data, cluster, "removed");
@@ -141,6 +145,19 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
         : "the data-dir is valid",
     },
   };
+}
+
+/** Gossip carries the terms within a second; a node of an earlier release of e2d publishes none. */
+const askTermsMs = 10_000;
+
+/**
+ * The name of a node beside an answering member whose log terms are not known yet, if those of none are: before this data
+ * starts or is quarantined, its log must have been compared with the cluster's (log_terms.ts).
+ */
+function withoutTerms({ logTerms: own, peers }: View, { clusterId }: ValidData, { via }: RunningCluster) {
+  if (own === undefined || own.starts.length === 0) return undefined;
+  const members = peers.filter((peer) => isPresent(peer) && !peer.isLegacy && via.includes(peer.clientUrl));
+  return members.some(({ facts }) => facts?.logTerms?.clusterId === clusterId) ? undefined : members[0]?.name;
 }
 
 /** A peer that inspects its disk has not said yet what its record knows of this member. */

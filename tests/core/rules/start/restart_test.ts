@@ -4,7 +4,7 @@ import type { StartOutcome } from "../../../../lib/core/rules/start/outcome.ts";
 import type { View } from "../../../../lib/core/facts/view.ts";
 import type { ValidData } from "../../../../lib/core/facts/data_dir.ts";
 import type { Lineage, Pledge, StartedData } from "../../../../lib/core/facts/node_record.ts";
-import type { EtcdAnswer } from "../../../../lib/core/facts/cluster.ts";
+import type { EtcdAnswer, EtcdMember } from "../../../../lib/core/facts/cluster.ts";
 import type { GossipPeer, PeerData, PeerFacts } from "../../../../lib/core/facts/peer.ts";
 import { assertEquals } from "../../../support/assert.ts";
 import { answer, answering, data, facts, goPeer, member, nowMs, peer, settings, silent, view } from "../../facts.ts";
@@ -57,6 +57,32 @@ function told(seen: View): string {
     : undefined;
   return [outcome.kind, detail, outcome.reason.code].filter((each) => each !== undefined).join(" ");
 }
+
+Deno.test("decideRestart() compares the own log with the cluster's before it starts or quarantines data, for ten seconds", () => {
+  const terms = { clusterId: "c1", starts: [{ term: 2, index: 4 }] };
+  const known = (change: Partial<PeerFacts>) => ({
+    peers: [peer("a", { status: "running", facts: facts("a", change) })],
+  });
+  const seen = (change: Partial<View>, listed: readonly EtcdMember[] = members) =>
+    told(
+      beside({ bootedAtMs: nowMs - 9_999, logTerms: { ...terms, committedIndex: 37 }, ...change }, {}, {
+        members: listed,
+      }),
+    );
+  const removed = [members[0]!, members[2]!];
+  assertEquals([seen({}), seen({}, removed)], ["wait asking_peers", "wait asking_peers"]);
+  assertEquals(seen(known({ logTerms: terms })), "restart beside still_listed");
+  assertEquals(seen(known({ logTerms: terms }), removed), "quarantine removed removed_member");
+  assertEquals(seen(known({ logTerms: { ...terms, clusterId: "c2" } })), "wait asking_peers");
+  // The terms of a member that does not answer are not the cluster's.
+  const other = { peers: [peer("a", { status: "running" }), peer("c", { facts: facts("c", { logTerms: terms }) })] };
+  assertEquals(seen(other), "wait asking_peers");
+  assertEquals(seen({ bootedAtMs: nowMs - 10_000 }), "restart beside still_listed");
+  assertEquals(seen({ logTerms: { ...terms, starts: [], committedIndex: 0 } }), "restart beside still_listed");
+  assertEquals(seen({ peers: [goPeer("a", { status: "running" })] }), "restart beside still_listed");
+  const { logTerms: _, ...unread } = beside({ bootedAtMs: nowMs });
+  assertEquals(told(unread), "restart beside still_listed");
+});
 
 Deno.test("decideRestart() beside its running cluster goes by the cluster's list", () => {
   const [a, b, c] = members as [typeof members[0], typeof members[0], typeof members[0]];
