@@ -82,6 +82,9 @@ const foundInTrouble: readonly (readonly [number, string])[] = [
   [38725, "swappedDisks+unmounted"],
   // A removed member with overwritten entries quarantined its data before gossip had brought the terms of the others.
   [32917, "upgrade+oldQuorum"],
+  // A disk of an earlier life held up the recovery of the later one, whose quorum it waited for itself.
+  [39036, "wrongStore+held"],
+  [39872, "unmounted+foreignLife"],
 ];
 
 for (const [seed, kinds] of foundInTrouble) {

@@ -275,18 +275,19 @@ export class TroubledStory {
     return resumed;
   }
 
-  /** The cluster that stays: one that has a quorum, or could have; of two the one with more acknowledged writes. */
+  /** The cluster that stays: one that has a quorum, or could have, or has a disk left; of two the one with more writes. */
   #choose(owner: string): string | undefined {
     const { etcds, machines, referee } = this.world;
     const of = (member: Member) => machines.get(member.node)?.owner === owner;
     const living = [...etcds.running.values()].filter((member) =>
       of(member) && member.leaderId === member.data.memberId && etcds.hasQuorum(member)
     ).map(({ data }) => data.clusterId);
-    const held = [...referee.clusters].filter(([id, each]) =>
-      each.owner === owner && each.led && referee.evidence.hasQuorum(referee.evidence.holders(id))
-    ).map(([id]) => id);
+    const led = [...referee.clusters].filter(([, each]) => each.owner === owner && each.led).map(([id]) => id);
+    const held = led.filter((id) => referee.evidence.hasQuorum(referee.evidence.holders(id)));
+    const left = led.filter((id) => referee.evidence.holders(id).size > 0);
     const writes = (id: string) => referee.clusters.get(id)?.acked.length ?? 0;
-    return [...living.length > 0 ? living : held].sort((a, b) => writes(b) - writes(a))[0];
+    const [best = []] = [living, held, left].filter((ids) => ids.length > 0);
+    return [...best].sort((a, b) => writes(b) - writes(a))[0];
   }
 }
 

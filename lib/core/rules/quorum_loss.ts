@@ -3,7 +3,7 @@ import type { View } from "../facts/view.ts";
 import type { Reason } from "../facts/reason.ts";
 import { quorumOf } from "../facts/cluster.ts";
 import { type GossipPeer, isPresent, type PeerData } from "../facts/peer.ts";
-import { ownLineage } from "../evidence/lineage.ts";
+import { ownLineage, supersedes } from "../evidence/lineage.ts";
 import { compareLogs } from "../evidence/log_position.ts";
 import type { Lineage, LogPosition } from "../facts/node_record.ts";
 import { goneForMs, unreachableForMs } from "../evidence/members.ts";
@@ -52,6 +52,8 @@ export interface QuorumLoss {
   /** The survivor whose log ends last, and its revision. */
   readonly name: string;
   readonly revision: number;
+  /** Names of all whose data is of an earlier life and no quorum of it: they wait for the end of the recovery. */
+  readonly outlived: readonly string[];
 }
 
 export function anotherHolds(view: View, clusterId: string): boolean {
@@ -128,15 +130,16 @@ export interface Survivor {
 /**
  * All nodes with data agree that their quorum is lost; undefined: they do not, or none holds data. The log that ends
  * last decides: it holds every write that any of the other survivors' logs has committed. A node whose member that log
- * does not list was removed: its data counts for nothing, and its word is not needed.
+ * does not list was removed: its data counts for nothing, and its word is not needed. Neither is that of a node with data
+ * of an earlier life, unless there may be a quorum of that life: it keeps its data and takes no part.
  */
 export function quorumLost(view: View): QuorumLoss | undefined {
   const survivors: Survivor[] = [];
-  const others: Extract<PeerData, { kind: "held" }>[] = [];
+  const others: GossipPeer[] = [];
   for (const peer of view.peers) {
     if (!isPresent(peer)) continue;
     if (peer.facts?.data.kind !== "held") continue;
-    if (peer.facts.quorumLost === undefined) others.push(peer.facts.data);
+    if (peer.facts.quorumLost === undefined) others.push(peer);
     else survivors.push({ name: peer.name, memberId: peer.facts.data.memberId, ...peer.facts.quorumLost });
   }
   if (view.data.kind === "valid" && survivorWithoutUs(view) === undefined) {
@@ -153,7 +156,8 @@ export function quorumLost(view: View): QuorumLoss | undefined {
   if (survivors.some((each) => each.lineage.id !== lineage.id || each.lineage.token !== lineage.token)) {
     return undefined;
   }
-  if (!others.every((data) => wasRemoved(data, best))) return undefined;
+  const blocking = others.filter(({ facts }) => facts?.data.kind === "held" && !wasRemoved(facts.data, best));
+  if (!areOutlived(blocking, best, view)) return undefined;
   // One that the best log has removed counts itself out, too (survivorWithoutUs): all must see the same survivors.
   const listed = survivors.filter(({ memberId, lastLog }) =>
     best.members.includes(memberId) || compareLogs(lastLog, best.lastLog) === 0
@@ -163,7 +167,16 @@ export function quorumLost(view: View): QuorumLoss | undefined {
     survivors: listed.map((each) => each.name).sort(),
     name: best.name,
     revision: best.revision,
+    outlived: blocking.map((each) => each.name).sort(),
   };
+}
+
+/** True if all of them have data of earlier lives, and there is no quorum of any: none of them says so, and few are here. */
+function areOutlived(holders: readonly GossipPeer[], best: Survivor, { settings }: View): boolean {
+  return holders.length < quorumOf(settings.requiredSize) &&
+    holders.every(({ facts }) =>
+      facts?.data.kind === "held" && supersedes(best.lineage, facts.data.lineage) && facts.undecided === undefined
+    );
 }
 
 /** Data of a member that the newer log of the same cluster does not list: it was removed before the log's end. */

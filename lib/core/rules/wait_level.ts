@@ -40,6 +40,7 @@ export const grades: Readonly<Record<string, Grade>> = {
   member_ahead: "lasting",
   mixed_restore: "lasting",
   mixed_too_many: "lasting",
+  newer_epoch_silent: "lasting",
   peer_data_unusable: "lasting",
   pledged_elsewhere: "lasting",
   quorum_behind_store: "lasting",

@@ -203,7 +203,20 @@ Deno.test("quorumLost() takes the log that ends last, then the revision, then th
     survivors: ["b"],
     name: "b",
     revision: 50,
+    outlived: [],
   });
+});
+
+Deno.test("quorumLost() is not held up by a minority with data of an earlier life, which takes no part", () => {
+  const next = { ...line, epoch: 2, token: "next" };
+  const earlier = (name: string, change: Partial<Held> = {}, more: Partial<PeerFacts> = {}) =>
+    peer(name, { facts: facts(name, { data: held(name, change), ...more }) });
+  const of = (...peers: GossipPeer[]) => best(survivor("a", { lineage: next }), ...peers);
+  assertEquals([of(earlier("z"))?.survivors, of(earlier("z"))?.outlived], [["a"], ["z"]]);
+  assertEquals(of(earlier("y"), earlier("z")), undefined, "they may be a quorum");
+  assertEquals(of(earlier("z", {}, { undecided: next })), undefined, "it stands beside that life");
+  assertEquals(of(earlier("z", { lineage: { ...next, token: "another" } })), undefined, "of the same epoch");
+  assertEquals(of(earlier("z", { lineage: { ...line, id: "foreign" } })), undefined);
 });
 
 Deno.test("quorumLost() lists a survivor that the best log lists, or whose log is as new", () => {

@@ -26,7 +26,7 @@ export type Proposal =
 export function proposeBootstrap(view: View): Proposal {
   const here = view.peers.filter(isPresent);
   const loss = quorumLost(view);
-  const candidates = candidatesOf(view, here);
+  const candidates = candidatesOf(view, here.filter(({ name }) => !loss?.outlived.includes(name)));
   const obstacle = peerObstacle(view, here) ?? dataHolder(here, loss) ?? gatheringObstacle(view, candidates, loss);
   if (obstacle !== undefined) return { kind: "wait", reason: obstacle };
   const sources = sourceOf(view, here, loss);

@@ -82,6 +82,18 @@ Deno.test("proposeBootstrap() lets data start first, and names what keeps it fro
   assertEquals(told(silent(1)), "propose a b c");
 });
 
+Deno.test("a node with data of an earlier life is no initial member of the recovery that does not wait for it", () => {
+  const next = { ...line, epoch: 2, token: "next" };
+  const held = { kind: "held", clusterId: "c1", memberId: "id", lineage: line, revision: 1 } as const;
+  const lost = { lineage: next, revision: 1, members: ["id-d"], raftIndex: 9, lastLog: { term: 2, index: 9 } };
+  const survivor = peer("d", {
+    facts: facts("d", { data: { ...held, clusterId: "c2", memberId: "id-d", lineage: next }, quorumLost: lost }),
+  });
+  const earlier = peer("a", { facts: facts("a", { data: held }) });
+  assertEquals(told(view("c", { peers: [earlier, peer("b"), survivor] })), "propose b c d");
+  assertEquals(told(view("c", { peers: [earlier, survivor] })), "wait too_few_peers");
+});
+
 Deno.test("a node that is left over waits as a standby node, and reports a bootstrap list that names other nodes", () => {
   const seen = view("d", { peers: ["c", "b", "a"].map((name) => peer(name)) });
   assertEquals(told(seen), "wait standby standby");

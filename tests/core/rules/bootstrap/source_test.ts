@@ -98,7 +98,7 @@ Deno.test("sourceOf() restores no file of unknown descent in the place of the li
 });
 
 Deno.test("sourceOf() lets no snapshot override a survivor's disk", () => {
-  const loss: QuorumLoss = { lineage: first, survivors: ["a"], name: "a", revision: 10 };
+  const loss: QuorumLoss = { lineage: first, survivors: ["a"], name: "a", revision: 10, outlived: [] };
   assertEquals(asks({ snapshotLookup: { kind: "absent" } }, loss), "takes survivor@1");
   assertEquals(asks({ snapshotLookup: stored([life(first, 9)]) }, loss), "takes survivor@1");
   assertEquals(asks({ snapshotLookup: stored([life(foreign, 99)]) }, loss), "takes survivor@1");
@@ -233,7 +233,13 @@ Deno.test("sourceOf() labels each choice by the time, revision, epoch, life and 
 });
 
 Deno.test("sourceOf() of a survivor continues the highest epoch that the store has of its lineage", () => {
-  const loss: QuorumLoss = { lineage: { ...first, name: "blue" }, survivors: ["a"], name: "a", revision: 10 };
+  const loss: QuorumLoss = {
+    lineage: { ...first, name: "blue" },
+    survivors: ["a"],
+    name: "a",
+    revision: 10,
+    outlived: [],
+  };
   const survivor = (epoch: number) => ({
     source: { kind: "survivor", name: "a", revision: 10 },
     parent: { id: "line", epoch, name: "blue" },
@@ -343,7 +349,10 @@ Deno.test("a choice continues the highest epoch of its own lineage, what the sto
     return found.kind === "choices" ? found.choices[0]?.parent : found.kind;
   };
   assertEquals(parent(), { id: "line", epoch: 1 });
-  assertEquals(parent({ lineage: first, survivors: ["a"], name: "a", revision: 10 }), { id: "line", epoch: 1 });
+  assertEquals(parent({ lineage: first, survivors: ["a"], name: "a", revision: 10, outlived: [] }), {
+    id: "line",
+    epoch: 1,
+  });
 });
 
 Deno.test("sourceOf() names both findings where nodes differ, and the way out of each wait", () => {
