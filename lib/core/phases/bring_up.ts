@@ -24,6 +24,7 @@ import { reportStoredLife } from "../watch/stored_life.ts";
 import { stopOfChange } from "../rules/stops.ts";
 import type { View } from "../facts/view.ts";
 import { leaderlessReason } from "./no_leader.ts";
+import { movedEntry, runsElsewhere } from "../rules/start/address_change.ts";
 import { renouncedFor } from "../rules/start/restart.ts";
 import { isPresent } from "../facts/peer.ts";
 import { quorumLost, selfQuorumLost, survivorWithoutUs } from "../rules/quorum_loss.ts";
@@ -34,7 +35,7 @@ import type { Lineage } from "../facts/node_record.ts";
 /** etcd runs and this node does not serve yet: waits for a leader and the promotion, and compares the cluster record. */
 export function bringUp(turn: Turn): void {
   const { node, view } = turn;
-  if (yieldToNewerEpoch(turn) || recover(turn)) return;
+  if (stopCopy(turn) || yieldToNewerEpoch(turn) || recover(turn)) return;
   if (stopWrongMember(turn)) return;
   correctAddress(turn);
   if (
@@ -81,6 +82,20 @@ export function bringUp(turn: Turn): void {
   turn.setStatus("running");
   turn.enter("serving", { code: "etcd_ready", text: "etcd is ready and this member votes" });
   serve(turn);
+}
+
+/**
+ * Stops an etcd without a leader at an unregistered address if its member is seen elsewhere: the one at the registered
+ * address stands. With a leader it stays: a quorum works with this etcd, and an operator must find the other one.
+ */
+function stopCopy(turn: Turn): boolean {
+  const { node, view } = turn;
+  if (node.ownEtcd.leaderlessSinceMs === undefined || node.disk.data.kind !== "valid") return false;
+  const moved = movedEntry(view, node.disk.data);
+  const elsewhere = moved && runsElsewhere(view, moved, undefined);
+  if (elsewhere?.reason.code !== "member_runs_twice") return false;
+  if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", elsewhere.reason, {}, "warn");
+  return true;
 }
 
 /**

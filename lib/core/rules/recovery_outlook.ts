@@ -3,6 +3,7 @@
  * A time is named only while nothing but time is missing; whatever else stops a recovery is named in its place. Decides
  * nothing: quorum.ts decides when a quorum counts as lost.
  */
+import { allMovedReason } from "../evidence/moved_members.ts";
 import { clientEvidence } from "../evidence/member_evidence.ts";
 import { goneForMs, unreachableForMs } from "../evidence/members.ts";
 import { gatheredText } from "./gathering.ts";
@@ -106,17 +107,8 @@ export function recoveryOutlook(view: View): RecoveryOutlook {
   }
   const isQuorum = holding.length >= quorumOf(voters.length);
   if (isQuorum && holding.length - moved.length < quorumOf(voters.length)) {
-    const former = moved.map(({ member: { name, peerUrls }, at }) => `"${name}" from ${at} to ${peerUrls.join(", ")}`)
-      .sort().join("; ");
-    return blocked(
-      `${
-        quotedNames(moved.map(({ member }) => member.name))
-      } hold data at other addresses than their members are registered at, where ` +
-        "etcd looks for them",
-      `give the machines their former addresses or disks back (${former}), or choose one copy of the data as docs/lost-all.md ` +
-        'describes under "All disks are there, but at new addresses"',
-      true,
-    );
+    const { text, hint } = allMovedReason(moved);
+    return blocked(text, hint, true);
   }
   if (isQuorum) {
     return blocked(

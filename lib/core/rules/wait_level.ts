@@ -51,6 +51,7 @@ export const grades: Readonly<Record<string, Grade>> = {
 
   cluster_silent: "lasting_without_timeout",
   disks_awaited: "lasting_without_timeout",
+  members_awaited: "lasting_without_timeout",
   newer_epoch_stored: "lasting_without_timeout",
   newer_epoch_waits: "lasting_without_timeout",
 };

@@ -268,6 +268,25 @@ Deno.test("an etcd whose cluster does not list it any more is stopped after thre
   assertEquals(linesOf(yielded(b(removed), busy).turn), []);
 });
 
+Deno.test("an etcd without a leader at an unregistered address is stopped once its member is seen elsewhere", () => {
+  const registered = [
+    member("a", { peerUrls: ["http://old:2380"], clientUrls: ["http://old:2379"] }),
+    ...members.slice(1),
+  ];
+  const there = (list: readonly EtcdMember[]): StateChange => ({ disk: { data: data("a", list) } });
+  const answers = (name: string) =>
+    endpoints({ old: answering(answer(name, registered, { leaderId: undefined, linearizable: false } as never)) });
+  const told = (...changes: readonly StateChange[]) => broughtUp(leaderless(1_000), ...changes);
+  const stops = told(there(registered), answers("a"));
+  assertEquals(stops.kinds, ["stopEtcd"]);
+  assertEquals(linesOf(stops.turn)[0]?.startsWith('warn stopEtcd member_runs_twice: member "a" (id-a) runs at'), true);
+  assertEquals(told(there(registered), answers("b")).kinds.includes("stopEtcd"), false, "another member answers there");
+  assertEquals(told(there(registered), endpoints({ old: silent(0) })).kinds.includes("stopEtcd"), false);
+  assertEquals(told(there(members), answers("a")).kinds.includes("stopEtcd"), false, "it is at its registered address");
+  const led = broughtUp(there(registered), answers("a"));
+  assertEquals(led.kinds.includes("stopEtcd"), false, "a quorum works with this etcd");
+});
+
 Deno.test("an etcd with another member id than the one that was added is stopped", () => {
   const told = (...changes: readonly StateChange[]) => broughtUp(...changes).kinds;
   assertEquals(told({ membership: { added: "id-new" } }), ["stopEtcd"]);

@@ -7,10 +7,12 @@ import { nameConflictReason } from "../../evidence/name_conflict.ts";
 import { clientEvidence } from "../../evidence/member_evidence.ts";
 import { raftContact } from "../../evidence/raft_evidence.ts";
 import type { View } from "../../facts/view.ts";
-import type { EtcdAnswer, EtcdMember } from "../../facts/cluster.ts";
-import type { Reason } from "../../facts/reason.ts";
+import { type EtcdAnswer, type EtcdMember, quorumOf } from "../../facts/cluster.ts";
 import type { ValidData } from "../../facts/data_dir.ts";
 import { isPresent } from "../../facts/peer.ts";
+import { hasWaited } from "../../evidence/order.ts";
+import type { Reason } from "../../facts/reason.ts";
+import { allMovedReason } from "../../evidence/moved_members.ts";
 
 export type AddressChange =
   /** Register this peer URL for the member; a placeholder where two members exchange their addresses. */
@@ -131,6 +133,40 @@ function isInCycle(listed: EtcdMember, holder: EtcdMember, { members }: EtcdAnsw
 function placeholderUrl(peerUrl: string, memberId: string): string {
   const { protocol, port } = new URL(peerUrl);
   return `${protocol}//${memberId}.moving.invalid:${port || "2380"}`;
+}
+
+/**
+ * Why data at an unregistered address does not start while no cluster answers. etcd reaches the other members only at
+ * their registered addresses. Without one of them there it cannot have a quorum, and whatever it reaches there is the
+ * cluster that this data was copied from, in which its member would run twice. Where fewer disks than a quorum are here,
+ * the others get the quorum-loss time-out, after which this member may be a survivor.
+ */
+export function decideAllMoved(view: View, data: ValidData): Waiting | undefined {
+  const moved = movedEntry(view, data);
+  const voters = data.members.filter((member) => !member.isLearner);
+  if (moved === undefined || voters.length <= 1) return undefined;
+  const others = voters.filter(({ id }) => id !== data.memberId).map((member) => ({
+    member,
+    holders: view.peers.filter(({ facts, ...peer }) =>
+      isPresent(peer) && facts?.data.kind === "held" && facts.data.memberId === member.id &&
+      facts.data.clusterId === data.clusterId
+    ),
+  }));
+  const isReachable = others.some(({ member: { peerUrls }, holders }) =>
+    holders.some(({ peerUrl }) => peerUrls.includes(peerUrl)) ||
+    view.peers.some((peer) => isPresent(peer) && peer.isLegacy && peerUrls.includes(peer.peerUrl))
+  );
+  if (isReachable) return undefined;
+  const elsewhere = others.flatMap(({ member, holders: [holder] }) =>
+    holder === undefined ? [] : [{ member, at: holder.peerUrl }]
+  );
+  const all = [{ member: moved, at: view.self.peerUrl }, ...elsewhere];
+  if (all.length >= quorumOf(voters.length)) return conflict(allMovedReason(all));
+  if (hasWaited(view)) return undefined;
+  const text = `this member is registered at ${moved.peerUrls.join(", ")}, and no other member is at its registered ` +
+    "address, where etcd looks for it";
+  const hint = "start the other members; if this data is a copy of a cluster that runs elsewhere, stop this node";
+  return { kind: "wait", level: "info", reason: { code: "members_awaited", text, hint } };
 }
 
 /** The own entry of valid data whose registered address is another one; undefined: the data names this address, or none. */

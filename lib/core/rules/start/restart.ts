@@ -2,7 +2,7 @@
 import type { View } from "../../facts/view.ts";
 import type { ValidData } from "../../facts/data_dir.ts";
 import { type StartOutcome, wait } from "./outcome.ts";
-import { decideAddressChange, movedEntry, runsElsewhere } from "./address_change.ts";
+import { decideAddressChange, decideAllMoved, movedEntry, runsElsewhere } from "./address_change.ts";
 import { decideLog, decideMemberAhead, decideOverwritten } from "./doubtful_data.ts";
 import { askPeersMs, type RunningCluster, settleMs } from "../../evidence/running_cluster.ts";
 import { ownLineage, supersedes } from "../../evidence/lineage.ts";
@@ -105,6 +105,8 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
   if (recovering !== undefined) {
     return wait("recovery_runs", `"${recovering.name}" is recovering this lineage; waiting for how that ends`);
   }
+  const allMoved = decideAllMoved(view, data);
+  if (allMoved !== undefined) return allMoved;
   if (view.settings.gossip && data.members.length > 1) {
     const joined = view.gossipJoinedAtMs;
     const askedEnough = joined === undefined

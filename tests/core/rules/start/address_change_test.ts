@@ -1,4 +1,9 @@
-import { decideAddressChange, movedEntry, runsElsewhere } from "../../../../lib/core/rules/start/address_change.ts";
+import {
+  decideAddressChange,
+  decideAllMoved,
+  movedEntry,
+  runsElsewhere,
+} from "../../../../lib/core/rules/start/address_change.ts";
 import { decideStart } from "../../../../lib/core/rules/start/start.ts";
 import type { View } from "../../../../lib/core/facts/view.ts";
 import { assertEquals } from "../../../support/assert.ts";
@@ -240,4 +245,44 @@ Deno.test("movedEntry() is the own entry at other addresses; undefined where the
   assertEquals(entry([member("a")]), undefined);
   assertEquals(entry([member("a", { peerUrls: [] })]), undefined);
   assertEquals(entry([member("b")]), undefined);
+});
+
+Deno.test("decideAllMoved() starts no member at a new address while no other one is at its registered address", () => {
+  const lineage = { id: "l", epoch: 1, token: "t" };
+  const holds = (name: string, at: string, change: Partial<Extract<PeerData, { kind: "held" }>> = {}) =>
+    peer(at, {
+      facts: facts(at, {
+        data: { kind: "held", clusterId: "c1", memberId: `id-${name}`, lineage, revision: 1, ...change },
+      }),
+    });
+  const decided = (peers: readonly GossipPeer[], change: Partial<View> = {}, list = members) => {
+    const own = data("c", list);
+    const found = decideAllMoved(moved({ bootedAtMs: nowMs - 599_999, data: own, peers, ...change }), own);
+    return found === undefined ? "starts" : `${found.level} ${found.reason.code}`;
+  };
+  const awaited = "info members_awaited", all = "error members_moved";
+  assertEquals(decided([]), awaited);
+  assertEquals(decided([holds("a", "a")]), "starts", "a is at its registered address");
+  assertEquals(decided([{ ...holds("a", "a"), state: "dead" }]), awaited);
+  assertEquals(decided([holds("b", "a")]), all, "another member's disk is at that address");
+  assertEquals(decided([holds("a", "a", { clusterId: "c2" })]), awaited);
+  assertEquals(decided([peer("a")]), awaited, "it has no data");
+  assertEquals([decided([goPeer("a")]), decided([goPeer("y")])], ["starts", awaited]);
+  assertEquals(decided([holds("a", "y"), holds("b", "z")]), all);
+  assertEquals(decided([holds("a", "y"), holds("b", "b")]), "starts");
+  // Time ends the waiting for other disks, and never makes copies of a quorum start.
+  const later = { bootedAtMs: nowMs - 600_000 };
+  assertEquals([decided([], later), decided([holds("a", "y")], later)], ["starts", all]);
+  const five = ["a", "b", "c", "d", "e"].map((name) => member(name));
+  assertEquals(decided([holds("a", "y")], {}, five), awaited);
+  assertEquals(decided([holds("a", "y"), holds("b", "z")], {}, five), all);
+  const learners = members.map((each) => ({ ...each, isLearner: each.name !== "c" }));
+  assertEquals([decided([], {}, learners), decided([], {}, members.slice(2))], ["starts", "starts"]);
+  assertEquals(decided([], { self: view("c").self }), "starts", "it is at its registered address");
+  const found = decideAllMoved(moved({ peers: [holds("b", "z")] }), data("c", members));
+  assertEquals([found?.reason.text, found?.reason.hint?.slice(0, 137)], [
+    '"b", "c" hold data at other addresses than their members are registered at, where etcd looks for them',
+    "give the machines their former addresses or disks back " +
+    '("b" from http://z:2380 to http://b:2380; "c" from http://x:2380 to http://c:2380)',
+  ]);
 });
