@@ -19,7 +19,7 @@ export interface ClusterIdentity {
   readonly token?: string;
   readonly renounced?: readonly string[];
   /** Tokens of the lives that its node has pledged to begin: after a loss it has not begun them yet. */
-  readonly pledged?: readonly string[];
+  readonly pledged?: readonly string[] | undefined;
 }
 
 /** The own cluster, by the own data or by what the node's record remembers; undefined: it belongs to none yet. */
@@ -56,7 +56,7 @@ export function clusterOf(
     return last?.kind === "answer" ? { lineageId: last.clusterId, clusterId: last.clusterId } : undefined;
   }
   const { facts } = peer;
-  const pledged = facts?.pledges.map(({ token }) => token) ?? [];
+  const pledged = facts?.pledges.map(({ token }) => token);
   if (facts?.data.kind === "held") {
     const { lineage, clusterId } = facts.data;
     if (lineage.id === "") return undefined;
@@ -77,7 +77,7 @@ export function differ(a: ClusterIdentity, b: ClusterIdentity): boolean {
     one.token !== undefined && other.renounced?.includes(one.token) === true;
   // One that lost its data has pledged the life that the other has begun already.
   const begins = (one: ClusterIdentity, other: ClusterIdentity) =>
-    other.token !== undefined && one.pledged?.includes(other.token) === true;
+    one.pledged?.some((token) => token === other.token) === true;
   return !left(a, b) && !left(b, a) && !begins(a, b) && !begins(b, a);
 }
 

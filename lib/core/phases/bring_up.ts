@@ -180,13 +180,12 @@ function unlisted(turn: Turn): boolean {
   if (node.disk.data.kind !== "valid") return false;
   const { memberId, clusterId } = node.disk.data;
   const cluster = runningCluster(view, clusterId);
-  if (cluster === undefined) {
+  if (cluster === undefined || "contradiction" in cluster) {
     const renounced = renouncedFor(view, node.disk.data, ownLineage(view)!, view.peers.filter(isPresent));
     if (renounced === undefined) return false;
     if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", renounced.reason);
     return true;
   }
-  if ("contradiction" in cluster) return false;
   if (cluster.answer.members.some((member) => member.id === memberId)) return false;
   const reason = { code: "removed_member", text: "this member was removed from the cluster" };
   if (turn.request("local", { kind: "stopEtcd" })) turn.recordDecision("stopEtcd", reason);

@@ -127,6 +127,14 @@ export interface Survivor {
   readonly members: readonly string[];
 }
 
+/** A node with data that does not report the loss of its quorum. */
+interface Holder {
+  readonly name: string;
+  readonly data: Extract<PeerData, { kind: "held" }>;
+  /** It waits for an operator to choose between its life and another one. */
+  readonly isUndecided: boolean;
+}
+
 /**
  * All nodes with data agree that their quorum is lost; undefined: they do not, or none holds data. The log that ends
  * last decides: it holds every write that any of the other survivors' logs has committed. A node whose member that log
@@ -135,12 +143,13 @@ export interface Survivor {
  */
 export function quorumLost(view: View): QuorumLoss | undefined {
   const survivors: Survivor[] = [];
-  const others: GossipPeer[] = [];
+  const others: Holder[] = [];
   for (const peer of view.peers) {
     if (!isPresent(peer)) continue;
     if (peer.facts?.data.kind !== "held") continue;
-    if (peer.facts.quorumLost === undefined) others.push(peer);
-    else survivors.push({ name: peer.name, memberId: peer.facts.data.memberId, ...peer.facts.quorumLost });
+    if (peer.facts.quorumLost === undefined) {
+      others.push({ name: peer.name, data: peer.facts.data, isUndecided: peer.facts.undecided !== undefined });
+    } else survivors.push({ name: peer.name, memberId: peer.facts.data.memberId, ...peer.facts.quorumLost });
   }
   if (view.data.kind === "valid" && survivorWithoutUs(view) === undefined) {
     const lineage = ownLineage(view);
@@ -156,7 +165,7 @@ export function quorumLost(view: View): QuorumLoss | undefined {
   if (survivors.some((each) => each.lineage.id !== lineage.id || each.lineage.token !== lineage.token)) {
     return undefined;
   }
-  const blocking = others.filter(({ facts }) => facts?.data.kind === "held" && !wasRemoved(facts.data, best));
+  const blocking = others.filter(({ data }) => !wasRemoved(data, best));
   if (!areOutlived(blocking, best, view)) return undefined;
   // One that the best log has removed counts itself out, too (survivorWithoutUs): all must see the same survivors.
   const listed = survivors.filter(({ memberId, lastLog }) =>
@@ -172,11 +181,9 @@ export function quorumLost(view: View): QuorumLoss | undefined {
 }
 
 /** True if all of them have data of earlier lives, and there is no quorum of any: none of them says so, and few are here. */
-function areOutlived(holders: readonly GossipPeer[], best: Survivor, { settings }: View): boolean {
+function areOutlived(holders: readonly Holder[], best: Survivor, { settings }: View): boolean {
   return holders.length < quorumOf(settings.requiredSize) &&
-    holders.every(({ facts }) =>
-      facts?.data.kind === "held" && supersedes(best.lineage, facts.data.lineage) && facts.undecided === undefined
-    );
+    holders.every(({ data, isUndecided }) => supersedes(best.lineage, data.lineage) && !isUndecided);
 }
 
 /** Data of a member that the newer log of the same cluster does not list: it was removed before the log's end. */

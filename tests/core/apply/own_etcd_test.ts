@@ -67,7 +67,7 @@ Deno.test("an etcd that stopped is forgotten: its data is looked at again, and n
   });
   etcdChanged(turn, "stopped");
   const { ownEtcd, disk, maintenance, membership } = turn.node;
-  assertEquals([ownEtcd.etcd, ownEtcd.leaderlessSinceMs], [stopped, undefined]);
+  assertEquals([ownEtcd.etcd, ownEtcd.leaderlessSinceMs, ownEtcd.leaderSinceMs], [stopped, undefined, undefined]);
   assertEquals([disk.data.kind, disk.logReadMs], ["unknown", undefined]);
   assertEquals([maintenance.plan, maintenance.planReadMs], [undefined, undefined]);
   assertEquals([membership.clusterRecordVerified, [...membership.endpoints.keys()]], [false, ["http://b:2379"]]);

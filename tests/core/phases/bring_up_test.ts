@@ -283,6 +283,7 @@ Deno.test("an etcd without a leader at an unregistered address is stopped once i
   assertEquals(told(there(registered), answers("b")).kinds.includes("stopEtcd"), false, "another member answers there");
   assertEquals(told(there(registered), endpoints({ old: silent(0) })).kinds.includes("stopEtcd"), false);
   assertEquals(told(there(members), answers("a")).kinds.includes("stopEtcd"), false, "it is at its registered address");
+  assertEquals(decisionsOf(told(there(registered), answers("a"), noneFree).turn), []);
   const led = broughtUp(there(registered), answers("a"));
   assertEquals(led.kinds.includes("stopEtcd"), false, "a quorum works with this etcd");
 });
@@ -296,6 +297,7 @@ Deno.test("an etcd with another member id than the one that was added is stopped
     linesOf(turn)[0],
     "info stopEtcd removed_member: this node was added as member id-new, and its etcd took the id id-a of an earlier member",
   );
+  assertEquals(decisionsOf(broughtUp({ membership: { added: "id-new" } }, noneFree).turn), []);
   const unknown: StateChange = { disk: { data: { kind: "unknown" } } };
   assertEquals(told({ membership: { added: "id-new" } }, unknown).includes("stopEtcd"), false);
 });

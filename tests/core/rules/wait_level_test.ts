@@ -52,6 +52,18 @@ for (const [code, grade] of Object.entries(grades)) {
   });
 }
 
+Deno.test("the grades of waits are those of the table in docs/decisions.md", async () => {
+  const page = await Deno.readTextFile(new URL("../../../docs/decisions.md", import.meta.url));
+  const documented = (row: string) => {
+    const line = page.split("\n").find((each) => each.startsWith(`| ${row}`));
+    return [...(line ?? "").matchAll(/`([a-z_]+)`/g)].map(([, code]) => code).sort();
+  };
+  const graded = (grade: string) => Object.keys(grades).filter((code) => grades[code] === grade).sort();
+  assertEquals(documented("immediately"), graded("error"));
+  assertEquals(documented("after 30 s of such waits"), graded("lasting"));
+  assertEquals(documented("the same, only under"), graded("lasting_without_timeout"));
+});
+
 Deno.test("a wait that another node ends stays at INFO however long it lasts", () => {
   for (const code of ["too_few_peers", "standby", "peer_holds_data", "pledged"]) {
     assertEquals(logged(code, never, ...moments), ["0 info"]);

@@ -158,7 +158,7 @@ const askTermsMs = 10_000;
  */
 function withoutTerms({ logTerms: own, peers }: View, { clusterId }: ValidData, { via }: RunningCluster) {
   if (own === undefined || own.starts.length === 0) return undefined;
-  const members = peers.filter((peer) => isPresent(peer) && !peer.isLegacy && via.includes(peer.clientUrl));
+  const members = peers.filter((peer) => !peer.isLegacy && via.includes(peer.clientUrl));
   return members.some(({ facts }) => facts?.logTerms?.clusterId === clusterId) ? undefined : members[0]?.name;
 }
 

@@ -267,6 +267,8 @@ Deno.test("decideAllMoved() starts no member at a new address while no other one
   assertEquals(decided([holds("b", "a")]), all, "another member's disk is at that address");
   assertEquals(decided([holds("a", "a", { clusterId: "c2" })]), awaited);
   assertEquals(decided([peer("a")]), awaited, "it has no data");
+  assertEquals(decided([holds("c", "z")]), awaited, "a second copy of the own disk is no other disk");
+  assertEquals(decided([goPeer("a", { state: "dead" })]), awaited);
   assertEquals([decided([goPeer("a")]), decided([goPeer("y")])], ["starts", awaited]);
   assertEquals(decided([holds("a", "y"), holds("b", "z")]), all);
   assertEquals(decided([holds("a", "y"), holds("b", "b")]), "starts");

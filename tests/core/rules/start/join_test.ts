@@ -50,6 +50,7 @@ Deno.test("decideJoin() adds this node once no member that runs lists an earlier
   const adds = "add place_free: 2 of 3 members are there", waits = "wait removal_not_applied";
   assertEquals(join(answering(answer("b", two))), adds);
   assertEquals(join(answering(answer("b", stale))), waits, "it has not applied the removal");
+  assertEquals(join(answering(answer("b", [members[1]!]))), adds);
   assertEquals(join(answering(answer("b", []))), waits, "its list could not be read");
   const before = { ...answering(answer("b", two)), atMs: -Infinity };
   assertEquals(join(before), adds, "it had applied the removal before");

@@ -77,6 +77,12 @@ Deno.test("decideRestart() compares the own log with the cluster's before it sta
   // The terms of a member that does not answer are not the cluster's.
   const other = { peers: [peer("a", { status: "running" }), peer("c", { facts: facts("c", { logTerms: terms }) })] };
   assertEquals(seen(other), "wait asking_peers");
+  const both = new Map(["a", "c"].map((name) => [`http://${name}:2379`, answering(answer(name, members))] as const));
+  assertEquals(
+    seen({ ...other, endpoints: both }),
+    "restart beside still_listed",
+    "one of two answering ones has them",
+  );
   assertEquals(seen({ bootedAtMs: nowMs - 10_000 }), "restart beside still_listed");
   assertEquals(seen({ logTerms: { ...terms, starts: [], committedIndex: 0 } }), "restart beside still_listed");
   assertEquals(seen({ peers: [goPeer("a", { status: "running" })] }), "restart beside still_listed");
