@@ -340,6 +340,20 @@ Deno.test("abortTake() ends a save to a store that does not answer", async () =>
   assertEquals(await work(dataDir), []);
 });
 
+Deno.test("close() ends a save with an error of its own, which no log calls unexpected", async () => {
+  await using dir = await temporaryDirectory();
+  const [dataDir, store] = [`${dir.path}/data`, new MemoryStore()];
+  store.list = () => new Promise(() => {});
+  const { snapshots, clock } = manager({ dataDir, store });
+  const taking = snapshots.take(takeSnapshot);
+  taking.catch(() => {});
+  await clock.advance(1_000);
+  while ((await work(dataDir))?.[0] !== "spool.db") await new Promise((resolve) => setTimeout(resolve, 1));
+  await snapshots.close();
+  const result = await clock.settle(taking);
+  assert(result.status === "rejected" && isE2dError(result.reason, "e2d_stops"), JSON.stringify(result));
+});
+
 Deno.test("an unsafe work folder is not used: a snapshot is streamed, a restore fails", async () => {
   await using dir = await temporaryDirectory();
   const [dataDir, store] = [`${dir.path}/data`, new MemoryStore()];

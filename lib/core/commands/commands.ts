@@ -113,7 +113,7 @@ function advancePlan(turn: Turn, pending: Pending<"scale" | "upgrade" | "defrag"
     if (own === undefined) return noAnswer;
     return probe(turn, pending, "probing", own.members.flatMap(({ clientUrls }) => clientUrls.slice(0, 1)));
   }
-  const before = node.maintenance.plan;
+  const before = node.maintenance.plan ?? node.maintenance.requested;
   if (before !== undefined) return refused(`the plan "${before.text}" is not done yet`);
   if (own === undefined) return noAnswer;
   const outcome = makePlan(turn, pending, own);

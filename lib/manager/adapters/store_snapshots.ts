@@ -266,7 +266,7 @@ export class StoreSnapshots implements SnapshotAdapter {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#closing.abort(new E2dError("e2d_stops", "e2d stops, and what it saved or fetched is discarded"));
     await this.#export.close();
     await this.#work.close();
   }

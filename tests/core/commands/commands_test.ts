@@ -273,10 +273,12 @@ Deno.test("no plan is made by a node that does not serve, whose etcd is silent, 
   };
   assertEquals(asked({ phase: "restarting" }), "refused: this node does not serve");
   assertEquals(asked({}, 7_000), "refused: the etcd of this node does not answer");
-  const at = new Commanded({ maintenance: { plan: under } });
-  at.asks(defrag);
-  at.probed(1_100, ...urls);
-  assertEquals(at.told, 'refused: the plan "defragment" is not done yet');
+  for (const maintenance of [{ plan: under }, { requested: under }]) {
+    const at = new Commanded({ maintenance });
+    at.asks(defrag);
+    at.probed(1_100, ...urls);
+    assertEquals(at.told, 'refused: the plan "defragment" is not done yet');
+  }
   const lost = new Commanded();
   lost.asks(defrag);
   lost.turn(7_000);
