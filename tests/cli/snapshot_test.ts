@@ -12,6 +12,8 @@ import { MemoryStore } from "../support/memory_store.ts";
 import { TestLog } from "../support/test_log.ts";
 
 const plain: Saved = { sealed: false };
+/** The member that `restoreFlags` names. */
+const target = "--name a --peer-url http://a:2380";
 
 async function withFolder(store: MemoryStore, work: (folder: string) => Promise<void>): Promise<void> {
   await using dir = await temporaryDirectory();
@@ -135,7 +137,9 @@ Deno.test("e2d snapshot restore refuses to choose between two branches of a life
     assertEquals(outcome, "stored_fork");
     for (const name of names) {
       assert(
-        text.includes(`e2d snapshot restore file://${folder}/${key} --data-dir ${folder}/data --snapshot ${name}`),
+        text.includes(
+          `e2d snapshot restore file://${folder}/${key} --data-dir ${folder}/data ${target} --snapshot ${name}`,
+        ),
         text,
       );
     }
@@ -168,7 +172,7 @@ Deno.test("e2d snapshot verify and restore name the file that is no snapshot, an
     assertEquals(outcome, "snapshot_corrupt");
     assert(text.includes(`snapshot "${newest.key}"`), text);
     assert(text.includes(`"${older.key}" of 1970-01-01T00:01:00Z at revision 1`), text);
-    assert(text.includes(`--data-dir ${folder}/data --snapshot ${nameOf(older)}`), text);
+    assert(text.includes(`--data-dir ${folder}/data ${target} --snapshot ${nameOf(older)}`), text);
   });
 });
 

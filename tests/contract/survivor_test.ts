@@ -225,6 +225,7 @@ Deno.test(
         programs: () => Promise.resolve({ etcd: `${etcdDir()}/etcd`, version: "3.6.14", source: "etcd-dir" }),
         whileEtcdStopped: (work) => work(),
         origin: () => undefined,
+        cluster: () => ({ size: 1 }),
       }, { ...ports, clock, random: systemRandom, http: fetch, serveHttp });
     const plan: BootstrapPlan = {
       digest: "f1",

@@ -5,7 +5,11 @@ import { copyLineage } from "../../lib/core/evidence/lineage.ts";
 import { E2dError, isE2dError } from "../../lib/errors.ts";
 import type { SnapshotConfig } from "../../lib/manager/node_config.ts";
 import { writeRecord } from "../../lib/manager/data_dir/node_record.ts";
-import type { SnapshotPorts } from "../../lib/manager/adapters/snapshot_options.ts";
+import {
+  type SnapshotPorts,
+  type StoreSnapshotOptions,
+  trustedPlace,
+} from "../../lib/manager/adapters/snapshot_options.ts";
 import { StoreSnapshots } from "../../lib/manager/adapters/store_snapshots.ts";
 import { sameThreadCodec } from "../../lib/snapshot/format/codec.ts";
 import { listSnapshots } from "../../lib/snapshot/lookup.ts";
@@ -40,9 +44,10 @@ interface Options {
   readonly config?: Partial<SnapshotConfig>;
   readonly origin?: "restored";
   readonly revision?: number;
+  readonly cluster?: ReturnType<StoreSnapshotOptions["cluster"]>;
 }
 
-function manager({ dataDir, store, config = {}, origin, revision = 7 }: Options) {
+function manager({ dataDir, store, config = {}, origin, revision = 7, cluster = { size: 1 } }: Options) {
   const [clock, log] = [new TestClock(), new TestLog()];
   const client = {
     currentRevision: () => Promise.resolve(revision),
@@ -72,6 +77,7 @@ function manager({ dataDir, store, config = {}, origin, revision = 7 }: Options)
     programs: () => Promise.reject(new Error("no etcd here")),
     whileEtcdStopped: (work) => work(),
     origin: () => origin,
+    cluster: () => cluster,
   }, {
     clock,
     log,
@@ -323,6 +329,36 @@ Deno.test("a drill never replaces an unmanaged snapshot, a restored cluster may"
     const outcome = result.status === "fulfilled" ? "saved" : (result.reason as { code: string }).code;
     assertEquals(outcome, expected);
   }
+});
+
+Deno.test("trustedPlace() names the arguments of a restore on this node: of several members the list and one token", () => {
+  const place = { store: new MemoryStore(), key };
+  const of = (name: string, cluster: ReturnType<StoreSnapshotOptions["cluster"]>) =>
+    trustedPlace(place, {
+      dataDir: "/d",
+      self: { name, peerUrl: `http://${name}:2380`, clientUrl: "" },
+      config: {},
+      keys: () => ({ recipients: [] }),
+      cluster: () => cluster,
+    } as unknown as StoreSnapshotOptions).restoreArguments;
+  const own = "--data-dir /d --name a --peer-url http://a:2380";
+  assertEquals(of("a", { size: 1 }), own);
+  const unknown = `${own} --initial-cluster NAME=PEER_URL,NAME=PEER_URL --token TOKEN`;
+  assertEquals(of("a", { size: 3 }), unknown);
+  const voters = ["a", "b", "c"].map((name) => ({ name, peerUrl: `http://${name}:2380` }));
+  const seen = { clusterId: "c1", token: "t", voters };
+  const known = of("a", { size: 3, seen })!;
+  const list = "--initial-cluster a=http://a:2380,b=http://b:2380,c=http://c:2380";
+  assertEquals(known.startsWith(`${own} ${list} --token restored-`), true, known);
+  const tokenOf = (text: string | undefined) => text?.split(" ").at(-1);
+  assertEquals(tokenOf(of("b", { size: 3, seen })), tokenOf(known), "the same on each node");
+  assert(
+    tokenOf(of("a", { size: 3, seen: { ...seen, token: "later" } })) !== tokenOf(known),
+    "another one for each life",
+  );
+  const moved = voters.map((each) => ({ ...each, peerUrl: each.name === "a" ? "http://old:2380" : each.peerUrl }));
+  assertEquals(of("a", { size: 3, seen: { ...seen, voters: moved } }), unknown, "this node is at another address");
+  assertEquals(of("z", { size: 3, seen })?.endsWith("--token TOKEN"), true);
 });
 
 Deno.test("abortTake() ends a save to a store that does not answer", async () => {

@@ -61,6 +61,16 @@ async function requireNoRecord(dataDir: string): Promise<void> {
   });
 }
 
+/** The arguments of the same restore from another snapshot. */
+function sameTarget({ url, dataDir, name, peerUrl, initialCluster, token, asNewCluster }: RestoreFlags): string {
+  const given = { "name": name, "peer-url": peerUrl, "initial-cluster": initialCluster, "token": token };
+  const flags = Object.entries(given).flatMap(([flag, value]) => value === "" ? [] : [`--${flag} ${shellWord(value)}`]);
+  return [shellWord(url), `--data-dir ${shellWord(dataDir)}`, ...flags, ...asNewCluster ? ["--as-new-cluster"] : []]
+    .join(
+      " ",
+    );
+}
+
 const never = new AbortController().signal;
 
 async function restoreIn(
@@ -69,7 +79,7 @@ async function restoreIn(
   { terminal, log, signal }: { terminal: Terminal; log: Logger; signal: AbortSignal },
 ): Promise<number> {
   const { dataDir } = flags;
-  const at = { ...await openStore(flags, log), restoreArguments: `${shellWord(flags.url)} --data-dir ${dataDir}` };
+  const at = { ...await openStore(flags, log), restoreArguments: sameTarget(flags) };
   const trust = await trustOf(flags);
   const choice = await selectSnapshot(at, flags.snapshot, { trust, refuseFork: true });
   const { key, manifest } = choice;

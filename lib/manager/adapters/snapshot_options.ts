@@ -10,6 +10,8 @@ import { fastestMac } from "../../snapshot/format/keys.ts";
 import type { WrapOptions } from "../../snapshot/format/seal.ts";
 import { requireTrusted, type SnapshotTrust } from "../../snapshot/trust.ts";
 import type { SnapshotConfig } from "../node_config.ts";
+import { digestOf } from "../../core/facts/digest.ts";
+import type { SeenCluster } from "../../core/facts/node_record.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -47,6 +49,8 @@ export interface StoreSnapshotOptions {
   readonly whileEtcdStopped: <T>(work: () => Promise<T>) => Promise<T>;
   /** The origin of this node's data. */
   readonly origin: () => "founded" | "joined" | "restored" | undefined;
+  /** `-n`, and the last cluster with a quorum that this node has seen, now or by its record. */
+  readonly cluster: () => { readonly size: number; readonly seen?: SeenCluster | undefined };
 }
 
 /** Which snapshots in the store may be used. */
@@ -57,9 +61,27 @@ export function trustOf({ config, keys }: Pick<StoreSnapshotOptions, "config" | 
 /** The place in which only trusted manifests decide. Hints of its errors contain this node's arguments of a restore. */
 export function trustedPlace(place: SnapshotPlace, options: StoreSnapshotOptions): SnapshotPlace {
   const trust = trustOf(options);
-  const { dataDir, self: { name, peerUrl } } = options;
-  const restoreArguments = `--data-dir ${dataDir} --name ${name} --peer-url ${peerUrl}`;
+  const restoreArguments = restoreArgumentsOf(place, options);
   return { ...place, restoreArguments, requireTrusted: (manifest) => requireTrusted(manifest, trust) };
+}
+
+/**
+ * The arguments of `e2d snapshot restore` on this node. Several members need the same token and the same list: the token
+ * follows from the life that was lost, so that each node names the same one. What this node does not know is in capitals.
+ */
+function restoreArgumentsOf(
+  { key }: SnapshotPlace,
+  { dataDir, self: { name, peerUrl }, cluster }: StoreSnapshotOptions,
+) {
+  const own = `--data-dir ${dataDir} --name ${name} --peer-url ${peerUrl}`;
+  const { size, seen } = cluster();
+  if (size === 1) return own;
+  if (seen === undefined || !seen.voters.some((each) => each.name === name && each.peerUrl === peerUrl)) {
+    return `${own} --initial-cluster NAME=PEER_URL,NAME=PEER_URL --token TOKEN`;
+  }
+  const members = seen.voters.map((each) => `${each.name}=${each.peerUrl}`).join(",");
+  const token = `restored-${digestOf("restore by hand", seen.clusterId, seen.token ?? "", key).slice(0, 12)}`;
+  return `${own} --initial-cluster ${members} --token ${token}`;
 }
 
 /** Checks, compresses and seals a plaintext database with the present keys. */

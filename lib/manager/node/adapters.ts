@@ -190,5 +190,9 @@ async function buildSnapshots(
     },
     whileEtcdStopped: (work) => etcd.whileStopped(work),
     origin: () => latest.node?.disk.record.started?.how,
+    cluster: () => ({
+      size: config.requiredSize,
+      seen: latest.node?.membership.lastCluster ?? latest.node?.disk.record.seen,
+    }),
   }, system);
 }
