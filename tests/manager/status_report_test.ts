@@ -185,3 +185,40 @@ Deno.test("statusReport() has the end of the own log and the registered address 
   const atHome = { membership: { endpoints: new Map() }, disk: { data: { ...data, peerUrls: [peerUrl] } } };
   assertEquals(ownData(atHome as unknown as StateChange), { ...ends, peerUrl });
 });
+
+Deno.test("statusReport() shows the members of the cluster that has removed this node's member, and that it was removed", () => {
+  const data = { kind: "valid", revision: 7, memberId: "1", clusterId: "c", members, peerUrls: members[0]!.peerUrls };
+  const others = { ...answer, memberId: "2", linearizable: true, members: members.slice(1) };
+  const roles = (last: object, atMs = 0) => {
+    const endpoints = new Map([[members[1]!.clientUrls[0], { last, atMs, failures: 0 }]]);
+    const change = { phase: "gathering", membership: { endpoints }, disk: { data } } as unknown as StateChange;
+    const node = changed(nodeAt(0), change);
+    return statusReport({ node, certificates: [], certificateFailures: [], nowWallMs: 0, nowMs: 0 }).members
+      .map(({ name, role }) => `${name} ${role}`).join(", ");
+  };
+  assertEquals(roles(others), "a removed, b voter, d voter");
+  const listed = "a voter, b voter, d voter";
+  assertEquals(roles({ ...others, members }), listed);
+  assertEquals(roles({ ...others, linearizable: false }), listed, "no quorum says so");
+  assertEquals(roles({ ...others, clusterId: "other" }), listed);
+  assertEquals(roles(others, -15_000), listed, "the answer is old");
+  assertEquals(roles({ kind: "unreachable", code: "refused" }), listed);
+});
+
+Deno.test("statusReport() names the step that copies a database or gets an etcd while it runs", () => {
+  const reasons = (kind: string) =>
+    statusReport({
+      node: changed(
+        nodeAt(0),
+        { effects: { inFlight: new Map([["local", { kind, id: 1 }]]) } } as unknown as StateChange,
+      ),
+      certificates: [],
+      certificateFailures: [],
+      nowWallMs: 0,
+      nowMs: 0,
+    }).reasons.filter(({ code }) => code === "step_runs").map(({ level, text }) => `${level} ${text}`);
+  assertEquals(reasons("restoreData"), ["info restoring the data-dir; this may take minutes"]);
+  assertEquals(reasons("exportSurvivor"), ["info exporting this node's data; this may take minutes"]);
+  assertEquals(reasons("prepareSource"), ["info fetching the data to restore; this may take minutes"]);
+  assertEquals(reasons("writeRecord"), []);
+});

@@ -36,6 +36,7 @@ export interface EtcdAdapterOptions {
 
 /** Closing a large database and transferring leadership take time. */
 const stopTimeoutMs = 60_000;
+const leaderlessStopMs = 5_000;
 /** Minimum interval of `etcdLogged` events: they only show that the log grows. */
 const progressEveryMs = 1_000;
 /** etcd is polled for a leader at the short interval for the first seconds after its start. */
@@ -185,10 +186,13 @@ export class EtcdAdapter {
     await this.start({ state: "restart", othersServe: true });
   }
 
-  /** Stops etcd while `work` runs, and starts it again if it was running. Delivers no exit. */
+  /**
+   * Stops etcd while `work` runs, and starts it again if it was running. Delivers no exit. An etcd without a leader waits
+   * for one before it ends: it is killed soon, because its log is durable.
+   */
   async whileStopped<T>(work: () => Promise<T>): Promise<T> {
     const ran = this.running;
-    await this.stop();
+    await this.stop(leaderlessStopMs);
     try {
       return await work();
     } finally {

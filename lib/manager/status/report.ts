@@ -71,7 +71,8 @@ export interface MemberReport {
   readonly id: string;
   readonly name: string;
   readonly peerUrls: readonly string[];
-  readonly role: "leader" | "voter" | "learner" | "unstarted";
+  /** `removed`: this node has data of the member, and the cluster that answers does not list it. */
+  readonly role: "leader" | "voter" | "learner" | "unstarted" | "removed";
   /** Absent before its first answer or failure. */
   readonly reachable?: boolean;
   readonly version?: string;
@@ -104,8 +105,7 @@ export function statusReport(sources: StatusSources): StatusReport {
   const { node, certificates, nowWallMs, nowMs } = sources;
   const { plan } = node.maintenance;
   const own = answerAt(node, node.self.clientUrl);
-  const members = (own?.members.length ? own.members : node.disk.data.kind === "valid" ? node.disk.data.members : [])
-    .map((member) => memberReport(member, { node, own, nowMs })).sort(byName);
+  const members = membersOf(node, own, nowMs).sort(byName);
   const reasons = reasonsOf(sources, own);
   const ready = node.phase === "serving" && own?.leaderId !== undefined &&
     !reasons.some(({ code }) => notReadyCodes.has(code)) &&
@@ -137,6 +137,25 @@ export function statusReport(sources: StatusSources): StatusReport {
     })),
     ...withoutUndefined({ plan: plan && { id: plan.id, text: plan.text } }),
   };
+}
+
+/** By the own etcd, else by a cluster that has removed the own member, else by the own data. */
+function membersOf(node: NodeState, own: EtcdAnswer | undefined, nowMs: number): MemberReport[] {
+  const report = (member: EtcdMember) => memberReport(member, { node, own, nowMs });
+  if (own?.members.length) return own.members.map(report);
+  const { data } = node.disk;
+  if (data.kind !== "valid") return [];
+  const without =
+    [...node.membership.endpoints.values()].flatMap(({ last, atMs }) =>
+      last.kind === "answer" && nowMs - atMs < answerMaxAgeMs && last.linearizable &&
+        last.clusterId === data.clusterId &&
+        !last.members.some(({ id }) => id === data.memberId)
+        ? [last.members]
+        : []
+    )[0];
+  if (without === undefined) return data.members.map(report);
+  const removed = data.members.filter(({ id }) => id === data.memberId);
+  return [...without.map(report), ...removed.map((member) => ({ ...report(member), role: "removed" as const }))];
 }
 
 /** Order by name: ids are random. */
@@ -267,6 +286,9 @@ const notReadyCodes = new Set(["no_quorum", "alarm", "certificate_ends", "certif
 /** A failed effect is retried within 10 s, so an older failure is over. */
 const failingMs = 30_000;
 
+/** Effects that copy a whole database, or wait for etcd to stop: while one runs, nothing else of this node changes. */
+const longEffects: ReadonlySet<string> = new Set(["exportSurvivor", "prepareSource", "restoreData", "provideEtcd"]);
+
 function reasonsOf(
   { node, certificates, certificateFailures, nowMs }: StatusSources,
   own: EtcdAnswer | undefined,
@@ -276,6 +298,9 @@ function reasonsOf(
   if (node.reports.waitingFor !== undefined) add(node.reports.waitingLevel, node.reports.waitingFor);
   for (const { reason, level } of node.reports.problems.values()) {
     if (reason.text !== node.reports.waitingFor?.text) add(level, reason);
+  }
+  for (const { kind } of node.effects.inFlight.values()) {
+    if (longEffects.has(kind)) add("info", { code: "step_runs", text: `${effectText[kind]}; this may take minutes` });
   }
   if (node.phase !== "serving") add("info", { code: "not_serving", text: `this node is ${node.phase}` });
   const addAlarm = (text: string, type?: string) =>

@@ -2,7 +2,9 @@ import {
   concernsOf,
   decisionRows,
   factsOf,
+  memberLevel,
   memberRows,
+  memberState,
   otherRows,
   snapshotRows,
   snapshotsText,
@@ -49,6 +51,14 @@ Deno.test("verdictOf() reports a complete cluster as healthy, and how many membe
   assertEquals(summary, "All 3 voting members in place. One may be lost without losing writes.");
   const one = report({ requiredSize: 1, members: [member("a", { role: "leader" })] });
   assertEquals(verdictOf(one).summary, "All 1 voting member in place. No further member may be lost.");
+});
+
+Deno.test("verdictOf() counts no removed member, and does not call it silent", () => {
+  const [a, b, c] = report().members as [MemberReport, MemberReport, MemberReport];
+  const removed = { ...member("d"), role: "removed", reachable: false } as const;
+  const { level, summary } = verdictOf(report({ members: [a, b, c, removed] }));
+  assertEquals([level, summary], ["good", "All 3 voting members in place. One may be lost without losing writes."]);
+  assertEquals([memberState(removed), memberLevel(removed)], ["removed", "look"]);
 });
 
 Deno.test("verdictOf() is amber for a silent member, red for a silent majority", () => {

@@ -40,7 +40,7 @@ export type Decision = ReturnType<typeof decisionReport>[number];
 
 /** The number of voters, of silent voters, and of voters that a quorum needs. */
 export function quorumOf(report: StatusReport): { voters: number; silent: number; needed: number } {
-  const voters = report.members.filter(({ role }) => role !== "learner");
+  const voters = report.members.filter(({ role }) => role !== "learner" && role !== "removed");
   const silent = voters.filter(({ reachable, role }) => reachable === false || role === "unstarted").length;
   return { voters: voters.length, silent, needed: Math.floor(voters.length / 2) + 1 };
 }
@@ -117,7 +117,7 @@ export function memberConcerns(report: StatusReport): Concern[] {
       if (report.reasons.some(({ text }) => text.includes(alarm))) continue;
       found.push({ level: "bad", text: `Member ${label} raises the alarm ${alarm}.`, hint: adviceOf("alarm")! });
     }
-    if (reachable === false && role !== "unstarted") {
+    if (reachable === false && role !== "unstarted" && role !== "removed") {
       found.push({
         level: "look",
         text: `Member ${label} does not answer.`,
@@ -292,10 +292,12 @@ export function memberRows(report: StatusReport): Row[] {
 export function memberState({ reachable, role, alarms }: MemberReport): string {
   if (alarms.length > 0) return "alarm";
   if (role === "unstarted") return "not started";
+  if (role === "removed") return "removed";
   return reachable === undefined ? "not asked" : reachable ? "answers" : "silent";
 }
 
 export function memberLevel({ reachable, alarms, gossip, role }: MemberReport): Level {
+  if (role === "removed") return "look";
   if (alarms.length > 0 || reachable === false) return "bad";
   if (gossip === "dead" || gossip === "suspect") return "look";
   return role === "learner" || role === "unstarted" || reachable === undefined ? "wait" : "good";
