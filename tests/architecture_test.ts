@@ -1,4 +1,5 @@
-/** Who may import whom, held against what `deno info` says of the real module graph. */
+/** Who may import whom, held against what `deno info` says of the real module graph, and how long a function may be. */
+import { ts } from "@ts-morph/common";
 import { assertEquals } from "./support/assert.ts";
 
 /** A folder may import itself and what stands here. `cli` alone joins sys to the rest. */
@@ -171,4 +172,50 @@ Deno.test("only lib/sys and lib/cli touch Deno.*, the real clock and chance", as
     });
   }
   assertEquals(wrong, []);
+});
+
+const functionLinesMax = 60;
+
+/** Functions that may be longer, each with the reason. */
+const longFunctions: Readonly<Record<string, string>> = {
+  "lib/core/apply/effect_result.ts applyDone": "one case for each effect",
+  "lib/core/apply/effect_result.ts applyFailed": "one case for each effect",
+  "lib/core/apply/event.ts applyEvent": "one case for each event",
+  "lib/core/phases/execute_plan.ts executeOperation": "one case for each operation of a plan",
+  "lib/core/state/state.ts createNode": "one value for each field of the state",
+};
+
+async function* sourcesBelow(folder: string): AsyncGenerator<string> {
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    if (isDirectory) yield* sourcesBelow(`${folder}/${name}`);
+    else if (name.endsWith(".ts")) yield `${folder}/${name}`;
+  }
+}
+
+/** "file name" of each function with more than `functionLinesMax` lines. */
+function longIn(file: string, text: string): string[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const lineAt = (position: number) => source.getLineAndCharacterOfPosition(position).line;
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && "body" in node && node.body !== undefined) {
+      const lines = lineAt(node.end) - lineAt(node.getStart()) + 1;
+      const named = node.name ?? (ts.isVariableDeclaration(node.parent) ? node.parent.name : undefined);
+      if (lines > functionLinesMax) found.push(`${file} ${named?.getText() ?? `line ${lineAt(node.getStart()) + 1}`}`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+Deno.test("no function is longer than 60 lines but those that are listed with a reason", async () => {
+  const root = new URL("../", import.meta.url).pathname;
+  const found: string[] = [];
+  for (const folder of ["lib", "tools"]) {
+    for await (const path of sourcesBelow(`${root}${folder}`)) {
+      found.push(...longIn(path.slice(root.length), await Deno.readTextFile(path)));
+    }
+  }
+  assertEquals(found.sort(), Object.keys(longFunctions).sort());
 });

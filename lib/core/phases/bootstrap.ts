@@ -14,7 +14,8 @@ export function clearProposal(turn: Turn): void {
 }
 
 /** Updates the proposal of this process from the view, and takes the next step of the bootstrap. */
-export function advanceBootstrap(turn: Turn): void {
+/** Notes which plan this node proposes, and since when all initial members have agreed to it. */
+function noteProposal(turn: Turn): void {
   const { node, now } = turn;
   const first = decideBootstrap(turn.view, node.bootstrap.progress);
   const plan = "plan" in first ? first.plan : undefined;
@@ -33,6 +34,11 @@ export function advanceBootstrap(turn: Turn): void {
       if (settledMs > now.monotonicMs) turn.wakeAt(settledMs);
     }
   }
+}
+
+export function advanceBootstrap(turn: Turn): void {
+  const { node } = turn;
+  noteProposal(turn);
   const step = decideBootstrap(turn.view, node.bootstrap.progress);
   switch (step.kind) {
     case "wait":

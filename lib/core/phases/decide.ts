@@ -14,6 +14,7 @@ import { scheduleProbes } from "../watch/probes.ts";
 import { rememberCluster, rememberUndecided } from "../watch/node_record.ts";
 import { serve } from "./serve.ts";
 import { decideStart } from "../rules/start/start.ts";
+import type { StartOutcome } from "../rules/start/outcome.ts";
 import { stopOfBootstrap, stopOfChange } from "../rules/stops.ts";
 import { isWithin, rangeText } from "../facts/etcd_range.ts";
 import { reportNameConflict } from "../watch/name_conflicts.ts";
@@ -86,23 +87,14 @@ function gather(turn: Turn): void {
   ) {
     return;
   }
+  carryOut(turn, outcome);
+}
+
+function carryOut(turn: Turn, outcome: StartOutcome): void {
+  const { node, view } = turn;
   switch (outcome.kind) {
     case "wait":
-      if (node.phase !== "gathering") turn.enter("gathering", outcome.reason);
-      clearProposal(turn);
-      turn.setStatus(legacyPeersWait(turn) ? "pending" : "unknown");
-      turn.waitFor(
-        outcome.reason.code === "recovery_pending"
-          ? stopOfBootstrap(view) ?? outcome.reason
-          : explainSilence(outcome.reason, view),
-        outcome.level,
-      );
-      if (outcome.reason.code === "two_epochs") rememberUndecided(turn);
-      if (outcome.reason.code === "recovery_pending" || outcome.reason.code === "asking_peers") {
-        turn.wakeIn(settleMs);
-        if (outcome.reason.code === "recovery_pending") recoverWithoutEtcd(turn);
-      }
-      return;
+      return waitGathering(turn, outcome);
     case "refuse":
       node.process.ending = { code: 1, reason: outcome.reason };
       turn.enter("leaving", outcome.reason);
@@ -144,6 +136,24 @@ function gather(turn: Turn): void {
       return advanceBootstrap(turn);
     default:
       return outcome satisfies never;
+  }
+}
+
+function waitGathering(turn: Turn, outcome: Extract<StartOutcome, { kind: "wait" }>): void {
+  const { node, view } = turn;
+  if (node.phase !== "gathering") turn.enter("gathering", outcome.reason);
+  clearProposal(turn);
+  turn.setStatus(legacyPeersWait(turn) ? "pending" : "unknown");
+  turn.waitFor(
+    outcome.reason.code === "recovery_pending"
+      ? stopOfBootstrap(view) ?? outcome.reason
+      : explainSilence(outcome.reason, view),
+    outcome.level,
+  );
+  if (outcome.reason.code === "two_epochs") rememberUndecided(turn);
+  if (outcome.reason.code === "recovery_pending" || outcome.reason.code === "asking_peers") {
+    turn.wakeIn(settleMs);
+    if (outcome.reason.code === "recovery_pending") recoverWithoutEtcd(turn);
   }
 }
 

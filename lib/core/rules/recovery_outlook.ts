@@ -9,6 +9,7 @@ import { goneForMs, unreachableForMs } from "../evidence/members.ts";
 import { gatheredText } from "./gathering.ts";
 import { diskWithoutMember } from "./quorum_loss.ts";
 import { stopOfBootstrap } from "./stops.ts";
+import type { ValidData } from "../facts/data_dir.ts";
 import type { View } from "../facts/view.ts";
 import { type EtcdMember, quorumOf } from "../facts/cluster.ts";
 import { type GossipPeer, isPresent } from "../facts/peer.ts";
@@ -53,26 +54,31 @@ export type RecoveryOutlook =
 
 const bringBack = "bring members back";
 
-/** When this survivor takes part in a recovery, or what keeps it from that. The conditions are those of quorum.ts. */
-export function recoveryOutlook(view: View): RecoveryOutlook {
-  const { settings, data, nowMs, peers } = view;
-  const timeoutMs = settings.quorumLossTimeoutMs;
-  const blocked = (text: string, hint = bringBack, needsOperator = false): RecoveryOutlook => ({
-    kind: "blocked",
-    text,
-    hint,
-    needsOperator,
-  });
-  if (!settings.gossip) return blocked("this node has no peers", "look into the log of etcd", true);
-  if (timeoutMs === "never") return blocked("--quorum-loss-timeout never", bringBack, true);
-  const stop = stopOfBootstrap(view);
-  if (stop !== undefined) return blocked(stop.text, `${bringBack}, or ${stop.hint ?? "end that stop"}`);
-  if (data.kind !== "valid") return blocked("this node is looking at its data");
-  const voters = votersOf(data.members);
+type Blocked = Extract<RecoveryOutlook, { kind: "blocked" }>;
+
+const blocked = (text: string, hint = bringBack, needsOperator = false): Blocked => ({
+  kind: "blocked",
+  text,
+  hint,
+  needsOperator,
+});
+
+interface VoterCount {
+  readonly kind: "counted";
+  /** Names of the voters whose disks are here. */
+  readonly holding: readonly string[];
+  readonly moved: readonly { readonly member: EtcdMember; readonly at: string }[];
+  /** When the time-out of every missing voter is over. */
+  readonly atMs: number;
+}
+
+/** Where the disk of each voter is, and until when those that are missing are waited for. */
+function countVoters(view: View, data: ValidData, timeoutMs: number): VoterCount | Blocked {
+  const { nowMs, peers } = view;
   const holding: string[] = [];
   const moved: { readonly member: EtcdMember; readonly at: string }[] = [];
   let atMs = Math.max(view.leaderlessSinceMs ?? nowMs, view.watchingSinceMs) + timeoutMs;
-  for (const member of voters) {
+  for (const member of votersOf(data.members)) {
     if (member.id === data.memberId) {
       holding.push(member.name);
       if (!member.peerUrls.includes(view.self.peerUrl)) moved.push({ member, at: view.self.peerUrl });
@@ -105,6 +111,22 @@ export function recoveryOutlook(view: View): RecoveryOutlook {
     const silentMs = unreachableForMs(member, view);
     atMs = Math.max(atMs, nowMs + timeoutMs - Math.min(goneForMs(member, view) ?? 0, silentMs));
   }
+  return { kind: "counted", holding, moved, atMs };
+}
+
+/** When this survivor takes part in a recovery, or what keeps it from that. The conditions are those of quorum.ts. */
+export function recoveryOutlook(view: View): RecoveryOutlook {
+  const { settings, data, nowMs, peers } = view;
+  const timeoutMs = settings.quorumLossTimeoutMs;
+  if (!settings.gossip) return blocked("this node has no peers", "look into the log of etcd", true);
+  if (timeoutMs === "never") return blocked("--quorum-loss-timeout never", bringBack, true);
+  const stop = stopOfBootstrap(view);
+  if (stop !== undefined) return blocked(stop.text, `${bringBack}, or ${stop.hint ?? "end that stop"}`);
+  if (data.kind !== "valid") return blocked("this node is looking at its data");
+  const voters = votersOf(data.members);
+  const count = countVoters(view, data, timeoutMs);
+  if (count.kind === "blocked") return count;
+  const { holding, moved, atMs } = count;
   const isQuorum = holding.length >= quorumOf(voters.length);
   if (isQuorum && holding.length - moved.length < quorumOf(voters.length)) {
     const { text, hint } = allMovedReason(moved);

@@ -104,6 +104,15 @@ export function decideCorrupt(view: View, own: EtcdAnswer, evidence: HashEvidenc
   const ageMs = view.nowMs - evidence.atMs;
   if (verdict !== undefined) return ageMs <= askAgainMs ? verdict : hash;
   if (ageMs > proofFreshMs) return hash;
+  return replaceAccused(accused, others, { view, own, evidence });
+}
+
+/** All others agree, and the accused member does not agree with them. */
+function replaceAccused(
+  accused: EtcdMember,
+  others: readonly EtcdMember[],
+  { view, own, evidence }: { view: View; own: EtcdAnswer; evidence: HashEvidence },
+): CorruptDecision {
   const differs = evidence.hashes.some(({ memberId }) => memberId === accused.id)
     ? `${label(accused)} has other data than all others at revision ${evidence.revision}`
     : `${label(accused)} is accused of wrong data and gives no hash at revision ${evidence.revision}`;

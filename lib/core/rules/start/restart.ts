@@ -21,12 +21,53 @@ export function doubtsOf(view: View, data: ValidData): StartOutcome | undefined 
 }
 
 export function decideRestart(view: View, data: ValidData, cluster: RunningCluster | undefined): StartOutcome {
-  const own = ownLineage(view)!;
-  const here = view.peers.filter((peer) => isPresent(peer));
-
-  const doubt = doubtsOf(view, data);
   // A member of the own cluster's quorum is told by that quorum alone.
-  const rival = cluster === undefined ? judgeRival(view, data) : { kind: "alone" } as const;
+  return cluster === undefined ? decideAlone(view, data) : decideBesideCluster(view, data, cluster);
+}
+
+/** A quorum of the own cluster answers. */
+function decideBesideCluster(view: View, data: ValidData, cluster: RunningCluster): StartOutcome {
+  const unread = withoutTerms(view, data, cluster);
+  if (unread !== undefined && view.nowMs - view.bootedAtMs < askTermsMs) {
+    return wait("asking_peers", `waiting for the log terms of "${unread}", to compare them with the own log`);
+  }
+  const listed = cluster.answer.members.find((member) => member.id === data.memberId);
+  if (listed === undefined) {
+    const ahead = decideMemberAhead(view, data, cluster, "removed");
+    if (ahead !== undefined) return ahead;
+    return {
+      kind: "quarantine",
+      label: "removed",
+      reason: { code: "removed_member", text: `the cluster does not list member ${data.memberId} any more` },
+    };
+  }
+  const change = listed.peerUrls.includes(view.self.peerUrl)
+    ? undefined
+    : decideAddressChange(view, listed, cluster.answer);
+  if (change?.kind === "wait") return change;
+  const back = decideLog(view, data) ?? decideMemberAhead(view, data, cluster, "listed");
+  if (back !== undefined) return back;
+  if (change !== undefined && listed.isLearner && !mayUpdateLearner(listed, cluster.answer, view)) {
+    const text = "this learner starts at its new address and reports it once it votes: an etcd of the cluster would " +
+      "clear the learner mark with the old address";
+    return { kind: "restart", othersServe: true, reason: { code: "address_changed", text } };
+  }
+  if (change !== undefined) {
+    return { ...change, kind: "updateAddress", via: cluster.via, memberId: data.memberId };
+  }
+  return {
+    kind: "restart",
+    othersServe: true,
+    reason: { code: "still_listed", text: "the data-dir is valid, the cluster lists it" },
+  };
+}
+
+/** No quorum of the own cluster answers. */
+function decideAlone(view: View, data: ValidData): StartOutcome {
+  const own = ownLineage(view)!;
+  const here = view.peers.filter(isPresent);
+  const doubt = doubtsOf(view, data);
+  const rival = judgeRival(view, data);
   switch (rival.kind) {
     case "yields":
       return { kind: "quarantine", label: "superseded", reason: rival.reason };
@@ -40,48 +81,10 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
     default:
       return rival satisfies never;
   }
-  if (cluster === undefined) {
-    const renounced = renouncedFor(view, data, own, here);
-    if (renounced !== undefined) return renounced;
-    const stored = judgeStore(view, data);
-    if (stored.kind === "waits") return { kind: "wait", reason: stored.reason, level: stored.level };
-  }
-  if (cluster !== undefined) {
-    const unread = withoutTerms(view, data, cluster);
-    if (unread !== undefined && view.nowMs - view.bootedAtMs < askTermsMs) {
-      return wait("asking_peers", `waiting for the log terms of "${unread}", to compare them with the own log`);
-    }
-    const listed = cluster.answer.members.find((member) => member.id === data.memberId);
-    if (listed === undefined) {
-      const ahead = decideMemberAhead(view, data, cluster, "removed");
-      if (ahead !== undefined) return ahead;
-      return {
-        kind: "quarantine",
-        label: "removed",
-        reason: { code: "removed_member", text: `the cluster does not list member ${data.memberId} any more` },
-      };
-    }
-    const change = listed.peerUrls.includes(view.self.peerUrl)
-      ? undefined
-      : decideAddressChange(view, listed, cluster.answer);
-    if (change?.kind === "wait") return change;
-    const back = decideLog(view, data) ?? decideMemberAhead(view, data, cluster, "listed");
-    if (back !== undefined) return back;
-    if (change !== undefined && listed.isLearner && !mayUpdateLearner(listed, cluster.answer, view)) {
-      const text =
-        "this learner starts at its new address and reports it once it votes: an etcd of the cluster would " +
-        "clear the learner mark with the old address";
-      return { kind: "restart", othersServe: true, reason: { code: "address_changed", text } };
-    }
-    if (change !== undefined) {
-      return { ...change, kind: "updateAddress", via: cluster.via, memberId: data.memberId };
-    }
-    return {
-      kind: "restart",
-      othersServe: true,
-      reason: { code: "still_listed", text: "the data-dir is valid, the cluster lists it" },
-    };
-  }
+  const renounced = renouncedFor(view, data, own, here);
+  if (renounced !== undefined) return renounced;
+  const stored = judgeStore(view, data);
+  if (stored.kind === "waits") return { kind: "wait", reason: stored.reason, level: stored.level };
   const without = survivorWithoutUs(view);
   if (without !== undefined) {
     // Not quarantined on the word of one log: what replaces the cluster is agreed between all its initial members.
@@ -89,39 +92,9 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
     return { kind: "bootstrap", reason: { code: "removed_member", text } };
   }
   if (doubt !== undefined) return doubt;
-  const pledged = view.record.pledges.at(-1);
-  if (pledged?.replaces === data.clusterId && pledged.token !== own.token && !outranks(view, data, pledged, here)) {
-    return wait(
-      "recovery_pending",
-      `this node pledged its data to the recovery ${pledged.digest.slice(0, 8)} and waits for its initial members`,
-      "bring its other initial members back",
-    );
-  }
-  // One that recovers an earlier life, perhaps into the very life that this node has already, waits for this node.
-  const recovering = here.find((peer) => {
-    const lost = peer.facts?.quorumLost?.lineage;
-    return lost?.id === own.id && !supersedes(own, lost) && peer.facts!.pledges.length > 0;
-  });
-  if (recovering !== undefined) {
-    return wait("recovery_runs", `"${recovering.name}" is recovering this lineage; waiting for how that ends`);
-  }
-  const allMoved = decideAllMoved(view, data);
-  if (allMoved !== undefined) return allMoved;
-  if (view.settings.gossip && data.members.length > 1) {
-    const joined = view.gossipJoinedAtMs;
-    const askedEnough = joined === undefined
-      ? view.nowMs - view.bootedAtMs >= askPeersMs
-      : view.nowMs - joined >= settleMs && here.every((peer) => peer.isLegacy || hasLooked(peer)) ||
-        view.nowMs - joined >= askPeersMs;
-    if (!askedEnough) return wait("asking_peers", "asking the peers for proof against the own data before starting");
-    // A peer whose etcd says it runs can prove or disprove the membership: ask it before starting.
-    const unasked = here.find((peer) =>
-      peer.state === "alive" && peer.status === "running" && !view.endpoints.has(peer.clientUrl)
-    );
-    if (unasked !== undefined && view.nowMs - view.bootedAtMs < 2 * askPeersMs) {
-      return wait("asking_peers", `asking the etcd beside "${unasked.name}" whether this member is still listed`);
-    }
-  }
+  const awaited = recoveryAwaited(view, data, own, here) ?? decideAllMoved(view, data) ??
+    peersUnasked(view, data, here);
+  if (awaited !== undefined) return awaited;
   const behind = judgeStoredRevision(view, data);
   if (behind.kind === "waits") return { kind: "wait", reason: behind.reason, level: behind.level };
   if (view.etcd.kind === "exited" && view.etcd.cause === "member_removed") {
@@ -147,6 +120,51 @@ export function decideRestart(view: View, data: ValidData, cluster: RunningClust
         : "the data-dir is valid",
     },
   };
+}
+
+/** A recovery that this data is pledged to, or that recovers its life. */
+function recoveryAwaited(
+  view: View,
+  data: ValidData,
+  own: Lineage,
+  here: readonly GossipPeer[],
+): StartOutcome | undefined {
+  const pledged = view.record.pledges.at(-1);
+  if (pledged?.replaces === data.clusterId && pledged.token !== own.token && !outranks(view, data, pledged, here)) {
+    return wait(
+      "recovery_pending",
+      `this node pledged its data to the recovery ${pledged.digest.slice(0, 8)} and waits for its initial members`,
+      "bring its other initial members back",
+    );
+  }
+  // One that recovers an earlier life, perhaps into the very life that this node has already, waits for this node.
+  const recovering = here.find((peer) => {
+    const lost = peer.facts?.quorumLost?.lineage;
+    return lost?.id === own.id && !supersedes(own, lost) && peer.facts!.pledges.length > 0;
+  });
+  if (recovering !== undefined) {
+    return wait("recovery_runs", `"${recovering.name}" is recovering this lineage; waiting for how that ends`);
+  }
+  return undefined;
+}
+
+/** Before this data starts, the peers had the time to prove or disprove its membership. */
+function peersUnasked(view: View, data: ValidData, here: readonly GossipPeer[]): StartOutcome | undefined {
+  if (!view.settings.gossip || data.members.length <= 1) return undefined;
+  const joined = view.gossipJoinedAtMs;
+  const askedEnough = joined === undefined
+    ? view.nowMs - view.bootedAtMs >= askPeersMs
+    : view.nowMs - joined >= settleMs && here.every((peer) => peer.isLegacy || hasLooked(peer)) ||
+      view.nowMs - joined >= askPeersMs;
+  if (!askedEnough) return wait("asking_peers", "asking the peers for proof against the own data before starting");
+  // A peer whose etcd says it runs can prove or disprove the membership: ask it before starting.
+  const unasked = here.find((peer) =>
+    peer.state === "alive" && peer.status === "running" && !view.endpoints.has(peer.clientUrl)
+  );
+  if (unasked !== undefined && view.nowMs - view.bootedAtMs < 2 * askPeersMs) {
+    return wait("asking_peers", `asking the etcd beside "${unasked.name}" whether this member is still listed`);
+  }
+  return undefined;
 }
 
 /** Gossip carries the terms within a second; a node of an earlier release of e2d publishes none. */

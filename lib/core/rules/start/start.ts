@@ -30,20 +30,8 @@ export function decideStart(view: View): StartOutcome {
   if (cluster !== undefined && "contradiction" in cluster) {
     return wait("two_clusters", `the peers run two clusters: ${cluster.contradiction}`, "stop one of the two");
   }
-  if (cluster !== undefined) {
-    const { recordedSize, formerSizes } = cluster.answer;
-    const size = view.settings.requiredSize;
-    if (recordedSize !== undefined && recordedSize !== size && !formerSizes.includes(size)) {
-      return {
-        kind: "refuse",
-        reason: {
-          code: "size_contradicts_record",
-          text: `-n ${size} contradicts the cluster's record, which says ${recordedSize}`,
-          hint: `start this node with -n ${recordedSize}, or change the cluster with "e2d scale"`,
-        },
-      };
-    }
-  }
+  const otherSize = cluster === undefined ? undefined : otherSizeRecorded(view, cluster.answer);
+  if (otherSize !== undefined) return otherSize;
   const foreign = cluster === undefined || data.kind === "valid" ? undefined : foreignCluster(view, cluster.answer);
   if (foreign !== undefined) return foreign;
   if (data.kind === "damaged") {
@@ -83,6 +71,20 @@ export function decideStart(view: View): StartOutcome {
   const [named] = view.nameConflicts;
   if (named !== undefined) return { kind: "wait", level: "error", reason: nameConflictReason(named) };
   return { kind: "bootstrap", reason: { code: "no_data_anywhere", text: "nobody who can be reached holds data" } };
+}
+
+/** `-n` contradicts the size that the cluster's record has, and was not one of its former sizes. */
+function otherSizeRecorded(view: View, { recordedSize, formerSizes }: EtcdAnswer): StartOutcome | undefined {
+  const size = view.settings.requiredSize;
+  if (recordedSize === undefined || recordedSize === size || formerSizes.includes(size)) return undefined;
+  return {
+    kind: "refuse",
+    reason: {
+      code: "size_contradicts_record",
+      text: `-n ${size} contradicts the cluster's record, which says ${recordedSize}`,
+      hint: `start this node with -n ${recordedSize}, or change the cluster with "e2d scale"`,
+    },
+  };
 }
 
 /**
