@@ -3,7 +3,7 @@ import type { CommandAnswer } from "../facts/command.ts";
 import { planOf } from "../evidence/order.ts";
 import type { Turn } from "../state/turn.ts";
 
-/** `name`: the plan to approve. Refuses a plan that this node does not wait for. */
+/** `name`: the plan to approve. Refuses a plan that neither the wait nor a problem of this node names. */
 export function approve(turn: Turn, name: string): CommandAnswer {
   const { node } = turn;
   const { plan } = node.bootstrap.progress;
@@ -11,7 +11,9 @@ export function approve(turn: Turn, name: string): CommandAnswer {
     plan: planOf(plan.digest),
     label: `${plan.source.kind} as epoch ${plan.lineage.epoch}`,
   }];
-  const choices = node.reports.waitingFor?.choices ?? waiting;
+  const named = [node.reports.waitingFor, ...[...node.reports.problems.values()].map(({ reason }) => reason)]
+    .flatMap((reason) => reason?.choices ?? []);
+  const choices = named.length > 0 ? named : waiting;
   if (choices.length === 0) return { kind: "refused", why: "no restore waits for an approval at this node" };
   const choice = choices.find(({ plan }) => plan === name);
   if (choice === undefined) {

@@ -187,11 +187,14 @@ export function lifeChoices(own: Lineage, other: Lineage): Choice[] {
   return [
     {
       plan: planOf(endLifeDigest(other, own)),
-      label: `start this node's data of epoch ${own.epoch}, and quarantine that of epoch ${other.epoch}`,
+      label: `start this node's data of ${lifeText(own)}, and quarantine that of ${lifeText(other)}`,
     },
-    { plan: planOf(endLifeDigest(own, other)), label: `quarantine this node's data of epoch ${own.epoch}` },
+    { plan: planOf(endLifeDigest(own, other)), label: `quarantine this node's data of ${lifeText(own)}` },
   ];
 }
+
+/** Two lives may have one epoch: the end of the token tells them apart, as in the names of their snapshots. */
+const lifeText = ({ epoch, token }: Lineage) => `epoch ${epoch} (life ${token.slice(-8)})`;
 
 /** What an operator approves to end the life `ends` in favour of the life `stays`, at the nodes with data of either. */
 export const endLifeDigest = (ends: Lineage, stays: Lineage): string => digestOf("end life", ends.token, stays.token);
@@ -237,8 +240,8 @@ export function judgeRival(view: View, data: ValidData): LifeVerdict {
     : `"${rival.holder}" holds epoch ${rival.lineage.epoch} of this lineage, this node epoch ${own.epoch}`;
   const [ends, stays] = [endLifeDigest(own, rival.lineage), endLifeDigest(rival.lineage, own)];
   const choices = [
-    { plan: planOf(stays), label: `start this node's data of epoch ${own.epoch}` },
-    { plan: planOf(ends), label: `quarantine this node's data of epoch ${own.epoch}` },
+    { plan: planOf(stays), label: `start this node's data of ${lifeText(own)}` },
+    { plan: planOf(ends), label: `quarantine this node's data of ${lifeText(own)}` },
   ];
   // What an operator most probably wants comes first: the side that lives.
   if (rival.living) choices.reverse();

@@ -41,6 +41,21 @@ Deno.test("approve() takes one of the choices that the node waits for, else the 
   ]);
   const waiting: StateChange = { reports: { waitingFor: { code: "restore_asks", text: "t" } } };
   assertEquals(told(name, waiting, proposed), ["approved: snapshot as epoch 4", [name]]);
+  // A node that serves waits for nothing: its standing problem names the plans.
+  const problem = { level: "error", reason: { code: "two_epochs", text: "t", choices } } as const;
+  const serving: StateChange = { reports: { problems: new Map([["two_epochs", problem]]) } };
+  assertEquals(told(choices[0]!.plan, serving), ["approved: start this", [choices[0]!.plan]]);
+  assertEquals(told("x", serving)[0], `no plan "x" waits for an approval; the waiting plans are ${list}`);
+  const also: StateChange = {
+    reports: {
+      ...asked.reports,
+      problems: new Map([["p", {
+        ...problem,
+        reason: { ...problem.reason, choices: [{ plan: "p", label: "other" }] },
+      }]]),
+    },
+  };
+  assertEquals([told("p", also)[0], told(choices[1]!.plan, also)[0]], ["approved: other", "approved: end that"]);
   assertEquals(approve(turnOf(), name).kind, "refused");
   assertEquals(approve(turnOf(asked), "x").kind, "refused");
   assertEquals(approve(turnOf(asked), choices[0]!.plan).kind, "done");
