@@ -16,6 +16,11 @@ export interface Lineage {
   readonly token: string;
   /** `--new-cluster NAME` that the first life was bootstrapped under: that name bootstraps no second cluster. */
   readonly name?: string;
+  /**
+   * The life whose data this one began with, and the revision of that data: what that life wrote later is not in this one.
+   * Undefined for the first life, and if an older e2d made this one.
+   */
+  readonly from?: { readonly token: string; readonly revision: number };
 }
 
 /**

@@ -11,7 +11,7 @@ const seen = {
   token: "t",
   newCluster: "first",
 };
-const lineage = { id: "e2d-1", epoch: 2, token: "e2d-2" };
+const lineage = { id: "e2d-1", epoch: 2, token: "e2d-2", from: { token: "e2d-1", revision: 7 } };
 const initialMembers = [{ name: "a", peerUrl: "http://a:2380", nonce: "n" }];
 
 const records: readonly NodeRecord[] = [

@@ -149,7 +149,8 @@ class Story {
   }
 
   /**
-   * The operator approves the snapshot if it is newer than the survivor of its life, and no other plan. A bootstrap that
+   * The operator approves the snapshot if it is newer than the survivor of its life, and the end of a life that another one
+   * has continued without its last writes; no other plan. A bootstrap that
    * lost a majority of its data-dirs before it ever had a leader is recovered only if a recovery is allowed.
    */
   #choose(): void {
@@ -157,9 +158,13 @@ class Story {
     if (clusters.size > 0 && [...clusters.values()].every(({ led }) => !led)) this.#allowRecovery();
     for (const machine of this.#world.machines.values()) {
       const reason = machine.node?.reports.waitingFor;
-      if (reason?.code !== "survivor_behind") continue;
-      const plan = reason.choices!.find(({ label }) => label.startsWith("the snapshot"))!.plan;
-      this.#world.approve(machine, plan);
+      const chosen = reason?.code === "survivor_behind"
+        ? "the snapshot"
+        : reason?.code === "newer_epoch_behind"
+        ? "quarantine this node's data"
+        : undefined;
+      const plan = chosen && reason?.choices?.find(({ label }) => label.startsWith(chosen))?.plan;
+      if (plan !== undefined) this.#world.approve(machine, plan);
     }
   }
 

@@ -207,8 +207,9 @@ export class TroubledStory {
     if (reason?.choices === undefined) return /e2d restore approve (\w+)/.exec(reason?.hint ?? "")?.[1];
     const plan = (label: RegExp) => reason.choices!.find((choice) => label.test(choice.label))?.plan;
     const own = disk.data?.clusterId;
-    if (reason.code === "two_epochs" || reason.code === "newer_epoch_silent") {
-      return own === this.#choose(owner) ? plan(/^start this node's data/) : undefined;
+    if (["two_epochs", "newer_epoch_silent", "newer_epoch_behind"].includes(reason.code)) {
+      if (own === this.#choose(owner)) return plan(/^start this node's data/);
+      return reason.code === "newer_epoch_behind" ? plan(/^quarantine this node's data/) : undefined;
     }
     if (reason.code === "log_went_back") return plan(/./);
     const foreign = [...this.world.referee.evidence.foreign].map((token) => token.slice(-8));

@@ -119,10 +119,11 @@ async function nextLife(
   token: string,
 ): Promise<Lineage | undefined> {
   if (manifest === undefined) return undefined;
-  const { id, epoch, name } = manifest.lineage;
+  const { revision, lineage: { id, epoch, name, token: source } } = manifest;
   const { lives } = await readHistory(at);
   const epochs = lives.filter(({ lineage }) => lineage.id === id).map(({ lineage }) => lineage.epoch);
-  return { id, epoch: Math.max(epoch, ...epochs) + 1, token, ...(name !== undefined && { name }) };
+  const from = { token: source, revision };
+  return { id, epoch: Math.max(epoch, ...epochs) + 1, token, from, ...(name !== undefined && { name }) };
 }
 
 interface RestoreJob {

@@ -268,7 +268,19 @@ export function judgeRival(view: View, data: ValidData): LifeVerdict {
     const level = rival.remembered ? "error" : "info";
     return { kind: "waits", level, reason: withChoices({ code: "newer_epoch_silent", text }, choices) };
   }
+  if (isAhead(data, own, rival.lineage)) {
+    const text =
+      `${other}; it began with revision ${rival.lineage.from!.revision} of epoch ${own.epoch}, and this node's ` +
+      `data is at revision ${data.revision}: writes may be on this disk alone, and an operator must choose`;
+    const hint = "look into a copy of this data-dir and save what the other life lacks";
+    return { kind: "waits", level: "error", reason: withChoices({ code: "newer_epoch_behind", text }, choices, hint) };
+  }
   return { kind: "yields", reason: { code: "newer_epoch", text: other } };
+}
+
+/** The life `other` began with older data of the life `own` than this: it is a recovery that lost writes, or a drill. */
+function isAhead({ revision }: ValidData, own: Lineage, { from }: Lineage): boolean {
+  return from?.token === own.token && revision > from.revision;
 }
 
 /**

@@ -81,6 +81,7 @@ export const reasonCodes: Readonly<Record<string, string>> = {
   mixed_too_many: "More nodes than the size of the cluster are present, and legacy peers are among them.",
   name_taken: "Two live nodes have the same name.",
   newer_epoch: "The data yields to a life of a newer epoch.",
+  newer_epoch_behind: "A life of a newer epoch began with older data than this disk has: an operator must choose.",
   newer_epoch_silent: "A life of a newer epoch is known, and its quorum does not answer.",
   newer_epoch_stored: "The store has snapshots of a newer epoch than the data.",
   newer_epoch_waits: "A life of a newer epoch is known, and silent disks may complete a quorum of the own epoch.",

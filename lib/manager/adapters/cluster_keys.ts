@@ -67,8 +67,8 @@ export function decodePause(clusterId: string, value: Uint8Array | undefined): O
   }
 }
 
-export const encodeLineage = (clusterId: string, { id, epoch, token, name }: Lineage): string =>
-  JSON.stringify({ clusterId, id, epoch, token, name });
+export const encodeLineage = (clusterId: string, { id, epoch, token, name, from }: Lineage): string =>
+  JSON.stringify({ clusterId, id, epoch, token, name, from });
 
 /** "absent" when the value is missing or of another cluster. Throws E2dError `key_unreadable`. */
 export function decodeLineage(clusterId: string, value: Uint8Array | undefined): Lineage | "absent" {

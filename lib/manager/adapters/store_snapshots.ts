@@ -218,9 +218,11 @@ export class StoreSnapshots implements SnapshotAdapter {
     const format = formatOf(config.format, effect.format, sealed, keys);
     const compression = sealed && !config.compressBeforeEncryption ? "none" : config.compression;
     const takenAt = new Date(clock.wallMs()).toISOString();
+    // A manifest has its own record of the descent.
+    const { from: _, ...ownLineage } = effect.lineage;
     const facts = {
       clusterId: status.clusterId,
-      lineage: effect.lineage,
+      lineage: ownLineage,
       revision: status.revision,
       etcdVersion: status.version,
       takenAt,

@@ -31,6 +31,10 @@ export function readLineage(value: unknown): Lineage {
     epoch: count(each.epoch),
     token: text(each.token),
     ...optional(each, "name", text),
+    ...optional(each, "from", (value) => {
+      const { token, revision } = object(value);
+      return { token: text(token), revision: count(revision) };
+    }),
   };
 }
 

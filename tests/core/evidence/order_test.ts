@@ -283,6 +283,33 @@ Deno.test("judgeRival() lets one disk yield to a living quorum of a newer epoch,
   assertEquals(verdictOf({ ...waits, bootedAtMs: 0, settings: never }), "waits newer_epoch_waits");
 });
 
+Deno.test("judgeRival() keeps data that is ahead of where the newer epoch began, for an operator: it may be a drill", () => {
+  const beside = (from: Lineage["from"], own = 50, change: Partial<View> = {}) => {
+    const later = from === undefined ? second : { ...second, from };
+    const seen = returning({
+      peers: [holder("a", { clusterId: "c2", lineage: later }), peer("c")],
+      endpoints: new Map([answers("a", later)]),
+      ...change,
+    });
+    return judgeRival(seen, data("b", members, { revision: own }));
+  };
+  const ahead = beside({ token: "first", revision: 49 });
+  assertEquals(told(ahead), "waits error newer_epoch_behind");
+  assertEquals("reason" in ahead && ahead.reason.text.includes("began with revision 49 of epoch 1"), true);
+  const plans = "reason" in ahead ? ahead.reason.choices!.map(({ plan }) => plan) : [];
+  assertEquals(plans, [planOf(endLifeDigest(first, second)), planOf(endLifeDigest(second, first))]);
+  assertEquals(told(beside({ token: "first", revision: 50 })), "yields newer_epoch", "it has all that is here");
+  assertEquals(told(beside({ token: "first", revision: 49 }, 49)), "yields newer_epoch");
+  assertEquals(
+    told(beside({ token: "another", revision: 49 })),
+    "yields newer_epoch",
+    "it began with another life's data",
+  );
+  assertEquals(told(beside(undefined)), "yields newer_epoch", "an older e2d made it");
+  const approved = settings({ approved: [plans[0]!] });
+  assertEquals(told(beside({ token: "first", revision: 49 }, 50, { settings: approved })), "yields newer_epoch");
+});
+
 Deno.test("judgeRival() does not wait for a disk that is known to hold nothing of the own life", () => {
   const emptied = returning({ peers: [rival("a"), peer("c")], endpoints: secondLives, bootedAtMs: nowMs });
   assertEquals(verdictOf(emptied), "yields newer_epoch");

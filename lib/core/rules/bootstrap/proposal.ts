@@ -177,9 +177,13 @@ export function bootstrapPlanOf(
   );
   const token = `e2d-${digest.slice(0, 24)}`;
   const named = name === undefined ? {} : { name };
-  const lineage: Lineage = parent === undefined
-    ? { id: token, epoch: 1, token, ...named }
-    : { id: parent.id, epoch: parent.epoch + 1, token, ...named };
+  const lineage: Lineage = parent === undefined ? { id: token, epoch: 1, token, ...named } : {
+    id: parent.id,
+    epoch: parent.epoch + 1,
+    token,
+    ...named,
+    ...parent.from === undefined ? {} : { from: parent.from },
+  };
   return { initialMembers: sorted, source, lineage, digest };
 }
 

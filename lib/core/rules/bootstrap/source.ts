@@ -14,7 +14,7 @@ import type { Settings } from "../../facts/settings.ts";
 import { isGivenUp } from "../../evidence/lineage.ts";
 
 /** The lineage that a restore continues; undefined: a new one begins. */
-export type Parent = Pick<Lineage, "id" | "epoch" | "name"> | undefined;
+export type Parent = Pick<Lineage, "id" | "epoch" | "name" | "from"> | undefined;
 
 export interface SourceChoice {
   readonly source: Source;
@@ -141,7 +141,8 @@ function fromSurvivor(loss: QuorumLoss, stored: Newest | undefined): SourceOutco
   const lives = (stored === undefined ? [] : livesOf(stored)).filter(({ lineage }) => lineage?.id === id);
   const storedMax = stored?.lineage?.id === id ? stored.epochMax : 0;
   const epochMax = Math.max(epoch, ...lives.map(({ lineage }) => lineage!.epoch), storedMax);
-  const parent = { id, epoch: epochMax, ...(name === undefined ? {} : { name }) };
+  const from = { token, revision: loss.revision };
+  const parent = { id, epoch: epochMax, from, ...(name === undefined ? {} : { name }) };
   const survivor: SourceChoice = {
     source: { kind: "survivor", name: loss.name, revision: loss.revision },
     parent,
@@ -169,6 +170,7 @@ function choiceOf({ lineage, newest, branch }: Life, epochMax: number): SourceCh
     parent: lineage === undefined ? undefined : {
       id: lineage.id,
       epoch: Math.max(lineage.epoch, epochMax),
+      from: { token: lineage.token, revision },
       ...(lineage.name === undefined ? {} : { name: lineage.name }),
     },
     label: `the snapshot of ${at}Z at revision ${revision}${epoch}`,

@@ -582,3 +582,13 @@ Deno.test("proposeBootstrap() restores no snapshot whose writer may be alive els
   const plan = waiting.kind === "wait" ? waiting.reason.choices![0]!.plan : "";
   assertEquals(codeOf(proposeBootstrap(gathered(30_000, 0, [plan]))), "a b c");
 });
+
+Deno.test("bootstrapPlanOf() records the life and the revision that the next life begins with", () => {
+  const initialMembers = ["a", "b"].map((name) => ({ name, peerUrl: `http://${name}:2380`, nonce: "n" }));
+  const from = { token: "t", revision: 9 };
+  const source = { kind: "snapshot", hash: "h", revision: 9 } as const;
+  const { lineage, digest } = bootstrapPlanOf(initialMembers, source, { id: "line", epoch: 3, from });
+  assertEquals([lineage.epoch, lineage.from], [4, from]);
+  // Nodes of an earlier release compute the same plan.
+  assertEquals(digest, bootstrapPlanOf(initialMembers, source, { id: "line", epoch: 3 }).digest);
+});

@@ -194,12 +194,12 @@ Deno.test("sourceOf() labels each choice by the time, revision, epoch, life and 
     choices: [
       {
         source: snapshot("trunk", 7),
-        parent: { id: "line", epoch: 1, name: "blue" },
+        parent: { id: "line", epoch: 1, name: "blue", from: { token: "e2d-0123456789abcdef", revision: 7 } },
         label: "the snapshot of 2023-11-14T22:13:20Z at revision 7 (epoch 1, life 89abcdef)",
       },
       {
         source: snapshot("branch", 6),
-        parent: { id: "line", epoch: 1, name: "blue" },
+        parent: { id: "line", epoch: 1, name: "blue", from: { token: "e2d-0123456789abcdef", revision: 6 } },
         label: "the snapshot of 2020-09-13T12:26:40Z at revision 6 (epoch 1, life 89abcdef, branch 0a1b)",
       },
     ],
@@ -242,7 +242,7 @@ Deno.test("sourceOf() of a survivor continues the highest epoch that the store h
   };
   const survivor = (epoch: number) => ({
     source: { kind: "survivor", name: "a", revision: 10 },
-    parent: { id: "line", epoch, name: "blue" },
+    parent: { id: "line", epoch, name: "blue", from: { token: "first", revision: 10 } },
     label: 'the data of "a" at revision 10',
   });
   const newest = stored([life(first, 9)]) as Extract<SnapshotLookup, { kind: "newest" }>;
@@ -348,10 +348,11 @@ Deno.test("a choice continues the highest epoch of its own lineage, what the sto
     const found = outcome({ snapshotLookup: stored([life(first, 5)]) }, loss);
     return found.kind === "choices" ? found.choices[0]?.parent : found.kind;
   };
-  assertEquals(parent(), { id: "line", epoch: 1 });
+  assertEquals(parent(), { id: "line", epoch: 1, from: { token: "first", revision: 5 } });
   assertEquals(parent({ lineage: first, survivors: ["a"], name: "a", revision: 10, outlived: [] }), {
     id: "line",
     epoch: 1,
+    from: { token: "first", revision: 10 },
   });
 });
 
