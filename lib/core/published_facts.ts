@@ -1,4 +1,5 @@
 /** The facts that a node publishes to its peers: a function of its state, without the sequence number. */
+import { withoutUndefined } from "../without_undefined.ts";
 import { backupFailure } from "./watch/backups.ts";
 import { ownEtcdHung } from "./watch/etcd.ts";
 import { lookupDigest } from "./rules/bootstrap/source.ts";
@@ -29,22 +30,22 @@ export function publishedFacts(turn: Turn): Omit<PeerFacts, "sequence"> & { sequ
       digest,
       token,
       initialMembers,
-      ...(verified === undefined ? {} : { verified }),
+      ...withoutUndefined({ verified }),
     })),
     renounced: record.started?.renounced ?? [],
     approved: node.settings.approved,
-    ...(failure === undefined ? {} : { backupFailure: failure }),
-    ...(hung === undefined ? {} : { etcdHung: hung }),
-    ...(node.operator.pauseMark === undefined ? {} : { pause: node.operator.pauseMark }),
-    ...(node.settings.hold === undefined ? {} : { hold: node.settings.hold }),
-    ...(record.undecided === undefined ? {} : { undecided: record.undecided }),
-    ...(record.logs === undefined ? {} : { logs: record.logs }),
-    ...(node.disk.publishedTerms === undefined ? {} : { logTerms: node.disk.publishedTerms }),
+    ...withoutUndefined({ backupFailure: failure }),
+    ...withoutUndefined({ etcdHung: hung }),
+    ...withoutUndefined({ pause: node.operator.pauseMark }),
+    ...withoutUndefined({ hold: node.settings.hold }),
+    ...withoutUndefined({ undecided: record.undecided }),
+    ...withoutUndefined({ logs: record.logs }),
+    ...withoutUndefined({ logTerms: node.disk.publishedTerms }),
     ...(record.seen === undefined ? {} : { seen: seenFact(record.seen) }),
     ...(progress.plan === undefined ? {} : { proposal: progress.plan.digest }),
-    ...(progress.verified === undefined ? {} : { verified: progress.verified }),
-    ...(progress.offer === undefined ? {} : { offer: progress.offer }),
-    ...(snapshotLookup === undefined ? {} : { snapshotLookup }),
+    ...withoutUndefined({ verified: progress.verified }),
+    ...withoutUndefined({ offer: progress.offer }),
+    ...withoutUndefined({ snapshotLookup }),
     ...(lost && view.data.kind === "valid"
       ? {
         quorumLost: {
@@ -69,7 +70,7 @@ function ownData(turn: Turn): PeerData {
     const serves = node.phase === "serving" && node.ownEtcd.leaderlessSinceMs === undefined;
     const revision = serves ? 0 : data.revision;
     const lastLog = serves ? undefined : data.lastLog;
-    return { kind: "held", clusterId, memberId, lineage, revision, ...(lastLog === undefined ? {} : { lastLog }) };
+    return { kind: "held", clusterId, memberId, lineage, revision, ...withoutUndefined({ lastLog }) };
   }
   // Unusable data is not held, whatever the record states.
   if (data.kind === "damaged") return { kind: "unusable", why: data.what };

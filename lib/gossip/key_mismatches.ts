@@ -3,6 +3,8 @@
  * sender of such traffic is not authenticated, so no decision may depend on this list. It is bounded, and an entry ends
  * when the traffic stops or becomes readable. Pure.
  */
+import { withoutUndefined } from "../without_undefined.ts";
+
 export type KeyMismatchKind =
   /** Sealed with a key that this node does not have. */
   | "differs"
@@ -42,7 +44,7 @@ export class KeyMismatches {
         ? before.evidence
         : evidence;
     const at = port ?? before?.port;
-    const known = { kind, host, evidence: strongest, ...(at === undefined ? {} : { port: at }), atMs: nowMs };
+    const known = { kind, host, evidence: strongest, ...withoutUndefined({ port: at }), atMs: nowMs };
     this.#known.delete(key);
     this.#known.set(addressKey(host, at), known);
     return before?.kind !== kind || before.evidence !== strongest || before.port !== at;

@@ -9,7 +9,7 @@ import { type EffectAdapters, execute } from "./execute_effect.ts";
 import type { EventQueue } from "./event_queue.ts";
 import { logMessage } from "./status/decision_text.ts";
 import { readRecord } from "./data_dir/node_record.ts";
-import { withoutUndefined } from "./without_undefined.ts";
+import { withoutUndefined } from "../without_undefined.ts";
 import type { DataDir } from "../core/facts/data_dir.ts";
 
 export class EffectRunner {

@@ -5,6 +5,7 @@
  * prefer a younger life to an older one that continued after the younger was born: the younger is a drill, a clone or a
  * mistaken restore. Where a life has trusted manifests, only those define its birth, its source and its activity.
  */
+import { withoutUndefined } from "../without_undefined.ts";
 import { createHash } from "node:crypto";
 import type { E2dError } from "../errors.ts";
 import type { Manifest } from "./manifest.ts";
@@ -102,11 +103,11 @@ function branchOf(entries: readonly HistoryEntry[]): Omit<Life, "lifeBornAtMs"> 
   const { lineage, branch } = manifests[0]!;
   return {
     lineage,
-    ...(branch === undefined ? {} : { branch }),
+    ...withoutUndefined({ branch }),
     entries: [...entries].sort(newestFirst),
     bornAtMs: Math.min(...manifests.map(({ bornAt, takenAt }) => Date.parse(bornAt ?? takenAt))),
     oldestModifiedMs: Math.min(...deciding.map(({ modifiedMs }) => modifiedMs)),
-    ...(restoredFrom === undefined ? {} : { restoredFrom }),
+    ...withoutUndefined({ restoredFrom }),
   };
 }
 
@@ -208,5 +209,5 @@ export function standingOf(self: Life, lives: readonly Life[], nowMs: number): S
     conflicts.push({ lineage: other.lineage, tag: lifeTag(other), other: kind, takenAt, revision });
   }
   const conflict = conflicts.sort((a, b) => b.takenAt.localeCompare(a.takenAt))[0];
-  return { ownsKey, ...(conflict === undefined ? {} : { conflict }) };
+  return { ownsKey, ...withoutUndefined({ conflict }) };
 }

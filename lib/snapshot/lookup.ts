@@ -3,6 +3,7 @@
  * copy of the newest one, for nodes of the Go original and for operators. Must never return "absent" without a
  * {@link VerifiedAbsence}, and never skip a damaged newest snapshot for an older one.
  */
+import { withoutUndefined } from "../without_undefined.ts";
 import { E2dError, isE2dError, wordsOf } from "../errors.ts";
 import type { StoredInfo } from "../storage/store.ts";
 import { VerifiedAbsence } from "./absence.ts";
@@ -151,7 +152,7 @@ export async function latestSnapshot(place: SnapshotPlace, signal?: AbortSignal)
 export function unreadable(error: unknown): Extract<SnapshotLookup, { kind: "unreadable" }> {
   const code = isE2dError(error) ? error.code : "unexpected";
   const { text: why, hint } = wordsOf(error);
-  return { kind: "unreadable", code, why, ...(hint === undefined ? {} : { hint }) };
+  return { kind: "unreadable", code, why, ...withoutUndefined({ hint }) };
 }
 
 function unmanagedNewest({ hash, info }: Extract<Lookup, { kind: "unmanaged" }>): LatestSnapshot {

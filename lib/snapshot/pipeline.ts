@@ -3,6 +3,7 @@
  * command line. Must never hold etcd's read transaction open while it waits for a store: the transaction pins every page
  * that is rewritten in the meantime, and the database grows until etcd refuses writes (NOSPACE).
  */
+import { withoutUndefined } from "../without_undefined.ts";
 import { describeError, E2dError, isE2dError } from "../errors.ts";
 import type { Clock, Logger, Staging } from "../ports.ts";
 import type { Store } from "../storage/store.ts";
@@ -231,7 +232,7 @@ export async function fetchSnapshot(
           codec,
           ...(free === undefined ? {} : { maxBytes: Math.max(0, Math.floor((free - reserveBytes(0)) / copies)) }),
           ...(path === undefined ? {} : { kept: { path, staging } }),
-          ...(onProgress === undefined ? {} : { onProgress }),
+          ...withoutUndefined({ onProgress }),
         }).catch((error) => {
           throw withObjectName(error, place.store, readKey);
         });
@@ -332,7 +333,7 @@ function withObjectName(error: unknown, { name }: Pick<Store, "name">, key: stri
   const { code, message, cause, hint } = error;
   return new E2dError(code, message.replace(unnamed, ` snapshot "${key}" in ${name}: `), {
     cause,
-    ...(hint === undefined ? {} : { hint }),
+    ...withoutUndefined({ hint }),
   });
 }
 

@@ -3,6 +3,7 @@
  * key), the names, and which cluster may save where. Must never overwrite an object of the history, nor the copy of an
  * older life that exists beside this one. Untrusted manifests reserve their names and decide nothing else.
  */
+import { withoutUndefined } from "../without_undefined.ts";
 import { E2dError, isE2dError } from "../errors.ts";
 import type { StoredInfo } from "../storage/store.ts";
 import { observe } from "../streams/observe.ts";
@@ -114,7 +115,7 @@ export async function publishSnapshot(place: SnapshotPlace, publication: Publica
     plainSha256,
     verifiedAt: new Date(nowWallMs()).toISOString(),
     ...descentOf(publication, history, branch),
-    ...(branch === undefined ? {} : { branch }),
+    ...withoutUndefined({ branch }),
     ...facts,
   };
   const manifest = publication.authenticate?.(open) ?? open;
@@ -129,7 +130,7 @@ export async function publishSnapshot(place: SnapshotPlace, publication: Publica
   return {
     manifest,
     ownsKey,
-    ...(conflict === undefined ? {} : { conflict }),
+    ...withoutUndefined({ conflict }),
     ...(begun.leaves === undefined ? {} : { rolledBack: { from: begun.leaves } }),
   };
 }
@@ -217,7 +218,7 @@ function descentOf(
   const source = lives.find(({ entries }) => entries.some(({ manifest }) => manifest.sha256 === sha256));
   const token = (source ?? parentOf(lineage, lives))?.lineage.token;
   if (token === undefined) return { bornAt };
-  return { restoredFrom: { token, ...(sha256 === undefined ? {} : { sha256 }), revision }, bornAt };
+  return { restoredFrom: { token, ...withoutUndefined({ sha256 }), revision }, bornAt };
 }
 
 /** Some stores list keys under other names. Throws E2dError `snapshot_not_listed`. */

@@ -3,6 +3,7 @@
  * alone. The SDK resolves the host (region, partition, dual stack, FIPS, access point), signs, and computes checksums; the
  * store retries, so that every error passes its rules.
  */
+import { withoutUndefined } from "../without_undefined.ts";
 import { S3Client, type S3ClientConfig, type ServerSideEncryption, type StorageClass } from "@aws-sdk/client-s3";
 import type { AwsCredentials, AwsCredentialSource } from "../cloud/aws/credential_source.ts";
 import { encodePart, type S3Handler } from "./s3_handler.ts";
@@ -39,8 +40,8 @@ export function openS3Client(options: S3Options, identity: S3Identity, handler: 
   // With an endpoint both are invalid; the environment may set them for AWS.
   const ofHost = endpoint === undefined
     ? {
-      ...(dualStack === undefined ? {} : { useDualstackEndpoint: dualStack }),
-      ...(fips === undefined ? {} : { useFipsEndpoint: fips }),
+      ...withoutUndefined({ useDualstackEndpoint: dualStack }),
+      ...withoutUndefined({ useFipsEndpoint: fips }),
     }
     : { endpoint, useDualstackEndpoint: false, useFipsEndpoint: false };
   const client = new S3Client({
@@ -109,7 +110,7 @@ export function objectFields({ encryption, kmsKey, storageClass, tags }: S3Optio
   const tagging = new URLSearchParams(Object.entries(tags ?? {})).toString().replaceAll("+", "%20");
   return {
     ...(encryption === undefined ? {} : { ServerSideEncryption: encryption as ServerSideEncryption }),
-    ...(kmsKey === undefined ? {} : { SSEKMSKeyId: kmsKey }),
+    ...withoutUndefined({ SSEKMSKeyId: kmsKey }),
     ...(storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass }),
     ...(tagging === "" ? {} : { Tagging: tagging }),
   };

@@ -4,6 +4,7 @@
  * failures, follows the store's clock and region, continues a download that was cut, and aborts an upload that it cannot
  * complete.
  */
+import { withoutUndefined } from "../without_undefined.ts";
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -483,7 +484,7 @@ export class S3Store implements Store {
   async #adapted<T>({ signal, ...ask }: Ask, send: (options: HandlerOptions) => Promise<T>): Promise<T> {
     for (let left = 3;; left--) {
       try {
-        return await send({ ...ask, ...(signal === undefined ? {} : { abortSignal: signal }) });
+        return await send({ ...ask, ...withoutUndefined({ abortSignal: signal }) });
       } catch (error) {
         if (left === 0 || !(error instanceof S3Refusal) || !this.#adapt(error, ask.conditional)) throw error;
       }
@@ -508,8 +509,8 @@ export class S3Store implements Store {
 
   #error({ code, state, hint, cause }: Omit<S3Failure, "passing">, action: string): E2dError {
     return new E2dError(code, `Cannot ${action} in ${this.name}: ${state}`, {
-      ...(hint === undefined ? {} : { hint }),
-      ...(cause === undefined ? {} : { cause }),
+      ...withoutUndefined({ hint }),
+      ...withoutUndefined({ cause }),
     });
   }
 }

@@ -1,4 +1,5 @@
 /** Profiles of single sign-on and of a credential process. Loaded only for such a profile: the AWS SDK is large. */
+import { withoutUndefined } from "../../without_undefined.ts";
 import { fromIni } from "@aws-sdk/credential-provider-ini";
 import { FetchHttpHandler } from "@smithy/fetch-http-handler";
 import { E2dError, wordsOf } from "../../errors.ts";
@@ -22,13 +23,13 @@ export async function sdkProfileCredentials(
       profile,
       ignoreCache: true,
       clientConfig: { requestHandler },
-      ...(paths.credentials === undefined ? {} : { filepath: paths.credentials }),
-      ...(paths.config === undefined ? {} : { configFilepath: paths.config }),
+      ...withoutUndefined({ filepath: paths.credentials }),
+      ...withoutUndefined({ configFilepath: paths.config }),
     })();
     return {
       accessKeyId,
       secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
+      ...withoutUndefined({ sessionToken }),
       ...(expiration === undefined ? {} : { expiresAtMs: expiration.getTime() }),
     };
   } catch (error) {

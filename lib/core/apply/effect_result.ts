@@ -1,4 +1,5 @@
 /** Applies the results of effects to the state: a success becomes a fact, a failure a backoff of its slot. */
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { AnsweredEffect } from "../facts/effect.ts";
 import { noteWritten } from "../commands/commands.ts";
 import type { DoneValue } from "../facts/event.ts";
@@ -255,7 +256,7 @@ export function forgetRecord(turn: Turn): void {
     nonce: nonceOf(node.process.seed, node.process.nonces++),
     formerNonces,
     pledges: [],
-    ...(seen === undefined ? {} : { seen }),
+    ...withoutUndefined({ seen }),
   };
   node.disk.recordPersisted = false;
 }

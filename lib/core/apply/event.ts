@@ -1,4 +1,5 @@
 /** Applies events to the state. Decides nothing. */
+import { withoutUndefined } from "../../without_undefined.ts";
 import { applyDone, applyFailed, checkSize, forgetRecord } from "./effect_result.ts";
 import { noteLogLine } from "../watch/etcd.ts";
 import { noteApproved } from "../commands/approve.ts";
@@ -152,7 +153,7 @@ function dataGone(turn: Turn, started: StartedData): void {
   // etcd ran on this disk and its data is absent: the node starts as a new one, and no pledge binds it any more.
   const { former } = record;
   forgetRecord(turn);
-  node.disk.record = { ...node.disk.record, lost: started, ...(former === undefined ? {} : { former }) };
+  node.disk.record = { ...node.disk.record, lost: started, ...withoutUndefined({ former }) };
   turn.notice("warn", "data lost", {
     code: "data_lost",
     text: "the record states that etcd ran here, and the data-dir is absent: this node starts as a new one",

@@ -3,6 +3,7 @@
  * of members to probes that follow it, and waits at most `probeBoundMs` for them. Commands are answered one after
  * another in the order of their arrival.
  */
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { Command, CommandAnswer, PendingCommand } from "../facts/command.ts";
 import type { EtcdAnswer } from "../facts/cluster.ts";
 import { freshAnswer } from "../evidence/members.ts";
@@ -199,7 +200,7 @@ function advanceHold(turn: Turn, pending: Pending<"hold" | "releaseHold">): Prog
   if (release && turn.node.settings.hold === undefined) return refused("this node has no hold");
   if (command.dryRun) return done;
   if (command.kind === "releaseHold") return write(turn, pending, { kind: "writeHold" });
-  const hold = { sinceWallMs: turn.now.wallMs, ...(command.why === undefined ? {} : { why: command.why }) };
+  const hold = { sinceWallMs: turn.now.wallMs, ...withoutUndefined({ why: command.why }) };
   return write(turn, pending, { kind: "writeHold", hold });
 }
 

@@ -9,6 +9,7 @@
  * was stopped (SIGSTOP) and its machine would have been gone. A leader whose metrics cannot be read leaves the fact
  * unknown, and then the other evidence decides alone.
  */
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { View } from "../facts/view.ts";
 import type { EtcdAnswer, RaftFacts, RaftProbe } from "../facts/cluster.ts";
 
@@ -37,7 +38,7 @@ export function withReading(before: RaftFacts | undefined, probe: RaftProbe, atM
     const known = same?.members.get(memberId);
     const grew = known !== undefined && receivedBytes > known.receivedBytes;
     const heardAtMs = grew ? atMs : known?.heardAtMs;
-    return [memberId, { receivedBytes, ...(heardAtMs === undefined ? {} : { heardAtMs }) }];
+    return [memberId, { receivedBytes, ...withoutUndefined({ heardAtMs }) }];
   }));
   return { kind: "read", memberId: probe.memberId, sinceMs: same?.sinceMs ?? atMs, atMs, members };
 }

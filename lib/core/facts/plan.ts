@@ -24,7 +24,7 @@ export type Operation =
 export interface Plan {
   /** Random; the name of the plan for operators. */
   readonly id: string;
-  readonly purpose: "replace" | "scale" | "upgrade" | "defrag";
+  readonly purpose: "scale" | "upgrade" | "defrag";
   /** One sentence for the operator. */
   readonly text: string;
   readonly createdAtWallMs: number;

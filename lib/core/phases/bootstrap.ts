@@ -1,4 +1,5 @@
 /** Executes the steps of commit.ts: the proposal, its preparation, the pledge, and the commitment up to a running etcd. */
+import { withoutUndefined } from "../../without_undefined.ts";
 import { agreed, decideBootstrap } from "../rules/bootstrap/commit.ts";
 import { explainSilence } from "../rules/gossip_keys.ts";
 import { besideLegacyPeers } from "../rules/etcd_range.ts";
@@ -53,7 +54,7 @@ export function advanceBootstrap(turn: Turn): void {
       turn.request("source", {
         kind: "prepareSource",
         plan: step.plan,
-        ...(step.from === undefined ? {} : { from: step.from }),
+        ...withoutUndefined({ from: step.from }),
       });
       return;
     case "pledge": {

@@ -11,6 +11,7 @@ import { refusalToRemove } from "../rules/membership/removal_safety.ts";
 import type { Turn } from "../state/turn.ts";
 import type { EtcdAnswer } from "../facts/cluster.ts";
 import type { Reason } from "../facts/reason.ts";
+import { legacyClusterToken } from "../evidence/lineage.ts";
 
 /** True if there is a plan, or one is being written. */
 export function executePlan(turn: Turn, own: EtcdAnswer): boolean {
@@ -146,7 +147,7 @@ function executeOperation(next: Operation, plan: Plan, turn: Turn, own: EtcdAnsw
       turn.request("backup", {
         kind: "takeSnapshot",
         format: node.gossip.peers.some((peer) => peer.isLegacy && peer.state === "alive") ? "go-v1" : "v2",
-        lineage: node.disk.record.started?.lineage ?? { id: own.clusterId, epoch: 0, token: "etcd-cluster" },
+        lineage: node.disk.record.started?.lineage ?? { id: own.clusterId, epoch: 0, token: legacyClusterToken },
         lastRevision: 0,
       });
       return;

@@ -2,6 +2,7 @@
  * One turn of a node: the next state in progress, the effects emitted so far, and what the phases share: request an effect
  * if its slot is free, report a reason once, set the time of the next turn.
  */
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { AnsweredEffect, Effect, JournalEntry } from "../facts/effect.ts";
 import type { View } from "../facts/view.ts";
 import type { MutableNodeState, Slot } from "./state.ts";
@@ -35,7 +36,7 @@ export class Turn {
       settings: node.settings,
       data: node.disk.data,
       record: node.disk.record,
-      ...(node.disk.logTerms === undefined ? {} : { logTerms: node.disk.logTerms }),
+      ...withoutUndefined({ logTerms: node.disk.logTerms }),
       bootedAtMs: node.process.bootedAtMs,
       peers: node.gossip.peers,
       gossipKeys: node.gossip.gossipKeys,
@@ -43,20 +44,20 @@ export class Turn {
       endpoints: node.membership.endpoints,
       memberSinceMs: node.membership.memberSinceMs,
       memberAnswers: node.membership.memberAnswers,
-      ...(node.membership.raft === undefined ? {} : { raft: node.membership.raft }),
+      ...withoutUndefined({ raft: node.membership.raft }),
       snapshotLookup: node.snapshots.lookup,
       etcd: node.ownEtcd.etcd,
       watchingSinceMs: node.process.watchingSinceMs,
       rememberedPeers: node.gossip.rememberedPeers,
-      ...(node.operator.pauseMark === undefined ? {} : { pauseMark: node.operator.pauseMark }),
+      ...withoutUndefined({ pauseMark: node.operator.pauseMark }),
       ...(node.snapshots.newestSince === undefined ? {} : {
         newestSinceMs: node.snapshots.newestSince.ms,
         newestAskedMs: node.snapshots.newestSince.askedMs,
       }),
-      ...(node.membership.lastCluster === undefined ? {} : { lastCluster: node.membership.lastCluster }),
-      ...(node.gossip.gossipJoinedAtMs === undefined ? {} : { gossipJoinedAtMs: node.gossip.gossipJoinedAtMs }),
-      ...(node.ownEtcd.leaderlessSinceMs === undefined ? {} : { leaderlessSinceMs: node.ownEtcd.leaderlessSinceMs }),
-      ...(node.ownEtcd.leaderSinceMs === undefined ? {} : { leaderSinceMs: node.ownEtcd.leaderSinceMs }),
+      ...withoutUndefined({ lastCluster: node.membership.lastCluster }),
+      ...withoutUndefined({ gossipJoinedAtMs: node.gossip.gossipJoinedAtMs }),
+      ...withoutUndefined({ leaderlessSinceMs: node.ownEtcd.leaderlessSinceMs }),
+      ...withoutUndefined({ leaderSinceMs: node.ownEtcd.leaderSinceMs }),
     };
   }
 

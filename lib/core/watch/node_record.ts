@@ -1,4 +1,5 @@
 /** Keeps the node record up to date: the cluster last seen with a quorum, and the origin of the own data. */
+import { withoutUndefined } from "../../without_undefined.ts";
 import { lineageToAdopt, startedOf, supersedes } from "../evidence/lineage.ts";
 import { lifeToRemember } from "../evidence/order.ts";
 import { seenLogs } from "../evidence/log_went_back.ts";
@@ -29,9 +30,9 @@ function withSeen({ node: { membership: { lastCluster }, disk: { record }, setti
   const seen = {
     clusterId,
     voters,
-    ...(lineageId === undefined ? {} : { lineageId }),
-    ...(token === undefined ? {} : { token }),
-    ...(newCluster === undefined ? {} : { newCluster }),
+    ...withoutUndefined({ lineageId }),
+    ...withoutUndefined({ token }),
+    ...withoutUndefined({ newCluster }),
   };
   const same = known && lineageId === record.seen?.lineageId && token === record.seen?.token &&
     JSON.stringify(record.seen?.voters) === JSON.stringify(voters);

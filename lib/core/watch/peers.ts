@@ -2,6 +2,7 @@
  * Remembers peers after gossip has forgotten them: gossip drops a dead or stopped node after 30 seconds, but a hold of that
  * node still counts, and a planned stop takes longer. Bounded; lost with the process.
  */
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { Turn } from "../state/turn.ts";
 import type { RememberedPeer } from "../facts/peer.ts";
 
@@ -18,9 +19,9 @@ export function rememberPeers(turn: Turn): void {
     const leftAtMs = state === "left" ? sinceMs : undefined;
     const now: RememberedPeer = {
       peerUrl,
-      ...(hold === undefined ? {} : { hold }),
-      ...(pause === undefined ? {} : { pause }),
-      ...(leftAtMs === undefined ? {} : { leftAtMs }),
+      ...withoutUndefined({ hold }),
+      ...withoutUndefined({ pause }),
+      ...withoutUndefined({ leftAtMs }),
     };
     // Map order: the peer that was seen longest ago is forgotten first.
     next.delete(name);

@@ -5,7 +5,7 @@
 import { E2dError } from "../../errors.ts";
 import type { RecordedFacts } from "../../etcd/client/probe.ts";
 import { decodeClusterRecord } from "../cluster_record.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import { count, list, object, text } from "../data_dir/json.ts";
 import { readLineage, readPauseMark } from "../data_dir/read_facts.ts";
 import type { Plan } from "../../core/facts/plan.ts";
@@ -95,7 +95,7 @@ export function decodePlan(value: Uint8Array): Plan {
   return decode(planKey, () => {
     const plan = object(JSON.parse(new TextDecoder().decode(value)));
     const purpose = text(plan.purpose);
-    if (purpose !== "replace" && purpose !== "scale" && purpose !== "upgrade" && purpose !== "defrag") {
+    if (purpose !== "scale" && purpose !== "upgrade" && purpose !== "defrag") {
       throw new TypeError(purpose);
     }
     return {

@@ -14,7 +14,7 @@ import { type EtcdExit, type EtcdProcess, startEtcdProcess } from "../../etcd/pr
 import type { EtcdPrograms } from "../../etcd/install/provider.ts";
 import { managedMinors, minorAfter } from "../../etcd/version.ts";
 import type { DataDirLock } from "../data_dir/lock.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import { type EtcdRange, isWithin, rangeText } from "../../core/facts/etcd_range.ts";
 import { isBefore } from "../../facts/etcd_version.ts";
 

@@ -16,7 +16,7 @@ import {
 import type { BackupFailure, LookupDigest, PeerData, PeerFacts } from "../../core/facts/peer.ts";
 import type { LogTerms } from "../../core/facts/node_record.ts";
 import type { Phase } from "../../core/facts/reason.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 
 /** The facts of one node, and the process that sent them. */
 export interface FactsNote {

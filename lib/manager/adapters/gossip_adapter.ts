@@ -8,7 +8,7 @@ import { gossipKeyFingerprint } from "../../pki/key_fingerprint.ts";
 import { type E2dGossip, type E2dGossipOptions, startE2dGossip } from "../../gossip/e2d/gossip.ts";
 import type { GossipMetrics } from "../../gossip/gossip.ts";
 import { hostText } from "../addresses.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import { FactsChannel } from "./facts_channel.ts";
 import type { GossipKeys, GossipPeer, PeerFacts, Status } from "../../core/facts/peer.ts";
 

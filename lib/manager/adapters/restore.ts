@@ -11,7 +11,7 @@ import { explainDamage, listSnapshots, newestSnapshot, objectKeyOf, type Publica
 import { fetchSnapshot, requireSpace } from "../../snapshot/pipeline.ts";
 import { verifySnapshot } from "../../snapshot/verified_file.ts";
 import { undescribed } from "../../snapshot/trust.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import {
   type SnapshotPorts,
   type StoreSnapshotOptions,

@@ -17,7 +17,7 @@ import { OperatorStops } from "../data_dir/operator_stops.ts";
 import { clientTls, etcdTls, type Security } from "../security/security.ts";
 import type { LiveKeys } from "../security/live_keys.ts";
 import type { System } from "../system.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { LatestState } from "./latest_state.ts";
 import { LiveSettings } from "./live_settings.ts";
 import type { PreparedNode } from "./prepare.ts";

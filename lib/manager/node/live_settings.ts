@@ -7,7 +7,7 @@ import type { HostPort } from "../../ports.ts";
 import type { Event } from "../../core/facts/event.ts";
 import type { Hold, Settings } from "../../core/facts/settings.ts";
 import { hostText } from "../addresses.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { OperatorStops } from "../data_dir/operator_stops.ts";
 import type { NodeConfig } from "../node_config.ts";
 

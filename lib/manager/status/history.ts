@@ -1,6 +1,6 @@
 /** The last hour of a node's status in memory, for the plots of the status page: one sample every 10 s. */
 import type { Clock } from "../../ports.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import type { StatusReport } from "./report.ts";
 
 /** Minimum interval of two samples. */

@@ -6,7 +6,7 @@ import type { JournalEntry } from "../../core/facts/effect.ts";
 import type { CertificateState } from "../../pki/renewal_loop.ts";
 import type { DecisionLog } from "./decision_log.ts";
 import { effectText } from "./decision_text.ts";
-import { withoutUndefined } from "../without_undefined.ts";
+import { withoutUndefined } from "../../without_undefined.ts";
 import { codes as redundancyCodes } from "../../core/rules/membership/redundancy.ts";
 import type { NodeState } from "../../core/state/state.ts";
 import { alarmText, alarmTexts } from "../../facts/etcd.ts";

@@ -2,6 +2,7 @@
  * The messages between a thread and the Worker that seals or opens a database for it. Each direction has one stream of
  * bytes: its receiver grants each chunk that it has room for, so a slow reader stops the source.
  */
+import { withoutUndefined } from "../../without_undefined.ts";
 import { E2dError, isE2dError } from "../../errors.ts";
 import type { OpenedSnapshot, OpenOptions, SnapshotKeys } from "./unseal.ts";
 import type { WrapOptions } from "./seal.ts";
@@ -46,7 +47,7 @@ export function partsOf(error: unknown): ErrorParts {
 export function errorOf({ code, message, hint, cause }: ErrorParts): Error {
   const options = cause === undefined ? {} : { cause: new Error(cause) };
   if (code === undefined) return new Error(message, options);
-  return new E2dError(code, message, { ...options, ...(hint === undefined ? {} : { hint }) });
+  return new E2dError(code, message, { ...options, ...withoutUndefined({ hint }) });
 }
 
 const textOf = (error: unknown) => error instanceof Error ? error.message : String(error);

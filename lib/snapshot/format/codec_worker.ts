@@ -1,4 +1,5 @@
 /** The Worker behind worker_codec.ts: one database for each Worker. Blocks its thread while it compresses and hashes. */
+import { withoutUndefined } from "../../without_undefined.ts";
 import { type OpenedDatabase, sameThreadCodec, type SealedDatabase } from "./codec.ts";
 import { type FromWorker, type Job, partsOf, receiveStream, sendStream, type ToWorker } from "./codec_messages.ts";
 
@@ -40,7 +41,7 @@ function seal({ options, random }: Extract<Job, { kind: "seal" }>) {
 async function open({ keys, options }: Extract<Job, { kind: "open" }>): Promise<OpenedDatabase> {
   const database = await sameThreadCodec.open(input.stream, keys, options);
   const { kind, header, gzip } = database;
-  post({ kind: "opened", opened: { kind, gzip, ...(header === undefined ? {} : { header }) } });
+  post({ kind: "opened", opened: { kind, gzip, ...withoutUndefined({ header }) } });
   return database;
 }
 

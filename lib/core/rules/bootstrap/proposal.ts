@@ -4,6 +4,7 @@
  * data that may still be a cluster's, while a fact is unknown, or while so many known addresses are silent that they
  * could bootstrap a cluster of their own.
  */
+import { withoutUndefined } from "../../../without_undefined.ts";
 import { digestOf } from "../../facts/digest.ts";
 import { isApproved, planOf, withChoices } from "../../evidence/order.ts";
 import { unlistedCluster } from "../../evidence/foreign_peers.ts";
@@ -230,7 +231,7 @@ export function pledgeOf(plan: BootstrapPlan, verified: string | undefined, repl
   return {
     ...plan,
     token: plan.lineage.token,
-    ...(verified === undefined ? {} : { verified }),
-    ...(replaces === undefined ? {} : { replaces }),
+    ...withoutUndefined({ verified }),
+    ...withoutUndefined({ replaces }),
   };
 }

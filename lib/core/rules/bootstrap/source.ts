@@ -3,6 +3,7 @@
  * lineage that records name before any other, an empty cluster only where the store has proven that it holds nothing and
  * no node has seen a cluster. Where the facts contradict each other it names the choices and leaves them to an operator.
  */
+import { withoutUndefined } from "../../../without_undefined.ts";
 import { digestOf } from "../../facts/digest.ts";
 import type { View } from "../../facts/view.ts";
 import type { QuorumLoss } from "../quorum_loss.ts";
@@ -32,7 +33,7 @@ type Newest = Extract<SnapshotLookup, { kind: "newest" }>;
 
 const wait = (code: string, text: string, hint?: string): SourceOutcome => ({
   kind: "wait",
-  reason: { code, text, ...(hint === undefined ? {} : { hint }) },
+  reason: { code, text, ...withoutUndefined({ hint }) },
 });
 
 /**
@@ -142,7 +143,7 @@ function fromSurvivor(loss: QuorumLoss, stored: Newest | undefined): SourceOutco
   const storedMax = stored?.lineage?.id === id ? stored.epochMax : 0;
   const epochMax = Math.max(epoch, ...lives.map(({ lineage }) => lineage!.epoch), storedMax);
   const from = { token, revision: loss.revision };
-  const parent = { id, epoch: epochMax, from, ...(name === undefined ? {} : { name }) };
+  const parent = { id, epoch: epochMax, from, ...withoutUndefined({ name }) };
   const survivor: SourceChoice = {
     source: { kind: "survivor", name: loss.name, revision: loss.revision },
     parent,
@@ -171,7 +172,7 @@ function choiceOf({ lineage, newest, branch }: Life, epochMax: number): SourceCh
       id: lineage.id,
       epoch: Math.max(lineage.epoch, epochMax),
       from: { token: lineage.token, revision },
-      ...(lineage.name === undefined ? {} : { name: lineage.name }),
+      ...withoutUndefined({ name: lineage.name }),
     },
     label: `the snapshot of ${at}Z at revision ${revision}${epoch}`,
   };

@@ -4,6 +4,7 @@
  * who sees the managers of a majority by gossip does so, and one node at a time, so that a node which gossip alone has
  * cut off takes nothing and no two nodes pass the leadership to and fro.
  */
+import { withoutUndefined } from "../../../without_undefined.ts";
 import { durationText } from "../../../units.ts";
 import { hasAlarm } from "../../../facts/etcd.ts";
 import { peerOf } from "../../evidence/members.ts";
@@ -57,7 +58,7 @@ export function decideHandover(view: View, own: EtcdAnswer, silent: SilentManage
   const wait = (more: string, atMs?: number): Handover => ({
     kind: "wait",
     reason: { code: "manager_silent", text: `${text}; ${more}`, hint: `look at e2d on ${label}: systemctl status e2d` },
-    ...(atMs === undefined ? {} : { atMs }),
+    ...withoutUndefined({ atMs }),
   });
   const stop = stopOfChange(view, own);
   if (stop !== undefined) return wait(stop.text);

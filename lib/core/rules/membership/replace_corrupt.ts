@@ -4,6 +4,7 @@
  * is no evidence: all other members must agree on their hashes at one revision and be a majority. The leader's node removes
  * the member; the node of that member quarantines its data and joins again.
  */
+import { withoutUndefined } from "../../../without_undefined.ts";
 import { answerOf, changeInProgress, isHealthy, peerOf } from "../../evidence/members.ts";
 import type { View } from "../../facts/view.ts";
 import { refusalToRemove } from "./removal_safety.ts";
@@ -175,7 +176,7 @@ function wait(
   text: string,
   { hint, replace = false }: { hint?: string; replace?: boolean },
 ): Extract<CorruptDecision, { kind: "wait" }> {
-  return { kind: "wait", replace, reason: { code, text, ...(hint === undefined ? {} : { hint }) } };
+  return { kind: "wait", replace, reason: { code, text, ...withoutUndefined({ hint }) } };
 }
 
 const label = ({ id, name }: EtcdMember) => `"${name || id}"`;

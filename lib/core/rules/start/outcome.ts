@@ -1,4 +1,5 @@
 /** What a node without a running etcd does next, with its reason. */
+import { withoutUndefined } from "../../../without_undefined.ts";
 import type { Reason } from "../../facts/reason.ts";
 import type { RunningCluster } from "../../evidence/running_cluster.ts";
 
@@ -22,7 +23,7 @@ export type StartOutcome =
 
 export const wait = (code: string, text: string, hint?: string): StartOutcome => ({
   kind: "wait",
-  reason: { code, text, ...(hint === undefined ? {} : { hint }) },
+  reason: { code, text, ...withoutUndefined({ hint }) },
 });
 
 /** A wait that an operator must end. */
