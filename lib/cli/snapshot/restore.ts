@@ -111,7 +111,7 @@ async function restoreIn(
 
 /**
  * The life that a restore by hand begins: the next epoch of the snapshot's lineage, as after an automatic restore, so that
- * the restored cluster goes on saving to the same store. Undefined for a snapshot whose lineage is not known.
+ * the restored cluster continues to save to the same store. Undefined for a snapshot whose lineage is not known.
  */
 async function nextLife(
   at: SnapshotPlace,

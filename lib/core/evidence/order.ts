@@ -39,7 +39,7 @@ export interface RivalLife {
 export type LifeVerdict =
   /** No other life is in sight that the own one would have to be held against. */
   | { readonly kind: "alone" }
-  /** The own life goes on beside the other one; both report it. */
+  /** The own life continues beside the other one; both report it. */
   | { readonly kind: "stands"; readonly reason: Reason }
   | { readonly kind: "waits"; readonly level: "info" | "error"; readonly reason: Reason }
   /** The own data yields to the other life: it is quarantined. */
@@ -293,7 +293,7 @@ function isPledgedTo({ record, self }: View, { token }: Lineage): boolean {
     pledge.initialMembers.some(({ name, peerUrl }) => name === self.name && peerUrl === self.peerUrl);
 }
 
-/** Another member of the own life runs its etcd: the life goes on, and this member completes it. */
+/** Another member of the own life runs its etcd: the life continues, and this member completes it. */
 function isLiving(view: View, { clusterId }: ValidData): boolean {
   return view.peers.some((peer) => {
     const facts = peer.facts;

@@ -1,5 +1,5 @@
 /**
- * What becomes of the leader's role when etcd goes on leading while the e2d beside it is silent: nobody takes snapshots,
+ * What becomes of the leader's role when etcd continues to lead while the e2d beside it is silent: nobody takes snapshots,
  * replaces members or carries plans on. Another member's node asks etcd to move the leadership to its own member. Only
  * who sees the managers of a majority by gossip does so, and one node at a time, so that a node which gossip alone has
  * cut off takes nothing and no two nodes pass the leadership to and fro.

@@ -27,7 +27,7 @@ export type CorruptDecision =
     readonly revision: number;
     readonly voters: readonly string[];
   }
-  /** The accused leads. Its successor's node goes on. */
+  /** The accused leads: the node of its successor continues. */
   | { readonly kind: "moveLeader"; readonly to: string; readonly reason: Reason }
   | { readonly kind: "remove"; readonly member: EtcdMember; readonly reason: Reason }
   /** `replace`: a dead member may be replaced meanwhile. Not where it may be the dead one whose data is right. */

@@ -85,7 +85,7 @@ export function decideAddressChange(view: View, listed: EtcdMember, cluster: Etc
   );
   const exchanged = theirs !== undefined && theirs.peerUrl !== self.peerUrl &&
     isInCycle(listed, holder, cluster, view);
-  // One of them gives its address up first. Raft goes on over the connections that its etcd opens.
+  // One of them gives its address up first. Raft continues over the connections that its etcd opens.
   if (exchanged) {
     return {
       kind: "update",

@@ -1,6 +1,6 @@
 /**
  * Own data that must not be started as it is, and for which no running cluster gives new data: damaged, an older copy, or
- * damaged and of a newer life than the cluster that runs. The node waits until an operator approves to go on without it. The
+ * damaged and of a newer life than the cluster that runs. The node waits until an operator approves to continue without it. The
  * data-dir is renamed, never removed.
  */
 import { digestOf } from "../../facts/digest.ts";
@@ -27,7 +27,7 @@ function digest({ self, record }: View, ...parts: readonly string[]): string {
 const givenUp = (code: string, state: string): DoubtfulOutcome => ({
   kind: "quarantine",
   label: "damaged",
-  reason: { code, text: `${state}, and an operator approved to go on without it` },
+  reason: { code, text: `${state}, and an operator approved to continue without it` },
 });
 
 /** No cluster runs that could give this node its data anew. Damaged is not absent: others recover only without it. */
@@ -38,7 +38,7 @@ export function decideDamaged(view: View, { what }: Extract<DataDir, { kind: "da
   const others = unusablePeers(view);
   const also = others.length === 0 ? "" : `, so is the data of ${others.join(", ")}`;
   const text = `${state}${also}, and no running cluster can give this node its data anew`;
-  const label = "rename this node's data-dir and go on as a node without data";
+  const label = "rename this node's data-dir and continue as a node without data";
   const hint = "start the other members; if too few of them have valid data, repair this data-dir";
   const reason = withChoices({ code: "data_damaged", text }, [{ plan: planOf(plan), label }], hint);
   return { kind: "wait", level: others.length === 0 ? "info" : "error", reason };
@@ -139,7 +139,7 @@ function memberAhead(
   const { code, approvedCode, level, label, digestName } = aheadCases[entry];
   const plan = digest(view, digestName, data.clusterId, data.memberId, String(data.revision));
   if (isApproved(view, plan)) {
-    const text = `${state}, and an operator approved to go on without this member's data`;
+    const text = `${state}, and an operator approved to continue without this member's data`;
     return { kind: "quarantine", label, reason: { code: approvedCode, text } };
   }
   const text = `${state}: disks of the cluster went back in time, and acknowledged writes may be on this disk alone`;
