@@ -118,21 +118,26 @@ async function fetched(store: MemoryStore, manifest: Manifest, trust: { keys: Sn
   );
 }
 
-Deno.test("an identity restores where no seal is required; with --snapshot-encryption it authenticates no manifest", async () => {
-  const store = new MemoryStore();
-  const manifest = await save(store, { keys: sealKeys });
-  assertEquals(manifest.authentication!.tags.length, 1);
-  assertEquals(await fetched(store, manifest, { keys: sealKeys, requireSealed: true }), "restored");
-  assertEquals(await fetched(store, manifest, { keys: identityOnly, requireSealed: false }), "restored");
-  assertEquals(await fetched(store, manifest, { keys: identityOnly, requireSealed: true }), "snapshot_wrong_key");
-  // Whoever knows the public key can seal for it; header, manifest and sum of the object must agree nonetheless.
-  for (const change of [{ revision: 99 }, { sha256: "00".repeat(32) }, { plainBytes: plain.length + 512 }]) {
-    rewriteManifest(store, manifest, change);
-    const forged = { ...manifest, ...change };
-    const code = await fetched(store, forged, { keys: identityOnly, requireSealed: false });
-    assertEquals(code, "snapshot_manifest_mismatch", JSON.stringify(change));
-  }
-});
+// A stream that is cancelled leaves the encryption of its last chunk to end on its own.
+Deno.test(
+  "an identity restores where no seal is required; with --snapshot-encryption it authenticates no manifest",
+  { sanitizeOps: false },
+  async () => {
+    const store = new MemoryStore();
+    const manifest = await save(store, { keys: sealKeys });
+    assertEquals(manifest.authentication!.tags.length, 1);
+    assertEquals(await fetched(store, manifest, { keys: sealKeys, requireSealed: true }), "restored");
+    assertEquals(await fetched(store, manifest, { keys: identityOnly, requireSealed: false }), "restored");
+    assertEquals(await fetched(store, manifest, { keys: identityOnly, requireSealed: true }), "snapshot_wrong_key");
+    // Whoever knows the public key can seal for it; header, manifest and sum of the object must agree nonetheless.
+    for (const change of [{ revision: 99 }, { sha256: "00".repeat(32) }, { plainBytes: plain.length + 512 }]) {
+      rewriteManifest(store, manifest, change);
+      const forged = { ...manifest, ...change };
+      const code = await fetched(store, forged, { keys: identityOnly, requireSealed: false });
+      assertEquals(code, "snapshot_manifest_mismatch", JSON.stringify(change));
+    }
+  },
+);
 
 Deno.test("the stored vector with a public key opens by its identity", async () => {
   const path = new URL("../vectors/vector-v2-age.snapshot", import.meta.url);
